@@ -1,0 +1,107 @@
+# tidepool - Postgres and Redis pools in C, scripted in Lua.
+#
+#   make          builds build/tidepool, build/libtidepool.so, build/libtidepool.a
+#   make run      installs what is missing, builds, serves examples/quickstart
+#   make test     installs what is missing, then unit, live, cli, lint and asan
+#   make unit     unit tests only: no servers, seconds
+#   make live     tests on a Postgres and a Redis that the tests start
+#   make cli      the command line and the quickstart, from outside
+#   make asan     unit and live once more under ASan and UBSan
+#   make lint     floors, clang-format, clang-tidy, luacheck
+#   make install  to $(DESTDIR)$(PREFIX)
+#   make clean
+#
+# CFLAGS, LDFLAGS and LDLIBS from the command line are appended to ours.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+VERSION := 0.1.0
+
+# Every folder of runtime/ with the floor it is on; tests/lint/floors.awk reads
+# this line.  A file includes lower floors or its own folder.
+FLOORS := base:0 pool:1 net:2 pg:3 redis:3 http:3 script:4 service:5
+
+LIBRARIES := luajit libuv libpq hiredis
+HTTP_LIBRARY := $(shell pkg-config --exists libllhttp 2>/dev/null && echo libllhttp)
+
+TIDE_CPPFLAGS := -Iruntime -D_GNU_SOURCE -DTIDEPOOL_VERSION='"$(VERSION)"' \
+	$(shell pkg-config --cflags $(LIBRARIES) $(HTTP_LIBRARY) 2>/dev/null) \
+	$(if $(HTTP_LIBRARY),-DHAVE_LLHTTP)
+TIDE_CFLAGS := -std=c11 -O2 -g -fPIC -fvisibility=hidden -fno-semantic-interposition \
+	-Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wconversion -Wno-sign-conversion -Werror
+# The static archives hold cjson and LPeg, so the binary needs no Lua files.
+TIDE_LDLIBS := -llua5.1-cjson -llua5.1-lpeg \
+	$(shell pkg-config --libs $(LIBRARIES) 2>/dev/null) \
+	$(if $(HTTP_LIBRARY),$(shell pkg-config --libs $(HTTP_LIBRARY)),-lhttp_parser) -lm
+
+SANITIZE ?=
+ifneq ($(SANITIZE),)
+TIDE_CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+endif
+
+Q := @
+say = @printf '%-6s %s\n' $(1) $(2)
+COMPILE = $(CC) $(TIDE_CPPFLAGS) $(CPPFLAGS) $(TIDE_CFLAGS) $(CFLAGS) -MMD -MP
+
+LIB_SOURCES := $(foreach floor,base pool net pg redis http script,$(wildcard runtime/$(floor)/*.c))
+MAIN_SOURCES := $(wildcard runtime/service/*.c)
+LUA_SOURCES := $(shell find lua/tidepool -name '*.lua' 2>/dev/null | sort)
+LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o) $(BUILD)/lua_modules.o
+MAIN_OBJECTS := $(MAIN_SOURCES:%.c=$(BUILD)/%.o)
+
+all: $(BUILD)/tidepool $(BUILD)/libtidepool.so $(BUILD)/libtidepool.a
+
+$(BUILD)/%.o: %.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) -c -o $@ $<
+
+# Lua modules as C arrays of their source text.
+$(BUILD)/lua_modules.c: $(LUA_SOURCES) lua/embed.sh
+	$(call say,EMBED,$@)
+	@mkdir -p $(@D)
+	$(Q)sh lua/embed.sh $(LUA_SOURCES) > $@.tmp && mv $@.tmp $@
+
+$(BUILD)/lua_modules.o: $(BUILD)/lua_modules.c
+	$(Q)$(COMPILE) -c -o $@ $<
+
+$(BUILD)/libtidepool.a: $(LIB_OBJECTS)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $(LIB_OBJECTS)
+
+$(BUILD)/libtidepool.so: $(LIB_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared -Wl,-soname,libtidepool.so.0 $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) \
+		-o $@ $(LIB_OBJECTS) $(TIDE_LDLIBS) $(LDLIBS)
+
+$(BUILD)/tidepool: $(MAIN_OBJECTS) $(BUILD)/libtidepool.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(MAIN_OBJECTS) \
+		$(BUILD)/libtidepool.a $(TIDE_LDLIBS) $(LDLIBS)
+
+# ---- unit tests: tests/unit/test_X.c, each a TAP program over the library
+
+UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
+UNIT_HELPERS := $(filter-out $(UNIT_SOURCES),$(wildcard tests/unit/*.c))
+UNIT_PROGRAMS := $(UNIT_SOURCES:%.c=$(BUILD)/%)
+UNIT_HELPER_OBJECTS := $(UNIT_HELPERS:%.c=$(BUILD)/%.o)
+
+$(BUILD)/tests/unit/%.o: TIDE_CPPFLAGS += -Itests/unit
+.PRECIOUS: $(BUILD)/tests/unit/%.o
+
+# The allocation functions are wrapped so that a test can make the n-th fail.
+$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_HELPER_OBJECTS) $(BUILD)/libtidepool.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
+		-o $@ $< $(UNIT_HELPER_OBJECTS) $(BUILD)/libtidepool.a -lcmocka $(TIDE_LDLIBS) $(LDLIBS)
+
+unit: $(UNIT_PROGRAMS)
+	CMOCKA_MESSAGE_OUTPUT=TAP prove -e '' $(UNIT_PROGRAMS)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+clean:
+	rm -rf build build-*
+
+.PHONY: all unit clean
