@@ -1,0 +1,126 @@
+/* conn.h - one pooled connection: its states and the driver behind it. */
+#ifndef TIDEPOOL_POOL_CONN_H
+#define TIDEPOOL_POOL_CONN_H
+
+#include "base/list.h"
+#include "base/wheel.h"
+
+struct pool;
+
+/*
+ * A connection is in exactly one state, which is also the list it is on.  All
+ * but CONN_FREE count as open: open <= max_connections holds at all times.
+ */
+/* clang-format off */
+#define CONN_STATE_MAP(XX)                                                  \
+    XX(OPENING,    "opening")    /* the driver connects */                  \
+    XX(IDLE,       "idle")       /* clean, watched by the driver */         \
+    XX(LEASED,     "leased")     /* lent to one caller */                   \
+    XX(SHARED,     "shared")     /* lent to a lane, many callers on it */   \
+    XX(TESTING,    "testing")    /* a round trip before a lease */          \
+    XX(RESETTING,  "resetting")  /* came back dirty, being cleaned */       \
+    XX(CANCELLING, "cancelling") /* came back busy, being stopped */        \
+    XX(CLOSING,    "closing")    /* until the driver says closed */
+
+/* Why a connection was closed: in the log, and a label of the counter. */
+#define CLOSE_REASON_MAP(XX)                                                \
+    XX(CONNECT_FAILED,  "connect_failed")                                   \
+    XX(CONNECT_TIMEOUT, "connect_timeout")                                  \
+    XX(IDLE_TIMEOUT,    "idle_timeout")                                     \
+    XX(LIFETIME,        "lifetime")                                         \
+    XX(LOST,            "lost")          /* the peer or the network */      \
+    XX(TEST_FAILED,     "test_failed")                                      \
+    XX(RESET_FAILED,    "reset_failed")                                     \
+    XX(CANCEL_FAILED,   "cancel_failed")                                    \
+    XX(STALLED,         "stalled")       /* replies due, no byte came */    \
+    XX(SHRUNK,          "shrunk")        /* max_connections was lowered */  \
+    XX(DRAINED,         "drained")                                          \
+    XX(POOL_CLOSED,     "pool_closed")
+
+/* Where the time of an acquire goes. */
+#define WAIT_PHASE_MAP(XX)                                                  \
+    XX(QUEUE, "queue") XX(DNS, "dns") XX(TCP, "tcp") XX(TLS, "tls")         \
+    XX(AUTH, "auth") XX(INIT, "init") XX(TEST, "test")
+/* clang-format on */
+
+enum conn_state {
+#define XX(name, text) CONN_##name,
+    CONN_STATE_MAP(XX)
+#undef XX
+        CONN_STATES
+};
+
+enum close_reason {
+#define XX(name, text) CLOSE_##name,
+    CLOSE_REASON_MAP(XX)
+#undef XX
+        CLOSE_REASONS
+};
+
+enum wait_phase {
+#define XX(name, text) WAIT_##name,
+    WAIT_PHASE_MAP(XX)
+#undef XX
+        WAIT_PHASES
+};
+
+const char *conn_state_name(enum conn_state state);
+const char *close_reason_name(enum close_reason reason);
+const char *wait_phase_name(enum wait_phase phase);
+
+/* What the wire says of a connection that comes back. */
+enum conn_wire {
+    CONN_CLEAN,  /* idle, no transaction, nothing due: fit for the next */
+    CONN_DIRTY,  /* idle, but a transaction or session state is open */
+    CONN_BUSY,   /* a statement runs or replies are due */
+    CONN_BROKEN, /* cannot be used again */
+};
+
+/* Embedded in the driver's link; owned by the driver, run by the pool.  The
+ * fields are the pool's own; a driver reads id and state only. */
+struct conn {
+    struct list_node node;    /* on pool->by_state[state] */
+    struct wheel_timer timer; /* the one deadline that its state has */
+    struct pool *pool;
+    enum conn_state state;
+    enum wait_phase phase;              /* while OPENING: what it is at */
+    uint64_t id;                        /* unique in the pool's life */
+    uint64_t generation;                /* of the present lease */
+    uint64_t epoch;                     /* of the pool when it was opened */
+    uint64_t opened_ns;                 /* when open() was called */
+    uint64_t phase_ns[WAIT_PHASES + 1]; /* start of each phase of opening */
+    uint64_t state_ns;                  /* since when it is in its state */
+    uint64_t byte_ns;                   /* when a byte last arrived */
+    uint64_t retire_ns;                 /* its jittered end of life */
+    const char *site;         /* who holds it: "app.lua:12", see pool_waiter */
+    enum close_reason reason; /* while CLOSING */
+    bool retiring;            /* waits for its replacement to open */
+};
+
+/*
+ * What a driver does for the pool.  Every call but wire() is answered by one
+ * call of a pool_conn_* function, never from inside the operation itself
+ * (but close(), which may be answered at once).  The pool sets a deadline on
+ * each and calls close() when it passes; after close() only pool_conn_closed()
+ * counts.
+ */
+struct conn_ops {
+    const char *name; /* "postgres", "redis" */
+    /* Begins to connect; NULL when there is no memory.  Answer:
+     * pool_conn_opened() or pool_conn_failed(). */
+    struct conn *(*open)(void *driver);
+    /* Reads the state from the wire, without I/O. */
+    enum conn_wire (*wire)(const struct conn *conn);
+    /* One round trip.  Answer: pool_conn_tested(). */
+    void (*test)(struct conn *conn);
+    /* Rolls back and clears session state.  Answer: pool_conn_reset(). */
+    void (*reset)(struct conn *conn);
+    /* Stops what runs and drains it.  Answer: pool_conn_cancelled(). */
+    void (*cancel)(struct conn *conn);
+    /* Asks the lane on a SHARED conn to finish.  Answer: pool_release(). */
+    void (*unshare)(struct conn *conn);
+    /* Closes and frees.  Answer: pool_conn_closed(), also from inside. */
+    void (*close)(struct conn *conn, enum close_reason reason);
+};
+
+#endif

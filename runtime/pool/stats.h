@@ -1,0 +1,47 @@
+/* stats.h - what a pool counts and measures. */
+#ifndef TIDEPOOL_POOL_STATS_H
+#define TIDEPOOL_POOL_STATS_H
+
+#include "base/hist.h"
+#include "pool/conn.h"
+
+/* Counters only grow.  XX(name, text) */
+/* clang-format off */
+#define POOL_COUNTERS_MAP(XX)                                                \
+    XX(acquires,         "leases and lanes handed out")                      \
+    XX(waits,            "of these, after standing in line")                 \
+    XX(timeouts,         "waits that ended at their deadline")               \
+    XX(busy,             "refused: the line was full")                       \
+    XX(refused,          "refused: the server cannot be reached")            \
+    XX(closed,           "refused: the pool was closing")                    \
+    XX(cancelled,        "waits that their caller gave up")                  \
+    XX(connects,         "connection attempts begun")                        \
+    XX(connect_failures, "connection attempts that failed")                  \
+    XX(tests,            "connections tested before a lease")                \
+    XX(resets,           "connections that came back dirty")                 \
+    XX(cancels,          "connections that came back busy")                  \
+    XX(slow_acquires,    "waits over acquire_slow_threshold")                \
+    XX(leaks,            "leases over leak_threshold")
+/* clang-format on */
+
+struct pool_stats {
+#define XX(name, text) uint64_t name;
+    POOL_COUNTERS_MAP(XX)
+#undef XX
+    uint64_t closes[CLOSE_REASONS];
+    struct hist wait;                /* of every acquire, 0 when at once */
+    struct hist phases[WAIT_PHASES]; /* of every acquire that waited */
+    struct hist create;              /* open() to opened */
+    struct hist use;                 /* of every lease */
+};
+
+/* A snapshot of now, cheap to take. */
+struct pool_counts {
+    uint32_t states[CONN_STATES];
+    uint32_t open;    /* all states */
+    uint32_t waiting; /* callers in line */
+    uint32_t max;
+    uint32_t min;
+};
+
+#endif
