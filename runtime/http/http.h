@@ -1,0 +1,128 @@
+/*
+ * http.h - the HTTP/1.1 server: requests come out whole, replies go in.
+ *
+ * One request of a connection is handed out at a time, so pipelined ones are
+ * answered in order.  The server owns connections and requests; a request is
+ * lent from on_request until http_reply().
+ */
+#ifndef TIDEPOOL_HTTP_HTTP_H
+#define TIDEPOOL_HTTP_HTTP_H
+
+#include "base/log.h"
+#include "net/stream.h"
+
+struct http_server;
+struct http_request;
+
+/* Times in nanoseconds, sizes in bytes. */
+struct http_limits {
+    size_t max_header_bytes;    /* request line and headers: 431 */
+    size_t max_headers;         /* their number: 431 */
+    size_t max_body_bytes;      /* 413 */
+    uint64_t header_timeout_ns; /* from the first byte to the empty line: 408 */
+    uint64_t body_timeout_ns;   /* from there to the body's end: 408 */
+    uint64_t idle_timeout_ns;   /* between requests: closed silently */
+    uint64_t write_timeout_ns;  /* a reply that the client does not take */
+    unsigned max_connections;   /* more are closed at once, counted */
+};
+
+void http_limits_init(struct http_limits *limits);
+
+/* Borrowed from the connection's buffer. */
+struct http_text {
+    const char *bytes;
+    size_t len;
+};
+
+struct http_header {
+    struct http_text name; /* requests: in lower case */
+    struct http_text value;
+};
+
+/* Read it between on_request and http_reply(); ud is the handler's. */
+struct http_request {
+    struct http_text method; /* "GET" */
+    struct http_text target; /* as sent: "/a/b?c=d" */
+    struct http_text path;   /* "/a/b", not decoded */
+    struct http_text query;  /* "c=d", without '?', may be empty */
+    const struct http_header *headers;
+    size_t n_headers;
+    struct http_text body;
+    const char *remote; /* "127.0.0.1:40312" */
+    int is_head;
+    uint64_t started_ns; /* loop time at which it was whole */
+    void *ud;
+    /* Set by the handler: the client went away before the reply.  http_reply()
+     * is still due and then writes nothing. */
+    void (*on_gone)(struct http_request *request);
+};
+
+/* Called for each whole request; http_reply() must follow once, now or later.
+ */
+typedef void (*http_request_fn)(struct http_server *server,
+                                struct http_request *request, void *ud);
+
+struct http_reply {
+    int status;
+    const struct http_header *headers; /* Content-Length, Date, Connection are
+                                          the server's own and refused here */
+    size_t n_headers;
+    struct http_text
+        body; /* not sent, but counted, for HEAD; none for 204, 304 */
+};
+
+/* Copies the reply to the connection's output; request is gone afterwards. */
+void http_reply(struct http_request *request, const struct http_reply *reply);
+
+/*
+ * The same in two steps, for bodies that are encoded straight into the output:
+ * begin gives the buffer to append the body to, end sets the length.
+ */
+struct buf *http_reply_begin(struct http_request *request,
+                             const struct http_reply *reply);
+void http_reply_end(struct http_request *request);
+
+/* A header's value by lower-case name, or NULL. */
+const struct http_text *http_request_header(const struct http_request *request,
+                                            const char *name);
+
+/* XX(name, text): counters of the server */
+/* clang-format off */
+#define HTTP_COUNTERS_MAP(XX)                                               \
+    XX(connections,      "accepted")                                        \
+    XX(refused,          "closed at once: max_connections")                 \
+    XX(requests,         "handed to the application")                       \
+    XX(gone,             "of these: the client left before the reply")      \
+    XX(bad_requests,     "answered 4xx by the server itself")               \
+    XX(header_timeouts,  "closed or 408: headers too slow")                 \
+    XX(body_timeouts,    "408: body too slow")                              \
+    XX(write_timeouts,   "closed: the client does not read")                \
+    XX(idle_closes,      "closed: idle keep-alive")
+/* clang-format on */
+
+struct http_stats {
+#define XX(name, text) uint64_t name;
+    HTTP_COUNTERS_MAP(XX)
+#undef XX
+    uint64_t status_classes[6]; /* replies 1xx..5xx at [1]..[5] */
+    unsigned open;              /* connections */
+    unsigned in_flight;         /* requests without a reply */
+};
+
+enum err http_server_open(struct http_server **out, struct loop *loop,
+                          const char *address, const struct http_limits *limits,
+                          http_request_fn on_request, void *ud,
+                          struct err_text *why) MUST_CHECK;
+const char *http_server_address(const struct http_server *server);
+const struct http_stats *http_server_stats(const struct http_server *server);
+/* Stops accepting, closes idle connections, answers what runs with Connection:
+ * close.  on_drained is called once when no connection is left. */
+void http_server_drain(struct http_server *server, void (*on_drained)(void *ud),
+                       void *ud);
+/* Accepts NULL.  Cuts what is left; requests out are still to be replied to,
+ * which then frees them. */
+void http_server_close(struct http_server *server);
+
+const char *http_status_text(int status); /* "Not Found"; "" when unknown */
+
+#endif

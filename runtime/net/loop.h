@@ -1,0 +1,53 @@
+/*
+ * loop.h - the event loop: time, work put off to the end of the turn, counting
+ * what is open.  net/ alone sees libuv; other floors include its headers but
+ * call no uv function.
+ */
+#ifndef TIDEPOOL_NET_LOOP_H
+#define TIDEPOOL_NET_LOOP_H
+
+#include "base/err.h"
+#include "base/list.h"
+
+#include <stdint.h>
+
+struct loop;
+
+enum loop_stage {
+    LOOP_RUN,   /* what may make more work: tasks */
+    LOOP_FLUSH, /* what sends the work of a turn: one write a connection */
+    LOOP_STAGES
+};
+
+/* Owned by the caller, in place until it has run or was taken back. */
+struct loop_job {
+    void (*fn)(struct loop_job *job);
+    struct list_node node;
+};
+
+/* uv_loop is a host's uv_loop_t, borrowed, or NULL for one of our own. */
+enum err loop_new(struct loop **out, void *uv_loop) MUST_CHECK;
+/* Accepts NULL.  Everything opened on it must be closed and loop_run() have
+ * come back (our own loop), or the host have turned its loop once more. */
+void loop_free(struct loop *loop);
+
+/* Monotonic nanoseconds. */
+uint64_t loop_now_ns(const struct loop *loop);
+
+/* Runs job once before the loop next blocks: all LOOP_RUN jobs first, those
+ * that they add included, then LOOP_FLUSH.  A job already put off stays put. */
+void loop_defer(struct loop *loop, enum loop_stage stage, struct loop_job *job);
+/* Takes job back; does nothing when it is not put off. */
+void loop_cancel(struct loop *loop, enum loop_stage stage,
+                 struct loop_job *job);
+
+/* Runs until nothing is open or loop_stop() was called. */
+void loop_run(struct loop *loop);
+void loop_stop(struct loop *loop);
+/* One turn: waits for at most timeout_ms (-1: for ever, 0: not at all). */
+void loop_turn(struct loop *loop, int timeout_ms);
+
+/* Everything of ours that is open on the loop: tests expect 0 at the end. */
+unsigned loop_open_handles(const struct loop *loop);
+
+#endif

@@ -1,0 +1,26 @@
+/* pool_clock.h - runs a pool on a loop: its clock and its one deadline. */
+#ifndef TIDEPOOL_NET_POOL_CLOCK_H
+#define TIDEPOOL_NET_POOL_CLOCK_H
+
+#include "base/log.h"
+#include "net/deadline.h"
+#include "pool/pool.h"
+
+/* Embedded in the backend's pool.  Logs the pool's events under its name. */
+struct pool_clock {
+    struct loop *loop;
+    struct pool *pool;
+    const struct log *log;
+    const char *name; /* borrowed */
+    void (*on_closed)(struct pool_clock *clock);
+    struct deadline deadline;
+};
+
+/* Makes the pool: config's host is filled here.  The first tick is in the next
+ * turn.  Writes clock->pool. */
+enum err pool_clock_open(struct pool_clock *clock,
+                         const struct pool_config *config) MUST_CHECK;
+/* Frees the pool: from on_closed on. */
+void pool_clock_free(struct pool_clock *clock);
+
+#endif

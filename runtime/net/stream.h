@@ -1,0 +1,82 @@
+/*
+ * stream.h - a byte stream over TCP or a unix socket: buffered both ways, at
+ * most one write a loop turn.
+ */
+#ifndef TIDEPOOL_NET_STREAM_H
+#define TIDEPOOL_NET_STREAM_H
+
+#include "base/buf.h"
+#include "net/loop.h"
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+/* Owned by whoever opened it, until stream_close(). */
+struct stream;
+
+/* Any of the calls may call stream_close().  Any may be NULL. */
+struct stream_events {
+    /* The connect succeeded.  Not called for accepted streams. */
+    void (*on_open)(struct stream *stream, void *ud);
+    /* Bytes were added to stream_in(); consume what is whole. */
+    void (*on_data)(struct stream *stream, void *ud);
+    /* Once, then nothing more is read: the peer ended its side (text is ""),
+     * or connecting, reading or writing failed.  Close the stream. */
+    void (*on_end)(struct stream *stream, const struct err_text *text,
+                   void *ud);
+    /* All that was written has gone to the kernel. */
+    void (*on_drained)(struct stream *stream, void *ud);
+};
+
+/* address is copied.  Answer: on_open or on_end, never from inside. */
+enum err stream_connect(struct stream **out, struct loop *loop,
+                        const struct sockaddr *address,
+                        const struct stream_events *events,
+                        void *ud) MUST_CHECK;
+enum err stream_connect_unix(struct stream **out, struct loop *loop,
+                             const char *path,
+                             const struct stream_events *events,
+                             void *ud) MUST_CHECK;
+/* Accepts NULL.  Drops what was not yet written; no call comes after it.  The
+ * memory goes by itself. */
+void stream_close(struct stream *stream);
+
+/* For accepted streams, whose events are set by the accepter. */
+void stream_set_events(struct stream *stream,
+                       const struct stream_events *events, void *ud);
+
+/* What was read and not yet consumed. */
+struct buf *stream_in(struct stream *stream);
+/* Append here, then stream_flush(): sent once, at the end of the turn. */
+struct buf *stream_out(struct stream *stream);
+void stream_flush(struct stream *stream);
+/* Bytes accepted by stream_out() that the kernel has not taken. */
+size_t stream_unsent(const struct stream *stream);
+
+/* While paused nothing is read, so the peer is held up by TCP; the end of the
+ * stream is then seen only after stream_resume(). */
+void stream_pause(struct stream *stream);
+void stream_resume(struct stream *stream);
+
+/* "127.0.0.1:40312" or "unix:"; text lives as long as the stream. */
+const char *stream_peer(const struct stream *stream);
+
+/* ---- listening */
+
+struct listener;
+
+/* stream is the accepter's own now. */
+typedef void (*listener_fn)(struct listener *listener, struct stream *stream,
+                            void *ud);
+
+/* address: "127.0.0.1:8080", "[::1]:0", "localhost:80" or "unix:/path".  On
+ * failure why holds a sentence: the port is in use, the name is unknown. */
+enum err listener_open(struct listener **out, struct loop *loop,
+                       const char *address, listener_fn fn, void *ud,
+                       struct err_text *why) MUST_CHECK;
+/* As bound, port 0 replaced: "127.0.0.1:34567". */
+const char *listener_address(const struct listener *listener);
+/* Accepts NULL; removes a unix socket's file. */
+void listener_close(struct listener *listener);
+
+#endif

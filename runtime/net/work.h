@@ -1,0 +1,11 @@
+/* work.h - runs a blocking call on the thread pool. */
+#ifndef TIDEPOOL_NET_WORK_H
+#define TIDEPOOL_NET_WORK_H
+
+#include "net/loop.h"
+
+/* run: on another thread, touches only ud.  done: on the loop, once. */
+enum err work_start(struct loop *loop, void (*run)(void *ud),
+                    void (*done)(void *ud), void *ud) MUST_CHECK;
+
+#endif
