@@ -12,17 +12,17 @@
  * so a writer checks once at its end with buf_failed().
  */
 struct buf {
-    char *data;   /* first byte not yet consumed; NULL when never used */
-    size_t len;   /* bytes from data on */
-    size_t cap;   /* bytes from data to the end of the allocation */
-    char *base;   /* the allocation */
+    char *data; /* first byte not yet consumed; NULL when never used */
+    size_t len; /* bytes from data on */
+    size_t cap; /* bytes from data to the end of the allocation */
+    char *base; /* the allocation */
     int failed;
 };
 
-void buf_free(struct buf *buf); /* back to all zero */
+void buf_free(struct buf *buf);  /* back to all zero */
 void buf_clear(struct buf *buf); /* keeps the allocation, clears failed */
 
-/* Makes room for size more bytes at data + len. */
+/* Makes room for size more bytes at data + len; no memory marks it failed. */
 enum err buf_reserve(struct buf *buf, size_t size) MUST_CHECK;
 /* Says that size bytes were written into the room made by buf_reserve(). */
 void buf_added(struct buf *buf, size_t size);

@@ -19,7 +19,6 @@
     XX(CANCELLED, "cancelled", "the operation was cancelled")                \
     XX(PROTOCOL,  "protocol",  "the peer broke the protocol")                \
     XX(INTERNAL,  "internal",  "the runtime broke one of its own rules")
-/* clang-format on */
 
 enum err {
     ERR_OK,
@@ -28,9 +27,11 @@ enum err {
 #undef XX
     ERR_COUNT
 };
+/* clang-format on */
 
 #define MUST_CHECK __attribute__((warn_unused_result))
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+/* The places, from 1, of the format and of the first argument it formats. */
+#define PRINTF_LIKE(at, first) __attribute__((format(printf, at, first)))
 
 enum { ERR_TEXT_MAX = 512, SQLSTATE_LEN = 5 };
 

@@ -6,9 +6,13 @@
 
 /*
  * Each power of two is cut into 16 buckets, so a quantile is within 6.25 % of
- * the true value; values from 2^40 ns (18 minutes) on share the last bucket.
+ * the true value; values over 2^40 ns (18 minutes) share the last bucket.
  */
-enum { HIST_SUB = 16, HIST_OCTAVES = 37, HIST_BUCKETS = HIST_SUB * HIST_OCTAVES + 1 };
+enum {
+    HIST_SUB = 16,
+    HIST_OCTAVES = 37,
+    HIST_BUCKETS = HIST_SUB * HIST_OCTAVES + 1,
+};
 
 struct hist {
     uint64_t count;

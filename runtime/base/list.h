@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define container_of(pointer, type, member)                                    \
+#define container_of(pointer, type, member) \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* Zero-initialised nodes are on no list. */
@@ -88,8 +88,8 @@ static inline struct list_node *list_pop_front(struct list *list)
 }
 
 /* Walks the list; the loop's body must not remove any node. */
-#define list_each(node, list)                                                  \
-    for (struct list_node *node = (list)->head.next; node != &(list)->head;    \
+#define list_each(node, list)                                               \
+    for (struct list_node *node = (list)->head.next; node != &(list)->head; \
          node = node->next)
 
 #endif

@@ -28,17 +28,21 @@ struct log {
     enum log_level level; /* less important events do not reach the sink */
 };
 
+/* clang-format off */
 #define LOG_STR(key, text)  { (key), LOG_STR_TYPE, (text), 0 }
 #define LOG_INT(key, value) { (key), LOG_INT_TYPE, NULL, (int64_t)(value) }
 #define LOG_MS(key, ns)     { (key), LOG_MS_TYPE, NULL, (int64_t)(ns) }
+/* clang-format on */
 
-/* log may be NULL.  Example:
+/*
+ * Logs event with at least one field; log may be NULL.  Example:
  * log_event(log, LOG_WARN, "slow acquire", LOG_STR("pool", name),
- *           LOG_MS("waited_ms", ns)); */
-#define log_event(log, level, event, ...)                                      \
-    log_fields((log), (level), (event),                                        \
-               (const struct log_field[]){                                     \
-                   __VA_ARGS__, { NULL, LOG_END_TYPE, NULL, 0 } })
+ *           LOG_MS("waited_ms", ns));
+ */
+#define log_event(log, level, event, ...)               \
+    log_fields((log), (level), (event),                 \
+               (const struct log_field[]){ __VA_ARGS__, \
+                                           { NULL, LOG_END_TYPE, NULL, 0 } })
 
 void log_fields(const struct log *log, enum log_level level, const char *event,
                 const struct log_field *fields);

@@ -1,4 +1,4 @@
-/* map.h - intrusive hash map from byte strings to the structs that hold them. */
+/* map.h - intrusive hash map from byte strings to the structs with them. */
 #ifndef TIDEPOOL_BASE_MAP_H
 #define TIDEPOOL_BASE_MAP_H
 

@@ -25,7 +25,7 @@ struct wheel_timer {
 
 struct wheel {
     uint64_t now_tick;
-    uint64_t len; /* armed timers */
+    uint64_t len;                    /* armed timers */
     uint64_t occupied[WHEEL_LEVELS]; /* one bit a slot */
     struct list slots[WHEEL_LEVELS][WHEEL_SLOTS];
     struct list due; /* found by wheel_expire, not yet handed out */
@@ -43,12 +43,19 @@ static inline bool wheel_is_armed(const struct wheel_timer *timer)
     return list_is_linked(&timer->node);
 }
 
-/* Disarms and returns one timer that is due at now_ns, or NULL.  Call it until
- * NULL; timers may be added and removed between the calls. */
+/*
+ * Disarms and returns one timer that is due at now_ns, or NULL.  Call it until
+ * NULL; timers may be added and removed between the calls.  They come in order
+ * of deadline, then of arming.  Time does not go back: an older now_ns counts
+ * as the latest one given.
+ */
 struct wheel_timer *wheel_expire(struct wheel *wheel, uint64_t now_ns);
 
-/* When wheel_expire should run next: never later than the earliest deadline
- * (rounded up to its tick), possibly earlier; WHEEL_NEVER when empty. */
+/*
+ * When wheel_expire should run next: never later than the earliest deadline
+ * (rounded up to its tick), possibly earlier; the last now_ns (rounded down)
+ * when a timer is due already; WHEEL_NEVER when empty.
+ */
 uint64_t wheel_next_ns(const struct wheel *wheel);
 
 #endif
