@@ -1,0 +1,121 @@
+/*
+ * redis.h - Redis: pools, lanes, commands, replies.  The face of redis/ for the
+ * floors above, which see no hiredis.
+ */
+#ifndef TIDEPOOL_REDIS_REDIS_H
+#define TIDEPOOL_REDIS_REDIS_H
+
+#include "base/log.h"
+#include "net/loop.h"
+#include "pool/pool.h"
+
+struct redis_pool;
+struct redis_link; /* one connection: a lane's or a lease */
+struct redis_reply;
+
+/* Copied by redis_pool_open(), but for log. */
+struct redis_config {
+    const char *name; /* "main" */
+    const char *url;  /* redis://[user[:password]@]host[:port][/db], or
+                         unix://[user[:password]@]/path[?db=n] */
+    struct pool_settings settings;
+    const struct log *log; /* may be NULL */
+    uint64_t seed;
+};
+
+/* ERR_BADARG: why names what is wrong in the url. */
+enum err redis_pool_open(struct redis_pool **out, struct loop *loop,
+                         const struct redis_config *config,
+                         struct err_text *why) MUST_CHECK;
+struct pool *redis_pool_pool(struct redis_pool *redis);
+const char *redis_pool_name(const struct redis_pool *redis);
+/* Closes as pool_close() does and frees redis; then calls on_closed (may be
+ * NULL) once, never from inside. */
+void redis_pool_close(struct redis_pool *redis, uint64_t deadline_ns,
+                      void (*on_closed)(void *ud), void *ud);
+
+/* ---- commands */
+
+struct redis_request;
+
+/*
+ * Ends one request.  ERR_OK: every command has its reply, read them with
+ * redis_request_reply() before returning; an error that Redis answered is a
+ * reply of kind REDIS_ERROR.  Otherwise text (gone after the call) is a
+ * sentence. ERR_LOST: request->was_sent tells whether the outcome is unknown.
+ */
+typedef void (*redis_request_fn)(struct redis_request *request, enum err err,
+                                 const struct err_text *text);
+
+/* Owned by the caller, in place until on_done or redis_request_cancel(). */
+struct redis_request {
+    redis_request_fn on_done;
+    void *ud;
+    uint64_t timeout_ns; /* queue included; 0: statement_timeout */
+    const char *site;
+
+    struct buf bytes;             /* the commands, in RESP */
+    unsigned n_commands;          /* replies due */
+    bool is_multi;                /* between MULTI and EXEC */
+    bool is_read_only;            /* may be sent twice */
+    bool is_blocking;             /* needs a connection of its own */
+    struct redis_reply **replies; /* n_commands */
+    unsigned n_replies;           /* that have come */
+    bool was_sent;                /* some of it reached the socket */
+    struct redis_pool *redis;
+    struct redis_link *link;
+    struct list_node node;
+    struct wheel_timer timer_unused;
+    struct pool_waiter waiter;
+};
+
+void redis_request_init(struct redis_request *request);
+/* Frees bytes and replies; not while it is sent and unanswered. */
+void redis_request_deinit(struct redis_request *request);
+
+/*
+ * Adds one command; args are copied.  Several make a pipeline.  Returns
+ * ERR_NOMEM, or ERR_BADARG with why when the command cannot run on a shared
+ * connection (SUBSCRIBE, WATCH, MULTI, SELECT, MONITOR ...): it says what to
+ * use instead.
+ */
+enum err redis_request_add(struct redis_request *request, unsigned n_args,
+                           const char *const *args, const size_t *lens,
+                           struct err_text *why) MUST_CHECK;
+/* Runs the commands between MULTI and EXEC, written whole: the replies are
+ * those of EXEC, one a command.  Call it before the first add. */
+void redis_request_set_multi(struct redis_request *request);
+
+/*
+ * Sends on a lane, or for blocking commands on a connection of its own.
+ * Returns ERR_OK and later calls on_done once, never from inside; or what the
+ * pool refused it with, and on_done is not called.
+ */
+enum err redis_send(struct redis_pool *redis,
+                    struct redis_request *request) MUST_CHECK;
+/* Forgets the request: on_done will not be called; replies still due are read
+ * and dropped. */
+void redis_request_cancel(struct redis_request *request);
+
+/* ---- replies */
+
+enum redis_kind {
+    REDIS_NIL,
+    REDIS_INT,
+    REDIS_TEXT,   /* bulk string */
+    REDIS_STATUS, /* "OK" */
+    REDIS_ERROR,
+    REDIS_ARRAY
+};
+
+/* The i-th command's, lent for the duration of on_done. */
+const struct redis_reply *
+redis_request_reply(const struct redis_request *request, unsigned i);
+enum redis_kind redis_reply_kind(const struct redis_reply *reply);
+int64_t redis_reply_integer(const struct redis_reply *reply);
+const char *redis_reply_text(const struct redis_reply *reply, size_t *len);
+size_t redis_reply_size(const struct redis_reply *reply);
+const struct redis_reply *redis_reply_at(const struct redis_reply *reply,
+                                         size_t i);
+
+#endif
