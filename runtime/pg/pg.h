@@ -11,7 +11,7 @@
 
 struct pg_pool;
 struct pg_link; /* one connection; lent by the pool */
-struct pg_result;
+struct pg_rows; /* what a statement gave: rows, a count or an error */
 
 /* Copied by pg_pool_open(), but for log. */
 struct pg_config {
@@ -54,8 +54,8 @@ struct pg_param {
 struct pg_request;
 
 /*
- * Ends one statement.  ERR_OK: result is the caller's own.  ERR_SERVER: result
- * is the caller's own and holds the server's error fields.  Otherwise result is
+ * Ends one statement.  ERR_OK: rows are the caller's own.  ERR_SERVER: rows are
+ * the caller's own and hold the server's error fields.  Otherwise rows is
  * NULL.  text (gone after the call) is a sentence, with the SQLSTATE where
  * there is one; NULL when err is ERR_OK.
  * ERR_BADARG: the caller gave a wrong number of parameters, or one that cannot
@@ -64,7 +64,7 @@ struct pg_request;
  * pool_explain(request->waiter) has the attribution when it was not.
  */
 typedef void (*pg_request_fn)(struct pg_request *request, enum err err,
-                              struct pg_result *result,
+                              struct pg_rows *rows,
                               const struct err_text *text);
 
 /* Owned by the caller, in place until on_done or pg_request_cancel(); what it
@@ -80,10 +80,14 @@ struct pg_request {
     const char *site;    /* "app.lua:12"; outlives the request */
 
     struct pool_waiter waiter;
-    bool was_sent;      /* some of it reached the socket */
+    bool was_sent; /* some of it reached the socket */
+
+    /* pg/'s own */
     struct pg_pool *pg; /* NULL when it runs on a caller's lease */
     struct pg_link *link;
     struct loop_job job;
+    uint64_t deadline_ns;
+    bool *is_forgotten; /* while its end is being told */
 };
 
 /*
@@ -121,20 +125,19 @@ int pg_link_backend_pid(const struct pg_link *link);
 
 /* ---- results */
 
-void pg_result_free(struct pg_result *result); /* accepts NULL */
-unsigned pg_result_rows(const struct pg_result *result);
-unsigned pg_result_columns(const struct pg_result *result);
-const char *pg_result_column(const struct pg_result *result, unsigned column);
-uint64_t pg_result_affected(const struct pg_result *result);
-size_t pg_result_bytes(const struct pg_result *result); /* memory held */
+void pg_rows_free(struct pg_rows *rows); /* accepts NULL */
+unsigned pg_rows_count(const struct pg_rows *rows);
+unsigned pg_rows_columns(const struct pg_rows *rows);
+const char *pg_rows_column(const struct pg_rows *rows, unsigned column);
+uint64_t pg_rows_affected(const struct pg_rows *rows);
+size_t pg_rows_bytes(const struct pg_rows *rows); /* memory held */
 
 /* Of an error: the fields of libpq's PG_DIAG_*; "" when absent. */
 struct pg_error_fields {
     const char *sqlstate, *message, *detail, *hint, *position, *schema, *table,
         *column, *constraint;
 };
-void pg_result_error(const struct pg_result *result,
-                     struct pg_error_fields *out);
+void pg_rows_error(const struct pg_rows *rows, struct pg_error_fields *out);
 
 enum pg_value_kind {
     PG_VALUE_NULL,
@@ -146,7 +149,7 @@ enum pg_value_kind {
     PG_VALUE_ARRAY  /* walk it with pg_array_walk() */
 };
 
-/* Borrowed from the result. */
+/* Borrowed from the rows. */
 struct pg_value {
     enum pg_value_kind kind;
     bool truth;
@@ -157,8 +160,8 @@ struct pg_value {
     uint32_t type; /* OID; of the element for arrays */
 };
 
-void pg_result_value(const struct pg_result *result, unsigned row,
-                     unsigned column, struct pg_value *out);
+void pg_rows_value(const struct pg_rows *rows, unsigned row, unsigned column,
+                   struct pg_value *out);
 
 /* Calls back for each '{', element and '}' of an array, depth first.  Returns
  * ERR_PROTOCOL for text that is no array literal. */
@@ -173,9 +176,9 @@ enum err pg_array_walk(const struct pg_value *array,
 
 /* Appends JSON: row's object, NULL columns as null; int8 beyond 2^53 as a
  * string, arrays as arrays, numeric as a string. */
-void pg_result_row_json(const struct pg_result *result, unsigned row,
-                        struct buf *out);
+void pg_rows_row_json(const struct pg_rows *rows, unsigned row,
+                      struct buf *out);
 /* All rows as an array of objects. */
-void pg_result_json(const struct pg_result *result, struct buf *out);
+void pg_rows_json(const struct pg_rows *rows, struct buf *out);
 
 #endif
