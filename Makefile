@@ -4,7 +4,8 @@
 #   make run      installs what is missing, builds, serves examples/quickstart
 #   make test     installs what is missing, then unit, live, cli, lint and asan
 #   make unit     unit tests only: no servers, seconds
-#   make live     tests on a Postgres and a Redis that the tests start
+#   make live     tests on a Postgres and a Redis that the tests start;
+#                 SPECS="tests/live/redis_spec.lua ..." runs these only
 #   make cli      the command line and the quickstart, from outside
 #   make asan     unit and live once more under ASan and UBSan
 #   make lint     floors, clang-format, clang-tidy, luacheck
@@ -16,6 +17,7 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 VERSION := 0.1.0
+SONAME := libtidepool.so.0
 
 # Every folder of runtime/ with the floor it is on; tests/lint/floors.awk reads
 # this line.  A file includes lower floors or its own folder.
@@ -72,7 +74,8 @@ $(BUILD)/libtidepool.a: $(LIB_OBJECTS)
 
 $(BUILD)/libtidepool.so: $(LIB_OBJECTS)
 	$(call say,LINK,$@)
-	$(Q)$(CC) -shared -Wl,-soname,libtidepool.so.0 $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) \
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--exclude-libs,ALL \
+		$(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) \
 		-o $@ $(LIB_OBJECTS) $(TIDE_LDLIBS) $(LDLIBS)
 
 $(BUILD)/tidepool: $(MAIN_OBJECTS) $(BUILD)/libtidepool.a
@@ -96,12 +99,95 @@ $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_HELPER_OBJECTS) 
 	$(Q)$(CC) $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
 		-o $@ $< $(UNIT_HELPER_OBJECTS) $(BUILD)/libtidepool.a -lcmocka $(TIDE_LDLIBS) $(LDLIBS)
 
+# Every suite prints TAP, so that prove counts all of them.
+PROVE := prove --failures --comments
+
 unit: $(UNIT_PROGRAMS)
-	CMOCKA_MESSAGE_OUTPUT=TAP prove -e '' $(UNIT_PROGRAMS)
+	CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e '' $(UNIT_PROGRAMS)
+
+# ---- tests/live: busted inside the runtime, on servers of its own
+
+SPECS := $(wildcard tests/live/*_spec.lua)
+
+live: $(BUILD)/tidepool
+	$(PROVE) --exec '$(BUILD)/tidepool run' tests/live/run.lua :: -- $(SPECS)
+
+# ---- tests/cli: the built program from outside
+
+cli: all
+	BUILD=$(BUILD) $(PROVE) tests/cli/*.t
+
+# ---- both once more, with the sanitizers
+
+ASAN_BUILD := build-asan
+asan: export ASAN_OPTIONS = detect_leaks=1:abort_on_error=0
+asan: export UBSAN_OPTIONS = print_stacktrace=1
+asan:
+	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined unit
+	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined live
+
+# ---- lint
+
+C_SOURCES := $(LIB_SOURCES) $(MAIN_SOURCES)
+C_HEADERS := $(wildcard runtime/*.h runtime/*/*.h)
+C_TESTS := $(wildcard tests/*/*.[ch])
+LUA_ALL := $(LUA_SOURCES) $(shell find examples tests -name '*.lua' 2>/dev/null | sort)
+
+TIDY = clang-tidy --quiet {} -- -include tests/lint/noreturn.h \
+	$(TIDE_CPPFLAGS) -std=c11
+ALONE = $(CC) $(TIDE_CPPFLAGS) -std=c11 -Wall -Wextra -Werror -fsyntax-only \
+	-include {} -x c /dev/null
+EACH := xargs -P $(shell nproc) -I{}
+
+lint:
+	$(PROVE) -e sh tests/lint/floors_test.sh
+	awk -f tests/lint/floors.awk Makefile $(C_SOURCES) $(C_HEADERS)
+	@printf '%s\n' $(C_HEADERS) | $(EACH) $(ALONE)
+	$(call say,HEADER,'each compiles alone')
+	@clang-format --dry-run -Werror $(C_SOURCES) $(C_HEADERS) $(C_TESTS)
+	$(call say,FORMAT,'as .clang-format has it')
+	@printf '%s\n' $(C_SOURCES) | $(EACH) $(TIDY)
+	$(call say,TIDY,'nothing found')
+	luacheck -q $(LUA_ALL)
+
+# ---- everything
+
+# What is missing is installed first; the make that follows sees it.
+run:
+	@.ci/deps run
+	@$(MAKE) --no-print-directory -j$(shell nproc) $(BUILD)/tidepool
+	$(BUILD)/tidepool dev examples/quickstart/app.lua
+
+test:
+	@.ci/deps test
+	@for part in $(TEST_PARTS); do \
+		echo "== $$part"; start=$$(date +%s); \
+		$(MAKE) --no-print-directory -j$(shell nproc) $$part || \
+			{ echo "== $$part failed"; exit 1; }; \
+		echo "== $$part took $$(($$(date +%s) - start)) s"; \
+	done
+
+TEST_PARTS := unit live cli lint asan
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include \
+		$(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install $(BUILD)/tidepool $(DESTDIR)$(PREFIX)/bin
+	install -m 644 runtime/tidepool.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(BUILD)/libtidepool.a $(DESTDIR)$(PREFIX)/lib
+	install $(BUILD)/libtidepool.so $(DESTDIR)$(PREFIX)/lib/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libtidepool.so
+	printf '%s\n' $(PKG_CONFIG_LINES) \
+		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/tidepool.pc
+
+PKG_CONFIG_LINES = 'prefix=$(PREFIX)' 'Name: tidepool' \
+	'Description: Postgres and Redis pools, scripted in Lua' \
+	'Version: $(VERSION)' 'Requires.private: $(LIBRARIES) $(HTTP_LIBRARY)' \
+	'Libs: -L$${prefix}/lib -ltidepool' 'Cflags: -I$${prefix}/include'
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 clean:
 	rm -rf build build-*
 
-.PHONY: all unit clean
+.PHONY: all unit live cli asan lint run test install clean
