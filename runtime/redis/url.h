@@ -1,0 +1,28 @@
+/* url.h - a Redis url, taken apart. */
+#ifndef TIDEPOOL_REDIS_URL_H
+#define TIDEPOOL_REDIS_URL_H
+
+#include "base/err.h"
+
+/* The texts are its own, all in storage. */
+struct redis_target {
+    const char *host; /* NULL: path is set */
+    const char *port;
+    const char *path;     /* of a unix socket; NULL: host is set */
+    const char *user;     /* NULL when there is none */
+    const char *password; /* NULL when there is none */
+    unsigned db;
+    char *storage;
+};
+
+/*
+ * Reads redis://[user[:password]@]host[:port][/db][?db=n] and
+ * unix://[user[:password]@]/path[?db=n] (redis+unix:// as well); user, password
+ * and path may be percent-encoded.  Returns ERR_NOMEM, or ERR_BADARG with a
+ * sentence in why that holds nothing of the password.
+ */
+enum err redis_target_parse(struct redis_target *out, const char *url,
+                            struct err_text *why) MUST_CHECK;
+void redis_target_free(struct redis_target *target);
+
+#endif
