@@ -1,0 +1,30 @@
+/* command.h - what is known of commands before they are sent: which may run on
+ * a shared connection, which block, which may be sent twice. */
+#ifndef TIDEPOOL_REDIS_COMMAND_H
+#define TIDEPOOL_REDIS_COMMAND_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+static const uint64_t COMMAND_BLOCKS_FOR_EVER = UINT64_MAX;
+
+struct command_use {
+    bool is_read_only; /* changes nothing, so it may be sent twice */
+    bool is_blocking;
+    uint64_t block_ns; /* how long it may block, 0 when it does not */
+};
+
+/*
+ * Reads name and arguments of one command; lens may be NULL when all end with
+ * a zero.  Commands that are not in the table (of modules, of later servers)
+ * count as writes.  Returns ERR_BADARG when the command would change or take
+ * over a connection that others share: why names what to use instead.
+ */
+enum err command_check(unsigned n_args, const char *const *args,
+                       const size_t *lens, struct command_use *out,
+                       struct err_text *why) MUST_CHECK;
+
+#endif
