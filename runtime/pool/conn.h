@@ -76,25 +76,34 @@ enum conn_wire {
     CONN_BROKEN, /* cannot be used again */
 };
 
-/* Embedded in the driver's link; owned by the driver, run by the pool.  The
- * fields are the pool's own; a driver reads id and state only. */
+/* Embedded in the driver's link; owned by the driver, run by the pool, which
+ * clears it when open() has returned it.  A driver reads id and state only. */
 struct conn {
-    struct list_node node;    /* on pool->by_state[state] */
-    struct wheel_timer timer; /* the one deadline that its state has */
+    struct list_node node;        /* on pool->by_state[state] */
+    struct list_node retire_node; /* on pool->retiring: awaits a replacement */
+    struct wheel_timer timer;     /* the one deadline that its state has */
     struct pool *pool;
     enum conn_state state;
     enum wait_phase phase;              /* while OPENING: what it is at */
     uint64_t id;                        /* unique in the pool's life */
-    uint64_t generation;                /* of the present lease */
+    uint64_t generation;                /* of the present lease; 0 before any */
     uint64_t epoch;                     /* of the pool when it was opened */
     uint64_t opened_ns;                 /* when open() was called */
-    uint64_t phase_ns[WAIT_PHASES + 1]; /* start of each phase of opening */
+    uint64_t phase_ns[WAIT_PHASES + 1]; /* start of each phase, then the end */
     uint64_t state_ns;                  /* since when it is in its state */
     uint64_t byte_ns;                   /* when a byte last arrived */
+    uint64_t ready_ns;                  /* when it had connected */
+    uint64_t proven_ns;                 /* when it last opened or was tested */
+    uint64_t used_ns;                   /* when it last came from use */
     uint64_t retire_ns;                 /* its jittered end of life */
     const char *site;         /* who holds it: "app.lua:12", see pool_waiter */
     enum close_reason reason; /* while CLOSING */
-    bool retiring;            /* waits for its replacement to open */
+    bool is_fresh;            /* opened or tested and not lent since */
+    bool is_paced;            /* its turn to retire is fixed: retire_ns */
+    bool is_replaced;         /* closed for its lifetime when it comes back */
+    bool is_leak;             /* this lease was warned of */
+    bool is_suspect;          /* TESTING because another's test failed */
+    bool is_unshared;         /* SHARED and asked to finish */
 };
 
 /*

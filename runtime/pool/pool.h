@@ -56,7 +56,8 @@ struct pool_host {
     /* For the log.  Must not call the pool. */
     void (*on_event)(void *ud, const struct pool_event *event);
     /* The pool is closed and its last connection is gone; pool_free() may be
-     * called from here on, also from inside. */
+     * called from here on, also from inside.  Once, from pool_tick() only: when
+     * nothing was open, wake_at() asks for that tick. */
     void (*on_closed)(void *ud);
 };
 
@@ -69,7 +70,8 @@ struct pool_config {
     unsigned addresses; /* how many servers open() may dial, at least 1 */
 };
 
-/* The pool opens no connection before the first pool_tick(). */
+/* The pool opens no connection before the first pool_tick(), which the host
+ * calls soon: it opens min_connections, or one to know the server. */
 enum err pool_new(struct pool **out, const struct pool_config *config,
                   uint64_t now_ns) MUST_CHECK;
 /* Accepts NULL.  Only after on_closed, or when no connection was ever opened.
@@ -106,6 +108,7 @@ void pool_wait_cancel(struct pool *pool, struct pool_waiter *waiter,
 /*
  * Gives a LEASED or SHARED connection back; the wire decides what becomes of
  * it: handed on, reset, cancelled or closed.  May call on_done of a waiter.
+ * Does nothing when pool_close() has closed it under its holder.
  */
 void pool_release(struct pool *pool, struct conn *conn, uint64_t now_ns);
 
@@ -144,9 +147,9 @@ static inline void pool_conn_byte(struct conn *conn, uint64_t now_ns)
 
 /*
  * Back-off is per address: exponential with full jitter, 50 ms to 1 s.  A
- * driver with several servers asks which may be dialled and tells how it went.
- * pool_conn_opened and pool_conn_failed do this for all at once when there is
- * one.
+ * driver with several servers asks which may be dialled and tells how it went,
+ * before pool_conn_failed(), or inside ops->close for CLOSE_CONNECT_TIMEOUT.
+ * pool_conn_opened and pool_conn_failed do this when there is only one.
  */
 bool pool_address_ready(const struct pool *pool, unsigned address,
                         uint64_t now_ns);
@@ -165,7 +168,9 @@ const struct pool_settings *pool_settings(const struct pool *pool);
 enum err pool_set(struct pool *pool, const struct pool_settings *settings,
                   uint64_t now_ns, struct err_text *why) MUST_CHECK;
 
-/* Paused: nothing is handed out, waiters wait, their deadlines run. */
+/* Paused: nothing is handed out, tested or opened; waiters wait, their
+ * deadlines run and nobody is refused because the server is down.  Resuming
+ * forgets earlier failures. */
 void pool_pause(struct pool *pool, uint64_t now_ns);
 void pool_resume(struct pool *pool, uint64_t now_ns);
 bool pool_is_paused(const struct pool *pool);
@@ -186,8 +191,12 @@ const struct pool_stats *pool_stats(const struct pool *pool);
 void pool_counts(const struct pool *pool, struct pool_counts *out);
 /* The last failed connect since the last one that succeeded; NULL when none. */
 const struct err_text *pool_last_error(const struct pool *pool);
-/* True while nothing is open and the last attempt failed. */
+/* True while nothing is open (but attempts) and the last attempt failed. */
 bool pool_is_down(const struct pool *pool);
+
+/* Asserts what is always true between two calls; for tests.  Walks all lists.
+ */
+void pool_check(const struct pool *pool);
 
 /* Handles are checked by generation: true while conn is still lent under it. */
 static inline bool conn_is_lent(const struct conn *conn, uint64_t generation)

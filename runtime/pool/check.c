@@ -1,0 +1,79 @@
+/* check.c - what is always true of a pool between two calls, for tests. */
+#include "pool/internal.h"
+
+static void check_conn(const struct pool *pool, const struct conn *conn,
+                       enum conn_state state)
+{
+    bool is_retiring = list_is_linked(&conn->retire_node);
+
+    assert(conn->pool == pool && conn->state == state);
+    assert(conn->id > 0 && conn->id <= pool->last_id);
+    assert(conn->epoch <= pool->epoch);
+    assert(!conn->is_suspect || state == CONN_TESTING);
+    assert(!conn->is_unshared || state == CONN_SHARED);
+    assert(!is_retiring || (state != CONN_OPENING && state != CONN_CLOSING));
+    assert(conn->site == NULL || state == CONN_LEASED || state == CONN_SHARED);
+    switch (state) {
+    case CONN_OPENING:
+    case CONN_TESTING:
+    case CONN_RESETTING:
+    case CONN_CANCELLING: assert(wheel_is_armed(&conn->timer)); break;
+    case CONN_IDLE:
+        assert(wheel_is_armed(&conn->timer) || is_retiring);
+        assert(conn->epoch == pool->epoch && !pool->is_closing);
+        break;
+    case CONN_CLOSING: assert(!wheel_is_armed(&conn->timer)); break;
+    default: break;
+    }
+}
+
+static void check_conns(const struct pool *pool)
+{
+    uint32_t open = 0, suspects = 0, unshared = 0, retiring = 0;
+
+    for (enum conn_state state = 0; state < CONN_STATES; state++) {
+        uint32_t len = 0;
+
+        list_each (node, &pool->by_state[state]) {
+            const struct conn *conn = pool_conn_of(node);
+
+            check_conn(pool, conn, state);
+            suspects += conn->is_suspect;
+            unshared += conn->is_unshared;
+            retiring += list_is_linked(&conn->retire_node);
+            len++;
+        }
+        assert(len == pool_count(pool, state));
+        open += len;
+    }
+    assert(open == pool->open && open <= pool->ceiling);
+    assert(suspects == pool->suspects && unshared == pool->unshared);
+    assert(retiring == pool->retiring.len);
+}
+
+static void check_line(const struct pool *pool)
+{
+    uint32_t len = 0;
+    uint64_t since_ns = 0;
+
+    list_each (node, &pool->line) {
+        const struct pool_waiter *waiter =
+            container_of(node, struct pool_waiter, node);
+
+        assert(waiter->pool == pool && wheel_is_armed(&waiter->timer));
+        assert(waiter->since_ns >= since_ns); /* first come, first served */
+        since_ns = waiter->since_ns;
+        len++;
+    }
+    assert(len == pool->line.len && len == pool->wait_wheel.len);
+    assert(len == 0 || !pool->is_closing);
+}
+
+void pool_check(const struct pool *pool)
+{
+    assert(pool->depth == 0);
+    check_conns(pool);
+    check_line(pool);
+    /* nothing that is due later than the host was told */
+    assert(!pool_line_has_work(pool) || pool->announced_ns <= pool->now_ns);
+}

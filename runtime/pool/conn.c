@@ -1,0 +1,258 @@
+/* conn.c - see conn.h; here, and only here, a connection changes state. */
+#include "pool/conn.h"
+
+#include "pool/internal.h"
+
+#include <string.h>
+
+static const uint64_t TEST_LIMIT_NS = 1000000000;
+static const uint64_t RESET_LIMIT_NS = 1000000000;
+static const uint64_t CANCEL_LIMIT_NS = 5000000000;
+static const uint64_t NS_PER_MS = 1000000;
+
+/* clang-format off */
+static const bool legal_moves[CONN_STATES][CONN_STATES] = {
+    [CONN_OPENING]    = { [CONN_IDLE] = true, [CONN_CLOSING] = true },
+    [CONN_IDLE]       = { [CONN_LEASED] = true, [CONN_SHARED] = true,
+                          [CONN_TESTING] = true, [CONN_CLOSING] = true },
+    [CONN_LEASED]     = { [CONN_IDLE] = true, [CONN_RESETTING] = true,
+                          [CONN_CANCELLING] = true, [CONN_CLOSING] = true },
+    [CONN_SHARED]     = { [CONN_IDLE] = true, [CONN_RESETTING] = true,
+                          [CONN_CANCELLING] = true, [CONN_CLOSING] = true },
+    [CONN_TESTING]    = { [CONN_IDLE] = true, [CONN_CLOSING] = true },
+    [CONN_RESETTING]  = { [CONN_IDLE] = true, [CONN_CLOSING] = true },
+    [CONN_CANCELLING] = { [CONN_IDLE] = true, [CONN_RESETTING] = true,
+                          [CONN_CLOSING] = true },
+};
+/* clang-format on */
+
+const char *conn_state_name(enum conn_state state)
+{
+    static const char *const names[] = {
+#define XX(name, text) [CONN_##name] = text,
+        CONN_STATE_MAP(XX)
+#undef XX
+    };
+
+    assert(state < CONN_STATES);
+    return names[state];
+}
+
+const char *close_reason_name(enum close_reason reason)
+{
+    static const char *const names[] = {
+#define XX(name, text) [CLOSE_##name] = text,
+        CLOSE_REASON_MAP(XX)
+#undef XX
+    };
+
+    assert(reason < CLOSE_REASONS);
+    return names[reason];
+}
+
+const char *wait_phase_name(enum wait_phase phase)
+{
+    static const char *const names[] = {
+#define XX(name, text) [WAIT_##name] = text,
+        WAIT_PHASE_MAP(XX)
+#undef XX
+    };
+
+    assert(phase < WAIT_PHASES);
+    return names[phase];
+}
+
+/* ---- deadlines */
+
+static uint64_t retire_deadline(const struct conn *conn)
+{
+    if (conn->is_replaced || list_is_linked(&conn->retire_node))
+        return WHEEL_NEVER;
+    return conn->retire_ns;
+}
+
+/* An idle time that has passed has no deadline: from then on every event
+ * looks whether there are more than min_connections. */
+static uint64_t idle_deadline(const struct pool *pool, const struct conn *conn)
+{
+    uint64_t retire_ns = retire_deadline(conn);
+    uint64_t idle_ns = conn->used_ns + pool->settings.idle_timeout_ns;
+
+    if (idle_ns <= pool->now_ns || idle_ns > retire_ns)
+        return retire_ns;
+    return idle_ns;
+}
+
+static uint64_t leak_deadline(const struct pool *pool, const struct conn *conn)
+{
+    if (conn->is_leak || pool->settings.leak_threshold_ns == 0)
+        return WHEEL_NEVER;
+    return conn->state_ns + pool->settings.leak_threshold_ns;
+}
+
+static uint64_t deadline(const struct pool *pool, const struct conn *conn)
+{
+    switch (conn->state) {
+    case CONN_OPENING:
+        return conn->state_ns + pool->settings.connect_timeout_ns;
+    case CONN_IDLE: return idle_deadline(pool, conn);
+    case CONN_LEASED: return leak_deadline(pool, conn);
+    case CONN_SHARED: return retire_deadline(conn);
+    case CONN_TESTING: return conn->state_ns + TEST_LIMIT_NS;
+    case CONN_RESETTING: return conn->state_ns + RESET_LIMIT_NS;
+    case CONN_CANCELLING: return conn->state_ns + CANCEL_LIMIT_NS;
+    case CONN_CLOSING: /* counts until the driver answers, however late */
+    case CONN_STATES: break;
+    }
+    return WHEEL_NEVER;
+}
+
+void pool_arm(struct pool *pool, struct conn *conn)
+{
+    uint64_t at_ns = deadline(pool, conn);
+
+    wheel_remove(&pool->conn_wheel, &conn->timer);
+    if (at_ns != WHEEL_NEVER)
+        wheel_add(&pool->conn_wheel, &conn->timer, at_ns);
+}
+
+/* ---- moves */
+
+void pool_add(struct pool *pool, struct conn *conn)
+{
+    memset(conn, 0, sizeof(*conn));
+    conn->pool = pool;
+    conn->state = CONN_OPENING;
+    conn->phase = WAIT_DNS;
+    conn->id = ++pool->last_id;
+    conn->epoch = pool->epoch;
+    conn->opened_ns = pool->now_ns;
+    conn->state_ns = pool->now_ns;
+    conn->byte_ns = pool->now_ns;
+    for (size_t i = 0; i <= WAIT_PHASES; i++)
+        conn->phase_ns[i] = WHEEL_NEVER;
+    conn->phase_ns[WAIT_DNS] = pool->now_ns;
+    list_push_back(&pool->by_state[CONN_OPENING], &conn->node);
+    pool->open++;
+    pool_arm(pool, conn);
+}
+
+/* Ends what is true only of the state that conn leaves. */
+static void leave_state(struct pool *pool, struct conn *conn)
+{
+    if (conn->state == CONN_LEASED)
+        hist_record(&pool->stats.use, pool->now_ns - conn->state_ns);
+    if (conn->state == CONN_LEASED || conn->state == CONN_SHARED)
+        conn->used_ns = pool->now_ns;
+    conn->site = NULL;
+    pool->suspects -= conn->is_suspect;
+    pool->unshared -= conn->is_unshared;
+    conn->is_suspect = false;
+    conn->is_unshared = false;
+    conn->is_leak = false;
+}
+
+void pool_move(struct pool *pool, struct conn *conn, enum conn_state next)
+{
+    assert(legal_moves[conn->state][next]);
+    list_remove(&pool->by_state[conn->state], &conn->node);
+    leave_state(pool, conn);
+    conn->state = next;
+    conn->state_ns = pool->now_ns;
+    if (next == CONN_IDLE) /* last in, first out; elsewhere the oldest first */
+        list_push_front(&pool->by_state[next], &conn->node);
+    else
+        list_push_back(&pool->by_state[next], &conn->node);
+    pool_arm(pool, conn);
+}
+
+void pool_shut(struct pool *pool, struct conn *conn, enum close_reason reason,
+               const struct err_text *text)
+{
+    if (list_is_linked(&conn->retire_node))
+        list_remove(&pool->retiring, &conn->retire_node);
+    pool_move(pool, conn, CONN_CLOSING);
+    conn->reason = reason;
+    pool->stats.closes[reason]++;
+    /* a failed attempt has been told as such */
+    if (reason != CLOSE_CONNECT_FAILED && reason != CLOSE_CONNECT_TIMEOUT)
+        pool_tell(pool, &(struct pool_event){
+                            .kind = POOL_EVENT_CLOSED,
+                            .conn = conn,
+                            .reason = reason,
+                            .text = text,
+                            .duration_ns = pool->now_ns - conn->opened_ns,
+                        });
+    pool->ops->close(conn, reason);
+}
+
+void pool_set_ceiling(struct pool *pool)
+{
+    uint32_t max = (uint32_t)pool->settings.max_connections;
+
+    pool->ceiling = pool->open > max ? pool->open : max;
+}
+
+void pool_conn_closed(struct conn *conn, uint64_t now_ns)
+{
+    struct pool *pool = conn->pool;
+
+    pool_enter(pool, now_ns);
+    assert(conn->state == CONN_CLOSING);
+    list_remove(&pool->by_state[CONN_CLOSING], &conn->node);
+    conn->pool = NULL;
+    pool->open--;
+    pool_set_ceiling(pool);
+    pool_leave(pool);
+}
+
+/* ---- overdue */
+
+static void warn_of_leak(struct pool *pool, struct conn *conn)
+{
+    conn->is_leak = true;
+    pool->stats.leaks++;
+    pool_tell(pool, &(struct pool_event){
+                        .kind = POOL_EVENT_LEAK,
+                        .conn = conn,
+                        .site = conn->site,
+                        .duration_ns = pool->now_ns - conn->state_ns,
+                    });
+}
+
+static unsigned long long spent_ms(const struct pool *pool,
+                                   const struct conn *conn)
+{
+    return (pool->now_ns - conn->state_ns) / NS_PER_MS;
+}
+
+void pool_overdue(struct pool *pool, struct conn *conn)
+{
+    unsigned long long ms = spent_ms(pool, conn);
+    struct err_text text = { 0 };
+
+    switch (conn->state) {
+    case CONN_OPENING:
+        err_text_set(&text, "no connection after %llu ms, it stood in %s", ms,
+                     wait_phase_name(conn->phase));
+        pool_attempt_failed(pool, conn, CLOSE_CONNECT_TIMEOUT, &text);
+        break;
+    case CONN_IDLE:
+    case CONN_SHARED: pool_outlived(pool, conn); break;
+    case CONN_LEASED: warn_of_leak(pool, conn); break;
+    case CONN_TESTING:
+        err_text_set(&text, "no answer to a test in %llu ms", ms);
+        pool_test_failed(pool, conn, CLOSE_TEST_FAILED, &text);
+        break;
+    case CONN_RESETTING:
+        err_text_set(&text, "not clean %llu ms after a reset began", ms);
+        pool_shut(pool, conn, CLOSE_RESET_FAILED, &text);
+        break;
+    case CONN_CANCELLING:
+        err_text_set(&text, "not quiet %llu ms after a cancel", ms);
+        pool_shut(pool, conn, CLOSE_CANCEL_FAILED, &text);
+        break;
+    case CONN_CLOSING:
+    case CONN_STATES: assert(false); break; /* these have no deadline */
+    }
+}

@@ -1,0 +1,179 @@
+/*
+ * internal.h - the inside of the pool, for the files of this folder only.
+ *
+ * Every public call that may change something runs between pool_enter() and
+ * pool_leave().  The outermost pool_leave() settles the pool: it repeats all
+ * rules until none finds work, so nothing depends on who called what, and a
+ * callback that calls the pool again only changes lists that the outermost one
+ * reads afresh.  Nothing recurses.
+ */
+#ifndef TIDEPOOL_POOL_INTERNAL_H
+#define TIDEPOOL_POOL_INTERNAL_H
+
+#include "base/rand.h"
+#include "pool/pool.h"
+
+struct pool_address {
+    uint32_t failures; /* in a row */
+    uint64_t retry_ns; /* not to be dialled before, when failures > 0 */
+};
+
+struct pool {
+    const struct conn_ops *ops;
+    void *driver;
+    struct pool_host host;
+    struct pool_settings settings;
+    struct rand rand;
+
+    uint64_t now_ns;       /* the latest time that a caller gave */
+    uint64_t announced_ns; /* when the host knows to call pool_tick() */
+    uint32_t depth;        /* of public calls within one another */
+    bool is_started;       /* pool_tick() was called */
+    bool is_paused;
+    bool is_closing;
+    bool is_closed;    /* on_closed was called */
+    uint64_t close_ns; /* when leases are closed by force */
+
+    struct list by_state[CONN_STATES];
+    uint32_t open;        /* on all of these */
+    uint32_t ceiling;     /* of open: max_connections, more after shrinking */
+    uint32_t suspects;    /* of TESTING */
+    uint32_t unshared;    /* of SHARED */
+    struct list retiring; /* await their replacement, oldest first */
+    struct wheel conn_wheel;
+    uint64_t epoch;
+    uint64_t last_id;
+    uint64_t last_generation;
+    uint64_t next_retire_ns; /* pacing: the first free turn to retire */
+
+    struct list line;
+    struct wheel wait_wheel;
+
+    struct pool_address addresses[POOL_ADDRESSES_MAX];
+    unsigned address_count;
+    uint64_t retry_ns;   /* when growth goes on; WHEEL_NEVER: not blocked */
+    bool is_known;       /* the first attempt has ended */
+    bool is_last_failed; /* the latest attempt failed, see last_error */
+    struct err_text last_error;
+    uint64_t last_error_ns;
+    uint64_t failed_phase_ns[WAIT_PHASES + 1]; /* of that attempt */
+
+    struct pool_stats stats;
+};
+
+static inline uint32_t pool_count(const struct pool *pool,
+                                  enum conn_state state)
+{
+    return pool->by_state[state].len;
+}
+
+/* Those that are not on their way out. */
+static inline uint32_t pool_live(const struct pool *pool)
+{
+    return pool->open - pool_count(pool, CONN_CLOSING);
+}
+
+/* Those that have connected and are not on their way out. */
+static inline uint32_t pool_usable(const struct pool *pool)
+{
+    return pool_live(pool) - pool_count(pool, CONN_OPENING);
+}
+
+static inline struct conn *pool_conn_of(struct list_node *node)
+{
+    return node != NULL ? container_of(node, struct conn, node) : NULL;
+}
+
+static inline struct conn *pool_first(const struct pool *pool,
+                                      enum conn_state state)
+{
+    return pool_conn_of(list_first(&pool->by_state[state]));
+}
+
+static inline struct conn *pool_last(const struct pool *pool,
+                                     enum conn_state state)
+{
+    return pool_conn_of(list_last(&pool->by_state[state]));
+}
+
+static inline struct pool_waiter *pool_first_waiter(const struct pool *pool)
+{
+    struct list_node *node = list_first(&pool->line);
+
+    return node != NULL ? container_of(node, struct pool_waiter, node) : NULL;
+}
+
+/* ---- pool.c */
+
+void pool_enter(struct pool *pool, uint64_t now_ns);
+void pool_leave(struct pool *pool);
+/* Ends no wait: for calls that must not run anybody's on_done. */
+void pool_leave_quietly(struct pool *pool);
+void pool_tell(const struct pool *pool, const struct pool_event *event);
+
+/* ---- conn.c */
+
+/* The only place where a connection changes state, and so list and timer. */
+void pool_move(struct pool *pool, struct conn *conn, enum conn_state next);
+void pool_add(struct pool *pool, struct conn *conn); /* as OPENING */
+void pool_arm(struct pool *pool, struct conn *conn);
+/* Closes conn, which may be freed on return; text may be NULL. */
+void pool_shut(struct pool *pool, struct conn *conn, enum close_reason reason,
+               const struct err_text *text);
+/* After max_connections or open changed. */
+void pool_set_ceiling(struct pool *pool);
+/* The deadline of conn's state has passed. */
+void pool_overdue(struct pool *pool, struct conn *conn);
+
+/* ---- lease.c */
+
+void pool_lend(struct pool *pool, struct conn *conn, bool shared,
+               const char *site);
+/* Makes conn idle, or closes it when it must go. */
+void pool_place(struct pool *pool, struct conn *conn);
+
+/* ---- line.c: each does one step and says whether it did. */
+
+bool pool_line_serve(struct pool *pool);
+bool pool_line_refuse(struct pool *pool);
+void pool_line_expire(struct pool *pool);
+/* A step waits for pool_tick() because it would end a wait. */
+bool pool_line_has_work(const struct pool *pool);
+
+/* ---- liveness.c */
+
+bool pool_needs_test(const struct pool *pool, const struct conn *conn);
+/* Tests an idle connection for the line; says whether it did. */
+bool pool_test_idle(struct pool *pool);
+void pool_test_failed(struct pool *pool, struct conn *conn,
+                      enum close_reason reason, const struct err_text *text);
+
+/* ---- grow.c */
+
+/* How many are in use or waited for, within min and max_connections. */
+uint32_t pool_demand(const struct pool *pool);
+bool pool_grow(struct pool *pool); /* says whether an attempt failed */
+void pool_attempt_failed(struct pool *pool, struct conn *conn,
+                         enum close_reason reason, const struct err_text *text);
+void pool_forget_failures(struct pool *pool);
+
+/* ---- retire.c */
+
+/* Draws the end of conn's life. */
+void pool_set_lifetime(struct pool *pool, struct conn *conn);
+/* True when conn must be closed instead of used again. */
+bool pool_must_go(struct pool *pool, struct conn *conn,
+                  enum close_reason *reason);
+/* The lifetime of an IDLE or SHARED conn has passed. */
+void pool_outlived(struct pool *pool, struct conn *conn);
+/* A connection opened: the one that waited for it retires. */
+void pool_replaced(struct pool *pool);
+/* One step of shrinking, idling out, replacing or relieving the line. */
+bool pool_retire(struct pool *pool);
+void pool_unshare(struct pool *pool, struct conn *conn);
+/* When a lease that lanes keep waiting gets one of theirs; or WHEEL_NEVER. */
+uint64_t pool_relief_ns(const struct pool *pool);
+/* Closes what is still lent when pool_close()'s deadline has passed. */
+void pool_close_overdue(struct pool *pool);
+
+#endif

@@ -1,0 +1,134 @@
+/* lease.c - lending connections, and what becomes of one that comes back. */
+#include "pool/internal.h"
+
+static bool is_lent(const struct conn *conn)
+{
+    return conn->state == CONN_LEASED || conn->state == CONN_SHARED;
+}
+
+void pool_lend(struct pool *pool, struct conn *conn, bool shared,
+               const char *site)
+{
+    pool->stats.acquires++;
+    pool_move(pool, conn, shared ? CONN_SHARED : CONN_LEASED);
+    conn->generation = ++pool->last_generation;
+    conn->site = site;
+    conn->is_fresh = false;
+}
+
+struct conn *pool_try_acquire(struct pool *pool, bool shared, const char *site,
+                              uint64_t now_ns)
+{
+    struct conn *conn = pool_first(pool, CONN_IDLE);
+
+    if (conn == NULL || pool->line.len > 0 || pool->is_paused ||
+        pool->is_closing)
+        return NULL;
+    pool_enter(pool, now_ns);
+    if (pool_needs_test(pool, conn)) {
+        conn = NULL;
+    } else {
+        pool_lend(pool, conn, shared, site);
+        hist_record(&pool->stats.wait, 0);
+    }
+    pool_leave_quietly(pool);
+    return conn;
+}
+
+void pool_place(struct pool *pool, struct conn *conn)
+{
+    enum close_reason reason;
+
+    if (pool_must_go(pool, conn, &reason))
+        pool_shut(pool, conn, reason, NULL);
+    else
+        pool_move(pool, conn, CONN_IDLE);
+}
+
+static void reset(struct pool *pool, struct conn *conn)
+{
+    enum close_reason reason;
+
+    if (pool_must_go(pool, conn, &reason)) { /* closing cleans as well */
+        pool_shut(pool, conn, reason, NULL);
+        return;
+    }
+    pool->stats.resets++;
+    pool_move(pool, conn, CONN_RESETTING);
+    pool->ops->reset(conn);
+}
+
+/* Also one that is to be closed: the server must not go on working for it. */
+static void cancel(struct pool *pool, struct conn *conn)
+{
+    pool->stats.cancels++;
+    pool_move(pool, conn, CONN_CANCELLING);
+    pool->ops->cancel(conn);
+}
+
+void pool_release(struct pool *pool, struct conn *conn, uint64_t now_ns)
+{
+    if (conn->state == CONN_CLOSING)
+        return;
+    assert(conn->pool == pool && is_lent(conn));
+    pool_enter(pool, now_ns);
+    switch (pool->ops->wire(conn)) {
+    case CONN_CLEAN: pool_place(pool, conn); break;
+    case CONN_DIRTY: reset(pool, conn); break;
+    case CONN_BUSY: cancel(pool, conn); break;
+    case CONN_BROKEN: pool_shut(pool, conn, CLOSE_LOST, NULL); break;
+    }
+    pool_leave(pool);
+}
+
+void pool_discard(struct pool *pool, struct conn *conn,
+                  enum close_reason reason, uint64_t now_ns)
+{
+    if (conn->state == CONN_CLOSING)
+        return;
+    assert(conn->pool == pool && is_lent(conn));
+    pool_enter(pool, now_ns);
+    pool_shut(pool, conn, reason, NULL);
+    pool_leave(pool);
+}
+
+void pool_conn_reset(struct conn *conn, bool is_clean, uint64_t now_ns)
+{
+    struct pool *pool = conn->pool;
+
+    if (conn->state == CONN_CLOSING)
+        return;
+    assert(conn->state == CONN_RESETTING);
+    pool_enter(pool, now_ns);
+    if (is_clean)
+        pool_place(pool, conn);
+    else
+        pool_shut(pool, conn, CLOSE_RESET_FAILED, NULL);
+    pool_leave(pool);
+}
+
+/* What ran has ended, but the wire is not quiet: once is enough. */
+static void settle_cancelled(struct pool *pool, struct conn *conn)
+{
+    switch (pool->ops->wire(conn)) {
+    case CONN_CLEAN: pool_place(pool, conn); break;
+    case CONN_DIRTY: reset(pool, conn); break;
+    case CONN_BUSY: pool_shut(pool, conn, CLOSE_CANCEL_FAILED, NULL); break;
+    case CONN_BROKEN: pool_shut(pool, conn, CLOSE_LOST, NULL); break;
+    }
+}
+
+void pool_conn_cancelled(struct conn *conn, bool is_drained, uint64_t now_ns)
+{
+    struct pool *pool = conn->pool;
+
+    if (conn->state == CONN_CLOSING)
+        return;
+    assert(conn->state == CONN_CANCELLING);
+    pool_enter(pool, now_ns);
+    if (is_drained)
+        settle_cancelled(pool, conn);
+    else
+        pool_shut(pool, conn, CLOSE_CANCEL_FAILED, NULL);
+    pool_leave(pool);
+}

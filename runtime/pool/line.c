@@ -1,0 +1,235 @@
+/* line.c - see line.h: standing in line, leaving it, and who is served. */
+#include "pool/line.h"
+
+#include "pool/internal.h"
+
+#include <string.h>
+
+/* ---- where the time of a wait went */
+
+/*
+ * Adds to phase_ns what of [since_ns, now_ns] lies in each phase; starts holds
+ * the start of each phase and, last, their end, WHEEL_NEVER for what was not.
+ */
+static void add_overlap(uint64_t *phase_ns, const uint64_t *starts,
+                        uint64_t since_ns, uint64_t now_ns)
+{
+    uint64_t end_ns = starts[WAIT_PHASES];
+
+    if (end_ns > now_ns)
+        end_ns = now_ns;
+    for (int i = WAIT_PHASES - 1; i > WAIT_QUEUE; i--) {
+        uint64_t start_ns = starts[i];
+
+        if (start_ns == WHEEL_NEVER)
+            continue;
+        if (start_ns < since_ns)
+            start_ns = since_ns;
+        if (end_ns > start_ns)
+            phase_ns[i] += end_ns - start_ns;
+        end_ns = starts[i];
+    }
+}
+
+/* What a wait that got no connection stood by for. */
+static const uint64_t *awaited_phases(const struct pool *pool, enum err err)
+{
+    const struct conn *conn = pool_first(pool, CONN_OPENING);
+
+    if (err == ERR_REFUSED)
+        return pool->failed_phase_ns;
+    if (conn == NULL)
+        conn = pool_first(pool, CONN_TESTING);
+    return conn != NULL ? conn->phase_ns : NULL;
+}
+
+/* conn is what the waiter gets; NULL when the wait failed. */
+static void attribute(struct pool *pool, struct pool_waiter *waiter,
+                      enum err err, const struct conn *conn)
+{
+    const uint64_t *starts = NULL;
+    uint64_t rest_ns = pool->now_ns - waiter->since_ns;
+
+    if (conn == NULL)
+        starts = awaited_phases(pool, err);
+    else if (conn->is_fresh)
+        starts = conn->phase_ns;
+    if (starts != NULL)
+        add_overlap(waiter->phase_ns, starts, waiter->since_ns, pool->now_ns);
+    for (size_t i = WAIT_QUEUE + 1; i < WAIT_PHASES; i++)
+        rest_ns -= waiter->phase_ns[i];
+    waiter->phase_ns[WAIT_QUEUE] = rest_ns;
+}
+
+/* ---- ending a wait */
+
+static void count_end(struct pool_stats *stats, enum err err)
+{
+    switch (err) {
+    case ERR_OK: stats->waits++; break;
+    case ERR_TIMEOUT: stats->timeouts++; break;
+    case ERR_REFUSED: stats->refused++; break;
+    case ERR_BUSY: stats->busy++; break;
+    case ERR_CLOSED: stats->closed++; break;
+    default: assert(false); /* no wait ends so */
+    }
+}
+
+static void warn_if_slow(struct pool *pool, const struct pool_waiter *waiter)
+{
+    uint64_t waited_ns = pool->now_ns - waiter->since_ns;
+    uint64_t threshold_ns = pool->settings.acquire_slow_threshold_ns;
+
+    if (threshold_ns == 0 || waited_ns < threshold_ns)
+        return;
+    pool->stats.slow_acquires++;
+    pool_tell(pool, &(struct pool_event){
+                        .kind = POOL_EVENT_SLOW_ACQUIRE,
+                        .site = waiter->site,
+                        .duration_ns = waited_ns,
+                        .phase_ns = waiter->phase_ns,
+                    });
+}
+
+static void leave_line(struct pool *pool, struct pool_waiter *waiter)
+{
+    list_remove(&pool->line, &waiter->node);
+    wheel_remove(&pool->wait_wheel, &waiter->timer);
+}
+
+/* on_done may change anything, and the waiter is gone when it returns. */
+static void finish(struct pool *pool, struct pool_waiter *waiter, enum err err,
+                   struct conn *conn)
+{
+    leave_line(pool, waiter);
+    count_end(&pool->stats, err);
+    if (err == ERR_OK || err == ERR_TIMEOUT) {
+        hist_record(&pool->stats.wait, pool->now_ns - waiter->since_ns);
+        for (size_t i = 0; i < WAIT_PHASES; i++)
+            hist_record(&pool->stats.phases[i], waiter->phase_ns[i]);
+    }
+    warn_if_slow(pool, waiter);
+    waiter->on_done(waiter, err, conn);
+}
+
+static void fail(struct pool *pool, struct pool_waiter *waiter, enum err err)
+{
+    attribute(pool, waiter, err, NULL);
+    finish(pool, waiter, err, NULL);
+}
+
+static void serve(struct pool *pool, struct pool_waiter *waiter,
+                  struct conn *conn)
+{
+    attribute(pool, waiter, ERR_OK, conn);
+    pool_lend(pool, conn, waiter->shared, waiter->site);
+    finish(pool, waiter, ERR_OK, conn);
+}
+
+/* ---- the steps */
+
+/* The idle connection that may be lent as it is, or NULL. */
+static struct conn *servable(const struct pool *pool)
+{
+    struct conn *conn = pool_first(pool, CONN_IDLE);
+
+    if (conn == NULL || pool->is_paused || pool_needs_test(pool, conn))
+        return NULL;
+    return conn;
+}
+
+bool pool_line_serve(struct pool *pool)
+{
+    struct pool_waiter *waiter = pool_first_waiter(pool);
+    struct conn *conn = waiter != NULL ? servable(pool) : NULL;
+
+    if (conn == NULL)
+        return false;
+    if (waiter->deadline_ns <= pool->now_ns)
+        fail(pool, waiter, ERR_TIMEOUT);
+    else
+        serve(pool, waiter, conn);
+    return true;
+}
+
+bool pool_line_refuse(struct pool *pool)
+{
+    struct pool_waiter *waiter = pool_first_waiter(pool);
+
+    if (waiter == NULL)
+        return false;
+    if (pool->is_closing)
+        fail(pool, waiter, ERR_CLOSED);
+    else if (pool_is_down(pool) && !pool->is_paused)
+        fail(pool, waiter, ERR_REFUSED);
+    else
+        return false;
+    return true;
+}
+
+void pool_line_expire(struct pool *pool)
+{
+    struct wheel_timer *timer;
+
+    while ((timer = wheel_expire(&pool->wait_wheel, pool->now_ns)) != NULL)
+        fail(pool, container_of(timer, struct pool_waiter, timer), ERR_TIMEOUT);
+}
+
+bool pool_line_has_work(const struct pool *pool)
+{
+    if (pool->line.len == 0)
+        return false;
+    return pool->is_closing || servable(pool) != NULL ||
+           (pool_is_down(pool) && !pool->is_paused);
+}
+
+/* ---- joining and leaving */
+
+static enum err refusal(const struct pool *pool,
+                        const struct pool_waiter *waiter)
+{
+    if (pool->is_closing)
+        return ERR_CLOSED;
+    if (waiter->deadline_ns <= pool->now_ns)
+        return ERR_TIMEOUT;
+    if (pool_is_down(pool) && !pool->is_paused)
+        return ERR_REFUSED;
+    if (pool->line.len >= pool->settings.max_waiters)
+        return ERR_BUSY;
+    return ERR_OK;
+}
+
+enum err pool_wait(struct pool *pool, struct pool_waiter *waiter,
+                   uint64_t now_ns)
+{
+    enum err err;
+
+    assert(waiter->on_done != NULL && !list_is_linked(&waiter->node));
+    pool_enter(pool, now_ns);
+    waiter->pool = pool;
+    waiter->since_ns = pool->now_ns;
+    memset(waiter->phase_ns, 0, sizeof(waiter->phase_ns));
+    if (waiter->deadline_ns == 0)
+        waiter->deadline_ns = pool->now_ns + pool->settings.acquire_timeout_ns;
+    err = refusal(pool, waiter);
+    if (err == ERR_OK) {
+        list_push_back(&pool->line, &waiter->node);
+        wheel_add(&pool->wait_wheel, &waiter->timer, waiter->deadline_ns);
+    } else {
+        count_end(&pool->stats, err);
+    }
+    pool_leave_quietly(pool);
+    return err;
+}
+
+void pool_wait_cancel(struct pool *pool, struct pool_waiter *waiter,
+                      uint64_t now_ns)
+{
+    if (!list_is_linked(&waiter->node))
+        return;
+    assert(waiter->pool == pool);
+    pool_enter(pool, now_ns);
+    leave_line(pool, waiter);
+    pool->stats.cancelled++;
+    pool_leave_quietly(pool);
+}

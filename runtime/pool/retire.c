@@ -1,0 +1,269 @@
+/*
+ * retire.c - which connections go, and when: idle too long, too old, too many,
+ * of an old epoch, or on the way of those who wait.
+ */
+#include "pool/internal.h"
+
+/* An idle connection used this recently is taken to be in demand. */
+static const uint64_t RECENT_NS = 1000000000;
+/* How long lanes may keep the head of the line from getting a lease. */
+static const uint64_t RELIEF_NS = 50000000;
+
+/* ---- lifetime */
+
+void pool_set_lifetime(struct pool *pool, struct conn *conn)
+{
+    uint64_t lifetime_ns = pool->settings.max_lifetime_ns;
+    uint64_t jitter_ns = rand_below(&pool->rand, lifetime_ns / 10 + 1);
+
+    conn->retire_ns = conn->ready_ns + lifetime_ns - jitter_ns;
+    conn->is_paced = false;
+}
+
+/* Connections that expire together retire one by one, a tenth of the lifetime
+ * for all: gives conn the next turn. */
+static void take_turn(struct pool *pool, struct conn *conn)
+{
+    uint64_t pace_ns = pool->settings.max_lifetime_ns / 10 / pool->open;
+
+    if (conn->is_paced)
+        return;
+    conn->is_paced = true;
+    conn->retire_ns = pool->now_ns;
+    if (pool->next_retire_ns > pool->now_ns)
+        conn->retire_ns = pool->next_retire_ns;
+    pool->next_retire_ns = conn->retire_ns + pace_ns;
+}
+
+/* Without conn there would be fewer than min_connections or than are in use. */
+static bool is_needed(const struct pool *pool, const struct conn *conn)
+{
+    uint32_t others = pool_live(pool) - 1 - pool->retiring.len;
+    uint32_t demand = pool_demand(pool);
+
+    if (conn->state == CONN_IDLE && pool->now_ns - conn->used_ns < RECENT_NS)
+        demand++;
+    return others < demand;
+}
+
+/*
+ * Whether conn is to be closed now for its age.  When it is needed and there
+ * is room for its replacement it stays in service until that has opened.
+ */
+static bool has_outlived(struct pool *pool, struct conn *conn)
+{
+    if (conn->is_replaced)
+        return true;
+    if (list_is_linked(&conn->retire_node) || conn->retire_ns > pool->now_ns)
+        return false;
+    take_turn(pool, conn);
+    if (conn->retire_ns > pool->now_ns)
+        return false;
+    if (pool->open >= pool->settings.max_connections || !is_needed(pool, conn))
+        return true;
+    list_push_back(&pool->retiring, &conn->retire_node);
+    return false;
+}
+
+/* Closes conn now when nobody uses it, else when it comes back. */
+static void retire(struct pool *pool, struct conn *conn)
+{
+    if (conn->state == CONN_IDLE) {
+        pool_shut(pool, conn, CLOSE_LIFETIME, NULL);
+        return;
+    }
+    conn->is_replaced = true;
+    if (conn->state == CONN_SHARED)
+        pool_unshare(pool, conn);
+}
+
+void pool_outlived(struct pool *pool, struct conn *conn)
+{
+    if (has_outlived(pool, conn))
+        retire(pool, conn);
+    else
+        pool_arm(pool, conn);
+}
+
+static void retire_first(struct pool *pool)
+{
+    struct list_node *node = list_pop_front(&pool->retiring);
+
+    retire(pool, container_of(node, struct conn, retire_node));
+}
+
+void pool_replaced(struct pool *pool)
+{
+    if (pool->retiring.len > 0)
+        retire_first(pool);
+}
+
+/* There is no room left to open replacements first. */
+static bool retire_unreplaced(struct pool *pool)
+{
+    if (pool->retiring.len <= pool_count(pool, CONN_OPENING) ||
+        pool->open < pool->settings.max_connections)
+        return false;
+    retire_first(pool);
+    return true;
+}
+
+/* ---- coming back */
+
+bool pool_must_go(struct pool *pool, struct conn *conn,
+                  enum close_reason *reason)
+{
+    if (pool->is_closing)
+        *reason = CLOSE_POOL_CLOSED;
+    else if (conn->epoch != pool->epoch)
+        *reason = CLOSE_DRAINED;
+    else if (pool_live(pool) > pool->settings.max_connections)
+        *reason = CLOSE_SHRUNK;
+    else if (has_outlived(pool, conn))
+        *reason = CLOSE_LIFETIME;
+    else
+        return false;
+    return true;
+}
+
+/* ---- lanes */
+
+void pool_unshare(struct pool *pool, struct conn *conn)
+{
+    struct list *shared = &pool->by_state[CONN_SHARED];
+
+    assert(conn->state == CONN_SHARED);
+    if (conn->is_unshared)
+        return;
+    conn->is_unshared = true;
+    pool->unshared++;
+    list_remove(shared, &conn->node);
+    list_push_back(shared, &conn->node); /* those not asked come first */
+    pool->ops->unshare(conn);
+}
+
+/* The lane that was not asked for longest, or NULL. */
+static struct conn *first_lane(const struct pool *pool)
+{
+    struct conn *conn = pool_first(pool, CONN_SHARED);
+
+    return conn == NULL || conn->is_unshared ? NULL : conn;
+}
+
+/*
+ * Lanes under load never become empty by themselves.  So when the head of the
+ * line wants a lease, and nothing is about to come free, one lane is asked.
+ */
+uint64_t pool_relief_ns(const struct pool *pool)
+{
+    const struct pool_waiter *waiter = pool_first_waiter(pool);
+
+    if (waiter == NULL || waiter->shared || pool->is_paused ||
+        pool->unshared > 0 || first_lane(pool) == NULL)
+        return WHEEL_NEVER;
+    if (pool_count(pool, CONN_IDLE) + pool_count(pool, CONN_TESTING) +
+            pool_count(pool, CONN_OPENING) + pool_count(pool, CONN_RESETTING) >
+        0)
+        return WHEEL_NEVER;
+    return waiter->since_ns + RELIEF_NS;
+}
+
+static bool relieve_line(struct pool *pool)
+{
+    if (pool_relief_ns(pool) > pool->now_ns)
+        return false;
+    pool_unshare(pool, first_lane(pool));
+    return true;
+}
+
+/* ---- the steps */
+
+static bool shrink(struct pool *pool)
+{
+    uint64_t max = pool->settings.max_connections;
+    struct conn *conn = pool_last(pool, CONN_IDLE);
+
+    if (pool_live(pool) <= max)
+        return false;
+    if (conn == NULL)
+        conn = pool_last(pool, CONN_OPENING);
+    if (conn != NULL) {
+        pool_shut(pool, conn, CLOSE_SHRUNK, NULL);
+        return true;
+    }
+    conn = first_lane(pool);
+    if (conn == NULL || pool_live(pool) - pool->unshared <= max)
+        return false;
+    pool_unshare(pool, conn);
+    return true;
+}
+
+static bool trim_idle(struct pool *pool)
+{
+    struct conn *conn = pool_last(pool, CONN_IDLE); /* idle for longest */
+
+    if (conn == NULL ||
+        pool->now_ns - conn->used_ns < pool->settings.idle_timeout_ns ||
+        pool_usable(pool) <= pool->settings.min_connections)
+        return false;
+    pool_shut(pool, conn, CLOSE_IDLE_TIMEOUT, NULL);
+    return true;
+}
+
+bool pool_retire(struct pool *pool)
+{
+    return shrink(pool) || retire_unreplaced(pool) || trim_idle(pool) ||
+           relieve_line(pool);
+}
+
+/* ---- all at once: rare, so these may walk */
+
+static void shut_all(struct pool *pool, enum conn_state state,
+                     enum close_reason reason)
+{
+    struct conn *conn;
+
+    while ((conn = pool_first(pool, state)) != NULL)
+        pool_shut(pool, conn, reason, NULL);
+}
+
+/* Those that nobody uses are closed, lanes asked to finish. */
+static void shut_unused(struct pool *pool, enum close_reason reason)
+{
+    struct conn *conn;
+
+    shut_all(pool, CONN_OPENING, reason);
+    shut_all(pool, CONN_TESTING, reason);
+    shut_all(pool, CONN_RESETTING, reason);
+    shut_all(pool, CONN_IDLE, reason);
+    while ((conn = first_lane(pool)) != NULL)
+        pool_unshare(pool, conn);
+}
+
+void pool_drain(struct pool *pool, uint64_t now_ns)
+{
+    pool_enter(pool, now_ns);
+    pool->epoch++;
+    shut_unused(pool, CLOSE_DRAINED);
+    pool_leave(pool);
+}
+
+void pool_close(struct pool *pool, uint64_t deadline_ns, uint64_t now_ns)
+{
+    pool_enter(pool, now_ns);
+    if (!pool->is_closing || deadline_ns < pool->close_ns)
+        pool->close_ns = deadline_ns;
+    pool->is_closing = true;
+    shut_unused(pool, CLOSE_POOL_CLOSED);
+    pool_leave(pool);
+}
+
+void pool_close_overdue(struct pool *pool)
+{
+    if (!pool->is_closing || pool->close_ns > pool->now_ns)
+        return;
+    pool->close_ns = WHEEL_NEVER;
+    shut_all(pool, CONN_LEASED, CLOSE_POOL_CLOSED);
+    shut_all(pool, CONN_SHARED, CLOSE_POOL_CLOSED);
+    shut_all(pool, CONN_CANCELLING, CLOSE_POOL_CLOSED);
+}
