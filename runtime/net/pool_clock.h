@@ -6,14 +6,24 @@
 #include "net/deadline.h"
 #include "pool/pool.h"
 
-/* Embedded in the backend's pool.  Logs the pool's events under its name. */
+/*
+ * Embedded in the backend's pool, which sets loop, log, name and on_closed.
+ * Logs the pool's events under its name; a connect that goes on failing with
+ * the same text is a warning once a minute.
+ */
 struct pool_clock {
     struct loop *loop;
     struct pool *pool;
     const struct log *log;
     const char *name; /* borrowed */
+    /* Once, after pool_close(), never from inside a call of the pool. */
     void (*on_closed)(struct pool_clock *clock);
+
+    /* its own */
     struct deadline deadline;
+    struct loop_job closed;
+    uint64_t told_hash; /* of the connect error that was last a warning */
+    uint64_t told_ns;   /* and when; 0: there was none */
 };
 
 /* Makes the pool: config's host is filled here.  The first tick is in the next

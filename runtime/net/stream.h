@@ -50,6 +50,9 @@ struct buf *stream_in(struct stream *stream);
 /* Append here, then stream_flush(): sent once, at the end of the turn. */
 struct buf *stream_out(struct stream *stream);
 void stream_flush(struct stream *stream);
+/* Ends our side once all of stream_out() is sent, before on_drained; the peer's
+ * side is still read. */
+void stream_shutdown(struct stream *stream);
 /* Bytes accepted by stream_out() that the kernel has not taken. */
 size_t stream_unsent(const struct stream *stream);
 

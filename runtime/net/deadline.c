@@ -1,0 +1,80 @@
+/* deadline.c - see deadline.h. */
+#include "net/deadline.h"
+
+#include "net/inside.h"
+
+enum { NS_PER_MS = 1000000 };
+
+static void on_timer(uv_timer_t *timer);
+
+/*
+ * Sets the one timer.  libuv counts in whole milliseconds of the clock that
+ * loop_now_ns() reads, so rounding up means it never wakes too early.
+ */
+static void arm(struct loop *loop, uint64_t at_ns)
+{
+    uint64_t at_ms = at_ns / NS_PER_MS + (at_ns % NS_PER_MS != 0);
+    uint64_t now_ms = uv_now(loop->uv);
+    uint64_t wait_ms = at_ms > now_ms ? at_ms - now_ms : 0;
+
+    loop->armed_ns = at_ns;
+    uv_timer_start(&loop->timer, on_timer, wait_ms, 0);
+}
+
+static void disarm(struct loop *loop)
+{
+    loop->armed_ns = WHEEL_NEVER;
+    uv_timer_stop(&loop->timer);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct loop *loop = timer->data;
+    struct wheel_timer *due;
+    uint64_t next_ns;
+
+    loop->expiring_ns = loop_now_ns(loop);
+    while ((due = wheel_expire(&loop->wheel, loop->expiring_ns)) != NULL) {
+        struct deadline *deadline = container_of(due, struct deadline, timer);
+
+        deadline->fn(deadline);
+    }
+    loop->expiring_ns = 0;
+    next_ns = wheel_next_ns(&loop->wheel);
+    if (next_ns == WHEEL_NEVER)
+        disarm(loop);
+    else
+        arm(loop, next_ns);
+}
+
+void deadline_init_loop(struct loop *loop)
+{
+    wheel_init(&loop->wheel, loop_now_ns(loop));
+    loop->armed_ns = WHEEL_NEVER;
+}
+
+void deadline_start(struct loop *loop, struct deadline *deadline,
+                    uint64_t at_ns)
+{
+    assert(deadline->fn != NULL);
+    wheel_remove(&loop->wheel, &deadline->timer);
+    if (loop->expiring_ns != 0) {
+        /* A deadline that starts itself anew for now must not spin. */
+        if (at_ns <= loop->expiring_ns)
+            at_ns = loop->expiring_ns + WHEEL_TICK_NS;
+        wheel_add(&loop->wheel, &deadline->timer, at_ns);
+        return; /* on_timer() arms when it is through */
+    }
+    wheel_add(&loop->wheel, &deadline->timer, at_ns);
+    if (at_ns < loop->armed_ns)
+        arm(loop, at_ns);
+}
+
+void deadline_stop(struct loop *loop, struct deadline *deadline)
+{
+    wheel_remove(&loop->wheel, &deadline->timer);
+    /* When others are left the timer may wake for nothing, once. */
+    if (loop->wheel.len == 0 && loop->expiring_ns == 0 &&
+        loop->armed_ns != WHEEL_NEVER)
+        disarm(loop);
+}

@@ -1,0 +1,62 @@
+/* inside.h - the insides of the loop, for the files of net/ alone. */
+#ifndef TIDEPOOL_NET_INSIDE_H
+#define TIDEPOOL_NET_INSIDE_H
+
+#include "base/wheel.h"
+#include "net/loop.h"
+
+#include <sys/socket.h>
+#include <uv.h>
+
+/*
+ * Of the handles in here only idle, while jobs wait, and timer, while a
+ * deadline is armed, are active and keep the loop running.
+ */
+struct loop {
+    uv_loop_t *uv; /* &own, or the host's */
+    uv_loop_t own;
+    uv_prepare_t prepare; /* runs jobs before the poll */
+    uv_check_t check;     /* and after it */
+    uv_idle_t idle;       /* keeps the poll from blocking */
+    uv_timer_t timer;     /* of the deadlines, see deadline.c */
+    uv_timer_t turn;      /* bounds one loop_turn() */
+    unsigned closing;     /* of these five, how many are not closed yet */
+    unsigned open;        /* see loop_open_handles() */
+    struct list jobs[LOOP_STAGES];
+    bool is_running_jobs;
+    struct wheel wheel;
+    uint64_t armed_ns;    /* when timer wakes; WHEEL_NEVER: it is stopped */
+    uint64_t expiring_ns; /* while deadlines are called: up to when; else 0 */
+    struct list orphans;  /* detached processes that still run */
+};
+
+/* Called by loop_new() and by loop_free(). */
+void deadline_init_loop(struct loop *loop);
+void process_forget_orphans(struct loop *loop);
+
+/* ERR_NOMEM, or ERR_INTERNAL for what should not happen. */
+enum err err_of_uv(int status);
+/* "connection refused" for ECONNREFUSED. */
+const char *errno_text(int error);
+
+struct watch;
+/* The watch is not counted any more and does not keep the loop running. */
+void watch_unref(struct watch *watch);
+
+enum { ADDRESS_TEXT_MAX = 128 };
+
+/* "127.0.0.1:80", "[::1]:80" or "unix:/path"; "unix:" for a nameless end. */
+void address_text(const struct sockaddr *address, socklen_t len,
+                  char text[ADDRESS_TEXT_MAX]);
+/* False when path is too long for a unix socket. */
+bool address_of_path(struct sockaddr_storage *address, socklen_t *len,
+                     const char *path);
+
+struct stream;
+
+/* Makes a stream of fd, an accepted socket, which it owns even on failure. */
+enum err stream_adopt(struct stream **out, struct loop *loop, int fd,
+                      const struct sockaddr *peer,
+                      socklen_t peer_len) MUST_CHECK;
+
+#endif

@@ -1,0 +1,204 @@
+/* loop.c - see loop.h. */
+#include "net/loop.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "net/inside.h"
+
+/* Bounds on one visit, so that jobs that make jobs do not starve the poll. */
+enum { RUN_ROUNDS = 16, PASSES = 8 };
+
+enum err err_of_uv(int status)
+{
+    if (status == 0)
+        return ERR_OK;
+    return status == UV_ENOMEM ? ERR_NOMEM : ERR_INTERNAL;
+}
+
+static bool has_jobs(const struct loop *loop)
+{
+    return loop->jobs[LOOP_RUN].len + loop->jobs[LOOP_FLUSH].len > 0;
+}
+
+/* Runs as many jobs as wait now: those that they add are for the next round. */
+static void run_round(struct list *jobs)
+{
+    for (uint32_t left = jobs->len; left > 0; left--) {
+        struct list_node *node = list_pop_front(jobs);
+        struct loop_job *job;
+
+        if (node == NULL)
+            return; /* the rest was taken back */
+        job = container_of(node, struct loop_job, node);
+        job->fn(job);
+    }
+}
+
+static void run_jobs(struct loop *loop)
+{
+    if (!has_jobs(loop))
+        return;
+    loop->is_running_jobs = true;
+    for (int pass = 0; pass < PASSES && has_jobs(loop); pass++) {
+        struct list *run = &loop->jobs[LOOP_RUN];
+
+        for (int round = 0; round < RUN_ROUNDS && run->len > 0; round++)
+            run_round(run);
+        run_round(&loop->jobs[LOOP_FLUSH]);
+    }
+    loop->is_running_jobs = false;
+    if (!has_jobs(loop))
+        uv_idle_stop(&loop->idle);
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    run_jobs(prepare->data);
+}
+
+static void on_check(uv_check_t *check)
+{
+    run_jobs(check->data);
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    (void)idle; /* being active is its job */
+}
+
+static void on_turn_over(uv_timer_t *timer)
+{
+    (void)timer; /* waking the poll is its job */
+}
+
+/* None of these can fail once the loop is there. */
+static void init_handles(struct loop *loop)
+{
+    uv_prepare_init(loop->uv, &loop->prepare);
+    uv_check_init(loop->uv, &loop->check);
+    uv_idle_init(loop->uv, &loop->idle);
+    uv_timer_init(loop->uv, &loop->timer);
+    uv_timer_init(loop->uv, &loop->turn);
+    loop->prepare.data = loop;
+    loop->check.data = loop;
+    loop->idle.data = loop;
+    loop->timer.data = loop;
+    loop->turn.data = loop;
+    loop->closing = 5;
+    uv_prepare_start(&loop->prepare, on_prepare);
+    uv_check_start(&loop->check, on_check);
+    uv_unref((uv_handle_t *)&loop->prepare);
+    uv_unref((uv_handle_t *)&loop->check);
+    uv_unref((uv_handle_t *)&loop->turn);
+}
+
+enum err loop_new(struct loop **out, void *uv_loop)
+{
+    struct loop *loop = calloc(1, sizeof(*loop));
+
+    if (loop == NULL)
+        return ERR_NOMEM;
+    loop->uv = uv_loop;
+    if (uv_loop == NULL) {
+        int status = uv_loop_init(&loop->own);
+
+        if (status != 0) {
+            free(loop);
+            return err_of_uv(status);
+        }
+        loop->uv = &loop->own;
+    }
+    for (int stage = 0; stage < LOOP_STAGES; stage++)
+        list_init(&loop->jobs[stage]);
+    list_init(&loop->orphans);
+    init_handles(loop);
+    deadline_init_loop(loop);
+    *out = loop;
+    return ERR_OK;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct loop *loop = handle->data;
+
+    assert(loop->closing > 0);
+    if (--loop->closing == 0 && loop->uv != &loop->own)
+        free(loop);
+}
+
+void loop_free(struct loop *loop)
+{
+    bool is_own;
+
+    if (loop == NULL)
+        return;
+    assert(loop->open == 0 && !has_jobs(loop));
+    is_own = loop->uv == &loop->own;
+    process_forget_orphans(loop);
+    uv_close((uv_handle_t *)&loop->prepare, on_handle_closed);
+    uv_close((uv_handle_t *)&loop->check, on_handle_closed);
+    uv_close((uv_handle_t *)&loop->idle, on_handle_closed);
+    uv_close((uv_handle_t *)&loop->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&loop->turn, on_handle_closed);
+    if (!is_own)
+        return; /* the host's next turn frees it */
+    uv_run(loop->uv, UV_RUN_DEFAULT);
+    assert(loop->closing == 0);
+    uv_loop_close(loop->uv);
+    free(loop);
+}
+
+uint64_t loop_now_ns(const struct loop *loop)
+{
+    (void)loop; /* one clock for all of them */
+    return uv_hrtime();
+}
+
+void loop_defer(struct loop *loop, enum loop_stage stage, struct loop_job *job)
+{
+    assert(job->fn != NULL);
+    if (list_is_linked(&job->node))
+        return;
+    if (!has_jobs(loop) && !loop->is_running_jobs)
+        uv_idle_start(&loop->idle, on_idle);
+    list_push_back(&loop->jobs[stage], &job->node);
+}
+
+void loop_cancel(struct loop *loop, enum loop_stage stage, struct loop_job *job)
+{
+    if (!list_is_linked(&job->node))
+        return;
+    list_remove(&loop->jobs[stage], &job->node);
+    if (!has_jobs(loop) && !loop->is_running_jobs)
+        uv_idle_stop(&loop->idle);
+}
+
+void loop_run(struct loop *loop)
+{
+    uv_run(loop->uv, UV_RUN_DEFAULT);
+}
+
+void loop_stop(struct loop *loop)
+{
+    uv_stop(loop->uv);
+}
+
+void loop_turn(struct loop *loop, int timeout_ms)
+{
+    if (timeout_ms == 0) {
+        uv_run(loop->uv, UV_RUN_NOWAIT);
+        return;
+    }
+    if (timeout_ms > 0) {
+        uv_update_time(loop->uv);
+        uv_timer_start(&loop->turn, on_turn_over, (uint64_t)timeout_ms, 0);
+    }
+    uv_run(loop->uv, UV_RUN_ONCE);
+    uv_timer_stop(&loop->turn);
+}
+
+unsigned loop_open_handles(const struct loop *loop)
+{
+    return loop->open;
+}
