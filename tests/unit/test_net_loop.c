@@ -1,0 +1,244 @@
+/* test_net_loop.c - the order of deferred jobs, the life of a loop. */
+#include "net/loop.h"
+
+#include "oom.h"
+#include "turns.h"
+#include "unit.h"
+
+#include <uv.h>
+
+struct step {
+    struct loop_job job;
+    struct loop *loop;
+    char name;
+    struct step *then; /* deferred by this one */
+    enum loop_stage then_stage;
+    struct loop_job *takes_back;
+};
+
+static char order[32];
+
+static void on_step(struct loop_job *job)
+{
+    struct step *step = container_of(job, struct step, job);
+
+    order[strlen(order)] = step->name;
+    if (step->then != NULL)
+        loop_defer(step->loop, step->then_stage, &step->then->job);
+    if (step->takes_back != NULL)
+        loop_cancel(step->loop, LOOP_RUN, step->takes_back);
+}
+
+static struct step step_of(struct loop *loop, char name)
+{
+    return (struct step){ .job.fn = on_step, .loop = loop, .name = name };
+}
+
+static int clear_order(void **state)
+{
+    (void)state;
+    memset(order, 0, sizeof(order));
+    return 0;
+}
+
+static void test_loop_runs_all_run_jobs_before_flush_jobs(void **state)
+{
+    struct loop *loop = make_loop();
+    struct step a = step_of(loop, 'a');
+    struct step b = step_of(loop, 'b');
+    struct step c = step_of(loop, 'c');
+    struct step f = step_of(loop, 'f');
+
+    (void)state;
+    a.then = &c;
+    loop_defer(loop, LOOP_FLUSH, &f.job);
+    loop_defer(loop, LOOP_RUN, &a.job);
+    loop_defer(loop, LOOP_RUN, &b.job);
+    loop_run(loop);
+
+    assert_string_equal(order, "abcf");
+    drop_loop(loop);
+}
+
+static void
+test_loop_runs_what_a_flush_job_defers_in_the_same_turn(void **state)
+{
+    struct loop *loop = make_loop();
+    struct step f = step_of(loop, 'f');
+    struct step a = step_of(loop, 'a');
+    struct step g = step_of(loop, 'g');
+
+    (void)state;
+    f.then = &a;
+    a.then = &g;
+    a.then_stage = LOOP_FLUSH;
+    loop_defer(loop, LOOP_FLUSH, &f.job);
+    loop_turn(loop, 0);
+
+    assert_string_equal(order, "fag");
+    drop_loop(loop);
+}
+
+static void test_loop_runs_a_job_once_when_it_is_deferred_twice(void **state)
+{
+    struct loop *loop = make_loop();
+    struct step a = step_of(loop, 'a');
+    struct step b = step_of(loop, 'b');
+
+    (void)state;
+    loop_defer(loop, LOOP_RUN, &a.job);
+    loop_defer(loop, LOOP_RUN, &b.job);
+    loop_defer(loop, LOOP_RUN, &a.job);
+    loop_run(loop);
+
+    assert_string_equal(order, "ab");
+    drop_loop(loop);
+}
+
+static void test_loop_does_not_run_a_job_that_was_taken_back(void **state)
+{
+    struct loop *loop = make_loop();
+    struct step a = step_of(loop, 'a');
+    struct step b = step_of(loop, 'b');
+    struct step c = step_of(loop, 'c');
+
+    (void)state;
+    loop_defer(loop, LOOP_RUN, &c.job);
+    loop_cancel(loop, LOOP_RUN, &c.job);
+    loop_cancel(loop, LOOP_RUN, &c.job);
+    a.takes_back = &b.job; /* while its round is under way */
+    loop_defer(loop, LOOP_RUN, &a.job);
+    loop_defer(loop, LOOP_RUN, &b.job);
+    loop_run(loop);
+
+    assert_string_equal(order, "a");
+    drop_loop(loop);
+}
+
+struct spinner {
+    struct loop_job job;
+    struct loop *loop;
+    unsigned runs;
+    bool is_over;
+};
+
+static void on_spin(struct loop_job *job)
+{
+    struct spinner *spinner = container_of(job, struct spinner, job);
+
+    spinner->runs++;
+    if (!spinner->is_over)
+        loop_defer(spinner->loop, LOOP_RUN, &spinner->job);
+}
+
+static void test_loop_polls_while_a_job_defers_itself_for_ever(void **state)
+{
+    struct loop *loop = make_loop();
+    struct spinner spinner = { .job.fn = on_spin, .loop = loop };
+    unsigned runs;
+
+    (void)state;
+    loop_defer(loop, LOOP_RUN, &spinner.job);
+    loop_turn(loop, 0);
+    runs = spinner.runs;
+    assert_in_range(runs, 1, 1000);
+    loop_turn(loop, -1); /* does not block either */
+    assert_true(spinner.runs > runs);
+
+    spinner.is_over = true;
+    drop_loop(loop);
+}
+
+static void on_stop(struct loop_job *job)
+{
+    struct spinner *spinner = container_of(job, struct spinner, job);
+
+    loop_defer(spinner->loop, LOOP_RUN, &spinner->job);
+    loop_stop(spinner->loop);
+}
+
+static void test_loop_run_ends_when_it_is_stopped(void **state)
+{
+    struct loop *loop = make_loop();
+    struct spinner spinner = { .job.fn = on_stop, .loop = loop };
+
+    (void)state;
+    loop_defer(loop, LOOP_RUN, &spinner.job);
+    loop_run(loop);
+
+    loop_cancel(loop, LOOP_RUN, &spinner.job);
+    drop_loop(loop);
+}
+
+static void test_loop_turn_comes_back_when_nothing_is_open(void **state)
+{
+    struct loop *loop = make_loop();
+
+    (void)state;
+    loop_turn(loop, -1);
+    loop_turn(loop, 5000);
+    loop_run(loop);
+    drop_loop(loop);
+}
+
+static void test_loop_borrows_the_loop_of_its_host(void **state)
+{
+    uv_loop_t host;
+    struct loop *loop;
+    struct step a;
+
+    (void)state;
+    assert_int_equal(uv_loop_init(&host), 0);
+    assert_ok(loop_new(&loop, &host));
+    a = step_of(loop, 'a');
+    loop_defer(loop, LOOP_RUN, &a.job);
+    uv_run(&host, UV_RUN_DEFAULT);
+    assert_string_equal(order, "a");
+
+    loop_free(loop);
+    uv_run(&host, UV_RUN_NOWAIT);
+    assert_int_equal(uv_loop_close(&host), 0);
+}
+
+static void test_loop_new_fails_without_memory(void **state)
+{
+    struct loop *loop = NULL;
+    enum err err;
+
+    (void)state;
+    for (unsigned n = 1;; n++) {
+        oom_fail_at(n);
+        err = loop_new(&loop, NULL);
+        oom_off();
+        if (!oom_happened())
+            break;
+        assert_err(err, ERR_NOMEM);
+    }
+    assert_ok(err);
+    drop_loop(loop);
+    loop_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_loop_runs_all_run_jobs_before_flush_jobs,
+                               clear_order),
+        cmocka_unit_test_setup(
+            test_loop_runs_what_a_flush_job_defers_in_the_same_turn,
+            clear_order),
+        cmocka_unit_test_setup(
+            test_loop_runs_a_job_once_when_it_is_deferred_twice, clear_order),
+        cmocka_unit_test_setup(test_loop_does_not_run_a_job_that_was_taken_back,
+                               clear_order),
+        cmocka_unit_test(test_loop_polls_while_a_job_defers_itself_for_ever),
+        cmocka_unit_test(test_loop_run_ends_when_it_is_stopped),
+        cmocka_unit_test(test_loop_turn_comes_back_when_nothing_is_open),
+        cmocka_unit_test_setup(test_loop_borrows_the_loop_of_its_host,
+                               clear_order),
+        cmocka_unit_test(test_loop_new_fails_without_memory),
+    };
+
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
