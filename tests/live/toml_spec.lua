@@ -32,7 +32,8 @@ end
 
 local WRITERS = {
   integer = function(value)
-    return type(value) == "number" and ("%.0f"):format(value) or tostring(value):sub(1, -3)
+    if type(value) == "number" then return ("%.0f"):format(value) end
+    return tostring(value):sub(1, -3) -- "...LL"
   end,
   float = number_text,
 }
@@ -74,7 +75,8 @@ describe("toml.parse", function()
   end
 
   it("gives the line and the kind of every key and element", function()
-    local root, places = toml.parse("a = 1\n\n[b]\nc.d = 2.0\nlist = [\n  1,\n  'x' ]\n[[e]]\n")
+    local root, places = toml.parse(
+      "a = 1\n\n[b]\nc.d = 2.0\nlist = [\n  1,\n  'x' ]\n[[e]]\n")
 
     assert.same({ line = 1, kind = "integer" }, places[root].a)
     assert.same({ line = 3, kind = "table" }, places[root].b)
