@@ -145,6 +145,9 @@ static void leave_state(struct pool *pool, struct conn *conn)
     if (conn->state == CONN_LEASED || conn->state == CONN_SHARED)
         conn->used_ns = pool->now_ns;
     conn->site = NULL;
+    if (conn->holder != NULL)
+        *conn->holder = NULL;
+    conn->holder = NULL;
     pool->suspects -= conn->is_suspect;
     pool->unshared -= conn->is_unshared;
     conn->is_suspect = false;

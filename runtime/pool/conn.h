@@ -96,6 +96,7 @@ struct conn {
     uint64_t proven_ns;                 /* when it last opened or was tested */
     uint64_t used_ns;                   /* when it last came from use */
     uint64_t retire_ns;                 /* its jittered end of life */
+    struct conn **holder;     /* see conn_set_holder() */
     const char *site;         /* who holds it: "app.lua:12", see pool_waiter */
     enum close_reason reason; /* while CLOSING */
     bool is_fresh;            /* opened or tested and not lent since */
@@ -131,5 +132,17 @@ struct conn_ops {
     /* Closes and frees.  Answer: pool_conn_closed(), also from inside. */
     void (*close)(struct conn *conn, enum close_reason reason);
 };
+
+/*
+ * The pool may have to take a lent connection back: it closes, and its deadline
+ * has passed.  *holder is set to NULL when the lease ends, however it ends.
+ * site replaces the one given when it was acquired.
+ */
+static inline void conn_set_holder(struct conn *conn, struct conn **holder,
+                                   const char *site)
+{
+    conn->holder = holder;
+    conn->site = site;
+}
 
 #endif

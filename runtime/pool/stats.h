@@ -29,8 +29,8 @@ struct pool_stats {
     POOL_COUNTERS_MAP(XX)
 #undef XX
     uint64_t closes[CLOSE_REASONS];
-    struct hist wait;                /* of every acquire, 0 when at once, and */
-    struct hist phases[WAIT_PHASES]; /* of those that waited: also timeouts */
+    struct hist wait;                /* of acquires, 0 when at once */
+    struct hist phases[WAIT_PHASES]; /* of waits; both count timeouts too */
     struct hist create;              /* open() to opened */
     struct hist use;                 /* of every lease */
 };
