@@ -9,8 +9,8 @@
 #include <uv.h>
 
 /*
- * Of the handles in here only idle, while jobs wait, and timer, while a
- * deadline is armed, are active and keep the loop running.
+ * Of the handles in here only idle, while jobs wait, timer, while a deadline is
+ * armed, and turn, inside loop_turn(), keep the loop running.
  */
 struct loop {
     uv_loop_t *uv; /* &own, or the host's */

@@ -90,7 +90,6 @@ static void init_handles(struct loop *loop)
     uv_check_start(&loop->check, on_check);
     uv_unref((uv_handle_t *)&loop->prepare);
     uv_unref((uv_handle_t *)&loop->check);
-    uv_unref((uv_handle_t *)&loop->turn);
 }
 
 enum err loop_new(struct loop **out, void *uv_loop)
@@ -186,15 +185,16 @@ void loop_stop(struct loop *loop)
 
 void loop_turn(struct loop *loop, int timeout_ms)
 {
-    if (timeout_ms == 0) {
-        uv_run(loop->uv, UV_RUN_NOWAIT);
-        return;
-    }
-    if (timeout_ms > 0) {
+    uv_run_mode mode = timeout_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE;
+
+    if (timeout_ms >= 0) {
+        /* Active, it also makes libuv poll when nothing else is open. */
+        uint64_t wait_ms = timeout_ms > 0 ? (uint64_t)timeout_ms : 1;
+
         uv_update_time(loop->uv);
-        uv_timer_start(&loop->turn, on_turn_over, (uint64_t)timeout_ms, 0);
+        uv_timer_start(&loop->turn, on_turn_over, wait_ms, 0);
     }
-    uv_run(loop->uv, UV_RUN_ONCE);
+    uv_run(loop->uv, mode);
     uv_timer_stop(&loop->turn);
 }
 

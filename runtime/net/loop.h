@@ -44,7 +44,8 @@ void loop_cancel(struct loop *loop, enum loop_stage stage,
 /* Runs until nothing is open or loop_stop() was called. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
-/* One turn: waits for at most timeout_ms (-1: for ever, 0: not at all). */
+/* One turn: waits for at most timeout_ms (-1: while something is open, 0: not
+ * at all). */
 void loop_turn(struct loop *loop, int timeout_ms);
 
 /* Everything of ours that is open on the loop: tests expect 0 at the end. */
