@@ -1,4 +1,5 @@
-/* lua_modules.h - the Lua files of lua/tidepool/, compiled in by lua/embed.sh. */
+/* lua_modules.h - the Lua files of lua/tidepool/, compiled in by lua/embed.sh.
+ */
 #ifndef TIDEPOOL_SCRIPT_LUA_MODULES_H
 #define TIDEPOOL_SCRIPT_LUA_MODULES_H
 

@@ -1,0 +1,173 @@
+-- app.lua - an application: routes and handlers, requests and replies.
+
+local core = require "tidepool.core"
+local reply = require "tidepool.reply"
+local router = require "tidepool.router"
+
+local App = {}
+App.__index = App
+
+local METHODS = { "get", "post", "put", "patch", "delete", "head", "options" }
+local ROUTE_OPTIONS = { on_disconnect = true }
+local TEXT = { ["content-type"] = "text/plain; charset=utf-8" }
+
+-- ---- requests
+
+local Request = {}
+
+local function decode_form(text)
+  return router.decode((text:gsub("+", " ")))
+end
+
+-- "a=1&b=2" as a table; of a name that stands twice the last one counts.
+local function parse_query(text)
+  local query = {}
+  for part in text:gmatch("[^&]+") do
+    local name, value = part:match("^([^=]*)=?(.*)$")
+    query[decode_form(name)] = decode_form(value)
+  end
+  return query
+end
+
+local LAZY = {
+  headers = function(request) return request.raw:headers() end,
+  body = function(request) return request.raw:body() end,
+  query = function(request) return parse_query(request.raw:query()) end,
+  remote = function(request) return request.raw:remote() end,
+}
+
+-- Looked at first, then kept.
+function Request.__index(request, name)
+  local make = LAZY[name]
+  if not make then return Request[name] end
+  local value = make(request)
+  rawset(request, name, value)
+  return value
+end
+
+-- The body as JSON; or nil, err with status 400.
+function Request:json()
+  return reply.decode(self.body)
+end
+
+-- ---- replies
+
+local function bad_reply(route, what)
+  return reply.internal("handler gave no reply",
+    { at = route.site, error = "expected a string or { status, headers, body }, got " .. what })
+end
+
+local function normalize(route, value)
+  if type(value) == "string" then return 200, TEXT, value end
+  if type(value) ~= "table" then value = bad_reply(route, type(value)) end
+  local status, body = value.status or 200, value.body
+  if type(status) ~= "number" or status < 200 or status > 599 then
+    value = bad_reply(route, "status " .. tostring(status))
+    status, body = value.status, value.body
+  end
+  if body ~= nil and type(body) ~= "string" and not core.is_rows(body) then
+    value = bad_reply(route, "a body that is a " .. type(body))
+    status, body = value.status, value.body
+  end
+  return status, value.headers or (body and TEXT) or nil, body
+end
+
+-- An err that a handler raised stands for a status; anything else is a mistake.
+local function failed(route, failure)
+  local err = failure.err
+  if err and err.code == "cancelled" then return 499 end
+  if err and reply.status_of(err) ~= 500 then return normalize(route, reply.fail(err)) end
+  return normalize(route, reply.internal("handler failed",
+    { at = route.site, error = failure.message, traceback = failure.traceback }))
+end
+
+local function describe(value)
+  if core.is_err(value) then
+    return { err = value, message = tostring(value), traceback = debug.traceback("", 2) }
+  end
+  return { message = tostring(value), traceback = debug.traceback("", 2) }
+end
+
+local function finish(route, ok, value)
+  if ok then return normalize(route, value) end
+  return failed(route, value)
+end
+
+-- ---- routing
+
+local function allowed_methods(routes)
+  local names = {}
+  for method in pairs(routes) do names[#names + 1] = method end
+  if routes.GET and not routes.HEAD then names[#names + 1] = "HEAD" end
+  table.sort(names)
+  return table.concat(names, ", ")
+end
+
+local function params_of(route, values)
+  local params = {}
+  for i, name in ipairs(route.names or {}) do params[name] = values[i] end
+  return params
+end
+
+-- Handles one request of core.listen: gives status, headers and body.
+function App:handle(raw)
+  local method, path = raw:method(), raw:path()
+  local routes, values = self.router:match(path)
+  if not routes then return 404, TEXT, "no such page\n" end
+  local route = routes[method] or (method == "HEAD" and routes.GET)
+  if not route then
+    return 405, { allow = allowed_methods(routes), ["content-type"] = TEXT["content-type"] },
+      "method not allowed\n"
+  end
+  if route.on_disconnect then raw:cancel_when_gone(route.on_disconnect == "cancel") end
+  local request = setmetatable(
+    { raw = raw, method = method, path = path, params = params_of(route, values) }, Request)
+  return finish(route, xpcall(route.fn, describe, request))
+end
+
+local function check_options(opts)
+  for name in pairs(opts) do
+    if not ROUTE_OPTIONS[name] then error("unknown route option: " .. tostring(name), 4) end
+  end
+  local choice = opts.on_disconnect
+  if choice and choice ~= "cancel" and choice ~= "finish" then
+    error("on_disconnect: \"cancel\" or \"finish\" expected, got " .. tostring(choice), 4)
+  end
+end
+
+local function add_route(app, method, path, fn, opts)
+  if type(fn) == "table" then fn, opts = opts, fn end
+  if type(fn) ~= "function" then error("handler function expected, got " .. type(fn), 3) end
+  opts = opts or {}
+  check_options(opts)
+  local info = debug.getinfo(fn, "S")
+  app.router:add(method, path, {
+    fn = fn,
+    on_disconnect = opts.on_disconnect,
+    site = info.short_src .. ":" .. info.linedefined,
+  })
+  return app
+end
+
+-- Adds a handler for a method and a path: fixed parts, :param and *rest.  opts:
+-- on_disconnect = "cancel" or "finish", what becomes of it when the client goes away
+-- (GET and HEAD are cancelled, the others finish).
+function App:route(method, path, fn, opts)
+  if type(method) ~= "string" then error("method expected, got " .. type(method), 2) end
+  return (add_route(self, method:upper(), path, fn, opts))
+end
+
+for _, name in ipairs(METHODS) do
+  local method = name:upper()
+  App[name] = function(self, path, fn, opts)
+    return (add_route(self, method, path, fn, opts))
+  end
+end
+
+local app = {}
+
+function app.new() return setmetatable({ router = router.new() }, App) end
+
+function app.is(value) return getmetatable(value) == App end
+
+return app

@@ -1,0 +1,68 @@
+-- init.lua - require "tidepool": what scripts use.
+
+local core = require "tidepool.core"
+local app = require "tidepool.app"
+local reply = require "tidepool.reply"
+local task = require "tidepool.task"
+
+local tide = {
+  version = core.version,
+  null = core.null,
+
+  app = app.new,
+
+  spawn = task.spawn,
+  sleep = task.sleep,
+  all = task.all,
+  race = task.race,
+  timeout = task.timeout,
+  every = task.every,
+
+  json = reply.json,
+  json_raw = reply.json_raw,
+  text = reply.text,
+  html = reply.html,
+  fail = reply.fail,
+  encode = reply.encode,
+  decode = reply.decode,
+
+  now = core.now,
+  is_err = core.is_err,
+}
+
+local pools = { postgres = {}, redis = {} }
+local KEYS = { postgres = "database.postgres_url (or DATABASE_URL)",
+  redis = "redis.url (or REDIS_URL)" }
+
+local function pool_of(kind, name)
+  local pool = pools[kind][name or "main"]
+  if pool then return pool end
+  error(("there is no %s pool \"%s\": set %s"):format(kind, name or "main", KEYS[kind]), 3)
+end
+
+-- The Postgres pool of this name, "main" without one.
+function tide.postgres(name)
+  local pool = pool_of("postgres", name)
+  return pool
+end
+
+-- The Redis pool of this name, "main" without one.
+function tide.redis(name)
+  local pool = pool_of("redis", name)
+  return pool
+end
+
+-- Writes a line to the service's log.  level: "debug", "info", "warn" or "error".
+function tide.log(level, event, fields)
+  core.log(level, event, fields)
+end
+
+-- ---- for the service and its tests
+
+function tide._set_pool(kind, name, pool) pools[kind][name] = pool end
+
+function tide._pools() return pools end
+
+tide._is_app = app.is
+
+return tide

@@ -1,0 +1,104 @@
+-- pg.lua - what scripts call on Postgres pools and leases.
+
+local core = require "tidepool.core"
+local result = require "tidepool.result"
+
+local Pool, Lease = core.postgres, core.lease
+local of = result.of
+local pool_query, pool_one, pool_exec = Pool.raw_query, Pool.raw_one, Pool.raw_exec
+local lease_query, lease_one, lease_exec = Lease.raw_query, Lease.raw_one, Lease.raw_exec
+local raw_acquire, raw_try_acquire = Pool.raw_acquire, Pool.raw_try_acquire
+local release, tx_state = Lease.release, Lease.tx
+
+-- Rows of the statement; or nil, err.  sql may be { sql, timeout_ms = n }.
+function Pool:query(sql, ...) return of(pool_query(self, sql, ...)) end
+
+-- The first row as a table, nil when there is none; or nil, err.
+function Pool:one(sql, ...) return of(pool_one(self, sql, ...)) end
+
+-- How many rows were affected; or nil, err.
+function Pool:exec(sql, ...) return of(pool_exec(self, sql, ...)) end
+
+function Lease:query(sql, ...) return of(lease_query(self, sql, ...)) end
+
+function Lease:one(sql, ...) return of(lease_one(self, sql, ...)) end
+
+function Lease:exec(sql, ...) return of(lease_exec(self, sql, ...)) end
+
+-- Options of acquire and transaction; anything else raises at the script's line.
+local function timeout_of(opts, level)
+  if opts == nil then return nil end
+  if type(opts) ~= "table" then error("options table expected, got " .. type(opts), level + 1) end
+  for name in pairs(opts) do
+    if name ~= "timeout_ms" then error("unknown option: " .. tostring(name), level + 1) end
+  end
+  return opts.timeout_ms
+end
+
+local LINE_OF_CALLER = 2 -- of the function that calls raw_acquire
+
+-- A lease to give back with conn:release(), at the latest the task's end does; or
+-- nil, err.  opts: timeout_ms, of the wait.
+function Pool:acquire(opts)
+  local timeout_ms = timeout_of(opts, 2)
+  return of(raw_acquire(self, LINE_OF_CALLER, timeout_ms))
+end
+
+-- A lease when one is free at once, otherwise nil.
+function Pool:try_acquire()
+  return (raw_try_acquire(self, LINE_OF_CALLER))
+end
+
+local function give_back(lease, ok, ...)
+  release(lease)
+  if not ok then error((...), 0) end
+  return ...
+end
+
+-- Runs fn(conn) on a lease and gives it back, also when fn raises.  Gives what fn
+-- returns; or nil, err when no connection came.
+function Pool:with(fn)
+  if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
+  local lease, err = of(raw_acquire(self, LINE_OF_CALLER))
+  if not lease then return nil, err end
+  return give_back(lease, pcall(fn, lease))
+end
+
+-- The pool rolls back what comes to it with an open transaction: so all ends but a
+-- commit are a release.
+local function end_transaction(lease, ok, ...)
+  if not ok then
+    local failure = ...
+    release(lease)
+    if core.is_err(failure) and failure.code ~= "cancelled" then return nil, failure end
+    error(failure, 0)
+  end
+  if tx_state(lease) == "failed" then
+    release(lease)
+    local _, failure = ...
+    if core.is_err(failure) then return nil, failure end
+    return nil, core.err("server", "the transaction was rolled back: a statement in it "
+      .. "failed and the function went on", { sqlstate = "25P02" })
+  end
+  local done, err = of(lease_exec(lease, "COMMIT"))
+  release(lease)
+  if not done then return nil, err end
+  return ...
+end
+
+-- Runs fn(tx) between BEGIN and COMMIT; commits when it returns and gives its results.
+-- An err raised in fn rolls back and comes back as nil, err; any other error rolls back
+-- and goes on up.  opts: timeout_ms, of the wait for a connection.
+function Pool:transaction(opts, fn)
+  if fn == nil then opts, fn = nil, opts end
+  if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
+  local timeout_ms = timeout_of(opts, 2)
+  local lease, err = of(raw_acquire(self, LINE_OF_CALLER, timeout_ms))
+  if not lease then return nil, err end
+  local begun, begin_err = of(lease_exec(lease, "BEGIN"))
+  if not begun then
+    release(lease)
+    return nil, begin_err
+  end
+  return end_transaction(lease, pcall(fn, lease))
+end

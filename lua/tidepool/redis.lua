@@ -1,0 +1,60 @@
+-- redis.lua - what scripts call on Redis pools.
+
+local core = require "tidepool.core"
+local result = require "tidepool.result"
+
+local Redis = core.redis
+local of = result.of
+local raw_call, raw_run = Redis.raw_call, Redis.raw_run
+
+-- The reply of any command: a string, a number, a list (nil in it is tide.null), nil; or
+-- nil, err.
+function Redis:call(command, ...) return of(raw_call(self, nil, command, ...)) end
+
+-- A recorder: every method is a command, which is kept until the end.
+local Recorder = {}
+
+function Recorder.call(recorder, ...)
+  recorder[#recorder + 1] = { ... }
+end
+
+function Recorder.__index(_, name)
+  if name == "call" then return Recorder.call end
+  local command = string.upper(name)
+  return function(recorder, ...) recorder[#recorder + 1] = { command, ... } end
+end
+
+local function record(fn, level)
+  if type(fn) ~= "function" then
+    error("function expected, got " .. type(fn), level + 1)
+  end
+  local recorder = setmetatable({}, Recorder)
+  fn(recorder)
+  return setmetatable(recorder, nil)
+end
+
+-- Sends what fn(p) records with p:get(key) or p:call("GET", key) in one go.  Gives the
+-- list of replies, tide.null for nil and an err where a command failed; or nil, err.
+function Redis:pipeline(fn)
+  local commands = record(fn, 2)
+  if #commands == 0 then return {} end
+  return of(raw_run(self, nil, false, commands))
+end
+
+-- The same between MULTI and EXEC: all or nothing, nothing else in between.
+function Redis:multi(fn)
+  local commands = record(fn, 2)
+  if #commands == 0 then return {} end
+  return of(raw_run(self, nil, true, commands))
+end
+
+-- cache:get(key) is cache:call("GET", key), for any command.
+setmetatable(Redis, {
+  __index = function(methods, name)
+    if type(name) ~= "string" then return nil end
+    local command = string.upper(name)
+    local function method(self, ...) return of(raw_call(self, nil, command, ...)) end
+    methods[name] = method
+    return method
+  end,
+})

@@ -1,0 +1,83 @@
+-- reply.lua - what handlers return: replies and the functions that make them.
+
+local core = require "tidepool.core"
+local cjson = require "cjson"
+
+local reply = {}
+
+local JSON = { ["content-type"] = "application/json" }
+local TEXT = { ["content-type"] = "text/plain; charset=utf-8" }
+local HTML = { ["content-type"] = "text/html; charset=utf-8" }
+
+-- The JSON text of a value; a function or a cycle in it raises.
+function reply.encode(value)
+  if core.is_rows(value) then return core.rows_json(value) end
+  local ok, text = pcall(cjson.encode, value)
+  if not ok then error(text, 2) end
+  return text
+end
+
+-- The value of a JSON text; or nil, err.
+function reply.decode(text)
+  if type(text) ~= "string" then error("string expected, got " .. type(text), 2) end
+  local ok, value = pcall(cjson.decode, text)
+  if ok then return value end
+  return nil, core.err("badarg", "bad JSON: " .. tostring(value), { status = 400 })
+end
+
+-- Replies with a value as JSON; rows go to the output without becoming Lua values.
+function reply.json(value, status)
+  if core.is_rows(value) then return { status = status or 200, headers = JSON, body = value } end
+  local ok, text = pcall(cjson.encode, value)
+  if not ok then error(text, 2) end
+  return { status = status or 200, headers = JSON, body = text }
+end
+
+-- Replies with text that is JSON already.
+function reply.json_raw(text, status)
+  if type(text) ~= "string" then error("string expected, got " .. type(text), 2) end
+  return { status = status or 200, headers = JSON, body = text }
+end
+
+function reply.text(text, status)
+  return { status = status or 200, headers = TEXT, body = tostring(text) }
+end
+
+function reply.html(text, status)
+  return { status = status or 200, headers = HTML, body = tostring(text) }
+end
+
+local STATUS = { busy = 503, closed = 503, refused = 503, lost = 503, timeout = 504 }
+
+-- The status that an err stands for.
+function reply.status_of(err)
+  local status = err.status
+  if type(status) == "number" and status >= 400 and status <= 599 then return status end
+  return STATUS[err.code] or 500
+end
+
+local last_id = 0
+
+-- Logs a failure with a new id and gives a reply that tells the id only.
+function reply.internal(event, fields)
+  last_id = last_id + 1
+  local id = ("%x-%x"):format(core.pid(), last_id)
+  fields.id = id
+  core.log("error", event, fields)
+  return { status = 500, headers = TEXT, body = "internal error " .. id .. "\n" }
+end
+
+-- Replies with what an err stands for: 503 for busy, closed, refused and lost, 504 for
+-- timeout, err.status where it is set, and 500, with the details only in the log, for
+-- the rest.
+function reply.fail(err)
+  if not core.is_err(err) then error("err expected, got " .. type(err), 2) end
+  local status = reply.status_of(err)
+  if status == 500 then
+    return reply.internal("request failed", { error = tostring(err), code = err.code })
+  end
+  local body = cjson.encode { error = err.code, message = err.message }
+  return { status = status, headers = JSON, body = body .. "\n" }
+end
+
+return reply

@@ -1,0 +1,86 @@
+-- sandbox.lua - loads a script into an environment of its own, read-only when loaded.
+
+local core = require "tidepool.core"
+
+local sandbox = {}
+
+local function directory_of(path)
+  return path:match("^(.*)/[^/]*$") or "."
+end
+
+-- The environment of a script: what it sets lands in `own`, what it reads comes from
+-- there or from the runtime's globals.  Once locked, a write raises at its line.
+local function new_env()
+  local own = setmetatable({}, { __index = _G })
+  local env = {}
+  local generation = { own = own, env = env, locked = false, loaded = {} }
+  own._G = env
+  setmetatable(env, {
+    __index = own,
+    __newindex = function(_, name, value)
+      if generation.locked then
+        error(("global '%s' cannot be set: globals are read-only once the script is "
+          .. "loaded; use a local, or a table made while loading"):format(tostring(name)), 2)
+      end
+      own[name] = value
+    end,
+    __metatable = "locked",
+  })
+  return generation
+end
+
+local function load_module(generation, name, path)
+  local chunk, err = core.load_script(path, generation.env)
+  if not chunk then error(err.message, 0) end
+  local value = chunk(name)
+  if value == nil then value = generation.loaded[name] end
+  generation.loaded[name] = value == nil and true or value
+  generation.files[#generation.files + 1] = path
+  return generation.loaded[name]
+end
+
+-- In Lua, so that a module may wait while it loads; C's require cannot be yielded across.
+local function new_require(generation, directory)
+  local search = directory .. "/?.lua;" .. directory .. "/?/init.lua;" .. package.path
+  local loading = {}
+  return function(name)
+    if generation.loaded[name] ~= nil then return generation.loaded[name] end
+    if package.loaded[name] ~= nil or package.preload[name] then return require(name) end
+    local path = package.searchpath(name, search)
+    if not path then return require(name) end
+    if loading[name] then
+      error(("module '%s' requires itself in a circle"):format(name), 2)
+    end
+    loading[name] = true
+    local ok, value = pcall(load_module, generation, name, path)
+    loading[name] = nil
+    if not ok then error(value, 0) end
+    return value
+  end
+end
+
+-- Loads the script at path and runs it in the calling task with the arguments given.
+-- Gives a generation { value =, env =, files = }; or nil, err with file:line and, where
+-- it failed while running, a traceback.
+function sandbox.load(path, ...)
+  local generation = new_env()
+  generation.files = { path }
+  generation.own.require = new_require(generation, directory_of(path))
+  generation.own.arg = { [0] = path, ... }
+  local chunk, err = core.load_script(path, generation.env)
+  if not chunk then return nil, err end
+  local ok, value = xpcall(chunk, function(failure)
+    if core.is_err(failure) then return failure end
+    return core.err("badarg", tostring(failure), { traceback = debug.traceback("", 2) })
+  end, ...)
+  if not ok then return nil, value end
+  generation.value = value
+  return generation
+end
+
+-- From now on its globals cannot be set.
+function sandbox.lock(generation)
+  generation.locked = true
+end
+
+return sandbox

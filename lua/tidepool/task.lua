@@ -1,0 +1,133 @@
+-- task.lua - tasks that run at the same time and end together.
+
+local core = require "tidepool.core"
+local result = require "tidepool.result"
+
+local of = result.of
+local spawn_child, next_child = core.spawn_child, core.next_child
+local Task = {}
+
+-- Parks the task for so many seconds.
+function Task.sleep(seconds) return of(core.sleep(seconds)) end
+
+-- Starts fn(...) as a task of its own, which nobody waits for: its error is logged.
+-- Gives a handle: task:wait() gives true and its results or false and its error,
+-- task:cancel(), task:done().
+function Task.spawn(fn, ...)
+  if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
+  return core.spawn(fn, ...)
+end
+
+local function functions_of(first, ...)
+  if type(first) == "table" then return first end
+  return { first, ... }
+end
+
+local function start(fns)
+  local children = {}
+  for i = 1, #fns do
+    if type(fns[i]) ~= "function" then
+      error("function " .. i .. " expected, got " .. type(fns[i]), 3)
+    end
+  end
+  for i = 1, #fns do children[i] = spawn_child(i, fns[i]) end
+  return children
+end
+
+-- Cancels the children that run on and waits until they have unwound.
+local function stop(children, running)
+  for i = 1, #children do children[i]:cancel() end
+  while running > 0 do
+    of(next_child())
+    running = running - 1
+  end
+end
+
+-- A child's end: its failure, or nil.  A failure is nil, err or an error that was raised.
+local function failure_of(ok, first, second)
+  if not ok then return first, not core.is_err(first) end
+  if first == nil and core.is_err(second) then return second, false end
+end
+
+local function pack_child(index, ok, ...)
+  return index, ok, select("#", ...), ...
+end
+
+local function end_of_one(index, ok, count, ...)
+  return index, ok, count, { ... }
+end
+
+local function await_child(seconds)
+  return end_of_one(pack_child(of(next_child(seconds))))
+end
+
+-- Runs the functions at the same time.  Gives the first result of each, in their order,
+-- as values or, for a list of functions, as a list; or nil, err of the first failure,
+-- after cancelling the rest.  An error that is no err is raised again.
+function Task.all(...)
+  local fns = functions_of(...)
+  local children = start(fns)
+  local results = {}
+  for running = #children - 1, 0, -1 do
+    local index, ok, _, values = await_child()
+    local failure, is_raised = failure_of(ok, values[1], values[2])
+    if failure ~= nil or not ok then
+      stop(children, running)
+      if is_raised then error(failure, 0) end
+      return nil, failure
+    end
+    results[index] = values[1]
+  end
+  if type((...)) == "table" then return results end
+  return unpack(results, 1, #fns)
+end
+
+-- Runs the functions at the same time; gives the results of the first that ends, be
+-- they nil, err, and cancels the rest.
+function Task.race(...)
+  local children = start(functions_of(...))
+  if #children == 0 then error("a race needs a function", 2) end
+  local _, ok, count, values = await_child()
+  stop(children, #children - 1)
+  if not ok and not core.is_err(values[1]) then error(values[1], 0) end
+  if not ok then return nil, values[1] end
+  return unpack(values, 1, count)
+end
+
+-- Runs fn(...) for at most so many seconds; gives its results, or nil, err with code
+-- "timeout" after cancelling it.
+function Task.timeout(seconds, fn, ...)
+  if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
+  local child = spawn_child(1, fn, ...)
+  local index, ok, count, values = await_child(seconds)
+  if index == nil then
+    stop({ child }, 1)
+    return nil, core.err("timeout", ("the call took longer than %g s"):format(seconds),
+      { retryable = true })
+  end
+  if not ok and not core.is_err(values[1]) then error(values[1], 0) end
+  if not ok then return nil, values[1] end
+  return unpack(values, 1, count)
+end
+
+-- Runs fn() every so many seconds, the first time after that time, never twice at once;
+-- an error is logged and does not end it.  Gives a task: task:cancel() ends it.
+function Task.every(seconds, fn)
+  if type(seconds) ~= "number" or seconds <= 0 then
+    error("seconds above 0 expected", 2)
+  end
+  if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
+  return core.spawn(function()
+    local due = core.now() + seconds
+    while true do
+      of(core.sleep(math.max(0, due - core.now())))
+      local ok, failure = xpcall(fn, debug.traceback)
+      if not ok then
+        core.log("error", "tide.every: the function failed", { error = tostring(failure) })
+      end
+      due = math.max(due + seconds, core.now())
+    end
+  end)
+end
+
+return Task

@@ -1,0 +1,213 @@
+/* bind_core.c - log, clock, script loading: what fits no other room. */
+#include "net/deadline.h"
+#include "net/signals.h"
+#include "script/task.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LOG_FIELDS_MAX = 24 };
+
+static const char *const LEVELS[] = { "debug", "info", "warn", "error", NULL };
+
+/* One field of the table on top of the stack's pair; numbers become text. */
+static void field_of(lua_State *L, struct log_field *field)
+{
+    field->key = lua_tostring(L, -2);
+    field->number = 0;
+    field->type = LOG_STR_TYPE;
+    if (lua_type(L, -1) == LUA_TBOOLEAN)
+        field->text = lua_toboolean(L, -1) ? "true" : "false";
+    else if (lua_isstring(L, -1))
+        field->text = lua_tostring(L, -1);
+    else
+        field->text = luaL_typename(L, -1);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct log_field *)a)->key,
+                  ((const struct log_field *)b)->key);
+}
+
+/* log(level, event [, fields]): the values are kept on the stack while they
+ * are borrowed. */
+static int l_log(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct log_field fields[LOG_FIELDS_MAX + 1];
+    int level = luaL_checkoption(L, 1, NULL, LEVELS);
+    const char *event = luaL_checkstring(L, 2);
+    int count = 0;
+
+    lua_settop(L, 3);
+    if (lua_istable(L, 3)) {
+        luaL_checkstack(L, 2 * LOG_FIELDS_MAX + 4, "log");
+        lua_pushnil(L);
+        while (count < LOG_FIELDS_MAX && lua_next(L, 3) != 0) {
+            if (lua_type(L, -2) == LUA_TSTRING)
+                field_of(L, &fields[count++]);
+            lua_pushvalue(L, -2); /* the key again; the value stays */
+        }
+    }
+    qsort(fields, (size_t)count, sizeof(fields[0]), by_key);
+    fields[count].type = LOG_END_TYPE;
+    log_fields(&vm->log, (enum log_level)level, event, fields);
+    return 0;
+}
+
+static int l_log_setup(lua_State *L)
+{
+    static const char *const forms[] = { "logfmt", "json", NULL };
+    struct vm *vm = vm_of(L);
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_getfield(L, 1, "level");
+    vm->log.level = (enum log_level)luaL_checkoption(L, -1, "info", LEVELS);
+    lua_getfield(L, 1, "format");
+    vm->log_form = (enum log_form)luaL_checkoption(L, -1, "logfmt", forms);
+    return 0;
+}
+
+static int l_now(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)loop_now_ns(vm_of(L)->loop) / 1e9);
+    return 1;
+}
+
+static int l_cores(lua_State *L)
+{
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+
+    lua_pushinteger(L, count > 0 ? count : 1);
+    return 1;
+}
+
+static int l_pid(lua_State *L)
+{
+    lua_pushinteger(L, getpid());
+    return 1;
+}
+
+static int l_uid(lua_State *L)
+{
+    lua_pushinteger(L, getuid());
+    return 1;
+}
+
+static int l_open_handles(lua_State *L)
+{
+    lua_pushinteger(L, loop_open_handles(vm_of(L)->loop));
+    return 1;
+}
+
+/* load_script(path, env): a function; text only, LuaJIT byte code is refused.
+ */
+static int l_load_script(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+
+    luaL_checktype(L, 2, LUA_TTABLE);
+    if (luaL_loadfilex(L, path, "t") != 0)
+        return return_text(L, ERR_BADARG, "%s", lua_tostring(L, -1));
+    lua_pushvalue(L, 2);
+    lua_setfenv(L, -2);
+    return 1;
+}
+
+/* ---- signals */
+
+/* Kept for the life of the runtime. */
+struct script_signal {
+    struct vm *vm;
+    struct signal_watch *watch;
+    int fn_ref;
+};
+
+#define SIGNAL_TYPE "tidepool.signal"
+
+static void on_signal(int number, void *ud)
+{
+    struct script_signal *box = ud;
+    lua_State *L = box->vm->L;
+
+    (void)number;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, box->fn_ref);
+    task_spawn(box->vm, L, 0, NULL);
+}
+
+static int signal_number(const char *name)
+{
+    static const struct {
+        const char *name;
+        int number;
+    } known[] = { { "INT", 2 },   { "TERM", 15 }, { "HUP", 1 },
+                  { "USR1", 10 }, { "USR2", 12 }, { "QUIT", 3 } };
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (strcmp(name, known[i].name) == 0)
+            return known[i].number;
+    return 0;
+}
+
+static int l_on_signal(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    int number = signal_number(luaL_checkstring(L, 1));
+    struct script_signal *box;
+
+    luaL_argcheck(L, number != 0, 1, "unknown signal");
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    box = lua_newuserdata(L, sizeof(*box));
+    memset(box, 0, sizeof(*box));
+    box->vm = vm;
+    box->fn_ref = LUA_NOREF;
+    luaL_getmetatable(L, SIGNAL_TYPE);
+    lua_setmetatable(L, -2);
+    if (signal_watch_open(&box->watch, vm->loop, number, on_signal, box) != 0)
+        return return_text(L, ERR_NOMEM, "signal %s cannot be watched",
+                           lua_tostring(L, 1));
+    lua_pushvalue(L, 2);
+    box->fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushvalue(L, -1);
+    luaL_ref(L, LUA_REGISTRYINDEX); /* watched to the runtime's end */
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int l_signal_gc(lua_State *L)
+{
+    struct script_signal *box = lua_touserdata(L, 1);
+
+    signal_watch_close(box->watch);
+    box->watch = NULL;
+    return 0;
+}
+
+static const luaL_Reg signal_methods[] = {
+    { "__gc", l_signal_gc },
+    { NULL, NULL },
+};
+
+static const luaL_Reg functions[] = {
+    { "log", l_log },
+    { "log_setup", l_log_setup },
+    { "now", l_now },
+    { "cores", l_cores },
+    { "pid", l_pid },
+    { "uid", l_uid },
+    { "open_handles", l_open_handles },
+    { "load_script", l_load_script },
+    { "on_signal", l_on_signal },
+    { NULL, NULL },
+};
+
+void bind_core(lua_State *L, struct vm *vm)
+{
+    vm_metatable(L, vm, SIGNAL_TYPE, signal_methods);
+    lua_pop(L, 1);
+    vm_register(L, vm, functions);
+    lua_pushliteral(L, TIDEPOOL_VERSION);
+    lua_setfield(L, -2, "version");
+}

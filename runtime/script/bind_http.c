@@ -1,0 +1,468 @@
+/* bind_http.c - HTTP servers whose requests run in tasks of their own. */
+#include "http/http.h"
+#include "script/bind_rows.h"
+#include "script/task.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SERVER_TYPE  "tidepool.http_server"
+#define REQUEST_TYPE "tidepool.http_request"
+
+enum { REPLY_HEADERS_MAX = 64 };
+
+/* A userdata, kept until closed. */
+struct script_server {
+    struct vm *vm;
+    struct http_server *server;
+    int handler_ref;
+    int self_ref;
+    bool is_drained;
+    struct task *drainer; /* parked in drain() */
+};
+
+/* A userdata, kept until the reply; what scripts still hold then is empty. */
+struct script_request {
+    struct vm *vm;
+    struct http_request *request; /* NULL once answered */
+    struct task *task;
+    bool cancel_when_gone;
+    int self_ref;
+};
+
+/* ---- replies */
+
+static void add_header(lua_State *L, struct http_header *headers,
+                       struct http_reply *reply)
+{
+    struct http_header *header = &headers[reply->n_headers];
+
+    if (reply->n_headers >= REPLY_HEADERS_MAX ||
+        lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1))
+        return;
+    header->name.bytes = lua_tolstring(L, -2, &header->name.len);
+    header->value.bytes = lua_tolstring(L, -1, &header->value.len);
+    if (http_header_is_valid(header))
+        reply->n_headers++;
+}
+
+/* A value is a string, or a list of them for a name that stands repeatedly. */
+static void collect_headers(lua_State *L, int index,
+                            struct http_header *headers,
+                            struct http_reply *reply)
+{
+    reply->headers = headers;
+    if (!lua_istable(L, index))
+        return;
+    lua_pushnil(L);
+    while (lua_next(L, index) != 0) {
+        if (!lua_istable(L, -1)) {
+            add_header(L, headers, reply);
+            lua_pop(L, 1);
+            continue;
+        }
+        for (int i = 1; i <= (int)lua_objlen(L, -1); i++) {
+            lua_pushvalue(L, -2);
+            lua_rawgeti(L, -2, i);
+            add_header(L, headers, reply);
+            lua_pop(L, 2);
+        }
+        lua_pop(L, 1);
+    }
+}
+
+/* From status, headers, body on the handler's stack. */
+static void send_result(lua_State *L, struct http_request *request)
+{
+    struct http_header headers[REPLY_HEADERS_MAX];
+    struct http_reply reply = { .status = (int)lua_tointeger(L, 1) };
+    struct buf *out;
+
+    lua_settop(L, 3);
+    lua_checkstack(L, 8);
+    collect_headers(L, 2, headers, &reply);
+    if (lua_type(L, 3) == LUA_TUSERDATA) {
+        out = http_reply_begin(request, &reply);
+        if (out != NULL)
+            rows_put_json(L, 3, out);
+        http_reply_end(request);
+        return;
+    }
+    if (lua_isstring(L, 3))
+        reply.body.bytes = lua_tolstring(L, 3, &reply.body.len);
+    http_reply(request, &reply);
+}
+
+static void send_failure(struct http_request *request, int status)
+{
+    static const char text[] = "internal error\n";
+    struct http_reply reply = { .status = status,
+                                .body = { text, sizeof(text) - 1 } };
+
+    http_reply(request, &reply);
+}
+
+static void on_handled(struct task *task, void *ud)
+{
+    struct script_request *box = ud;
+    struct http_request *request = box->request;
+    int status = task->status == 0 ? (int)lua_tointeger(task->L, 1) : 500;
+
+    box->request = NULL;
+    box->task = NULL;
+    request->on_gone = NULL;
+    if (task->status == 0 && status >= 100 && status <= 599) {
+        send_result(task->L, request);
+    } else {
+        if (!task->cancelled)
+            log_event(&box->vm->log, LOG_ERROR, "handler failed",
+                      LOG_STR("at", task->label),
+                      LOG_STR("error", task->status == 0
+                                           ? "it returned no status"
+                                           : lua_tostring(task->L, -1)));
+        send_failure(request, 500);
+    }
+    task->error_taken = true;
+    luaL_unref(box->vm->L, LUA_REGISTRYINDEX, box->self_ref);
+}
+
+/* ---- requests */
+
+static void on_gone(struct http_request *request)
+{
+    struct script_request *box = request->ud;
+
+    if (box->cancel_when_gone)
+        task_cancel(box->task);
+}
+
+static bool is_safe(const struct http_text *method)
+{
+    return (method->len == 3 && memcmp(method->bytes, "GET", 3) == 0) ||
+           (method->len == 4 && memcmp(method->bytes, "HEAD", 4) == 0);
+}
+
+static struct script_request *push_request(lua_State *L, struct vm *vm,
+                                           struct http_request *request)
+{
+    struct script_request *box = lua_newuserdata(L, sizeof(*box));
+
+    box->vm = vm;
+    box->request = request;
+    box->task = NULL;
+    box->cancel_when_gone = is_safe(&request->method);
+    luaL_getmetatable(L, REQUEST_TYPE);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    box->self_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    request->ud = box;
+    request->on_gone = on_gone;
+    return box;
+}
+
+static void on_request(struct http_server *server, struct http_request *request,
+                       void *ud)
+{
+    struct script_server *owner = ud;
+    struct vm *vm = owner->vm;
+    struct script_request *box;
+
+    (void)server;
+    lua_rawgeti(vm->L, LUA_REGISTRYINDEX, owner->handler_ref);
+    box = push_request(vm->L, vm, request);
+    box->task = task_spawn(vm, vm->L, 1, NULL);
+    box->task->on_end = on_handled;
+    box->task->on_end_ud = box;
+    snprintf(box->task->label, sizeof(box->task->label), "%.*s %.*s",
+             (int)request->method.len, request->method.bytes,
+             (int)(request->path.len < 60 ? request->path.len : 60),
+             request->path.bytes);
+}
+
+static struct script_request *check_request(lua_State *L)
+{
+    struct script_request *box = luaL_checkudata(L, 1, REQUEST_TYPE);
+
+    if (box->request == NULL)
+        luaL_error(L, "this request was answered already");
+    return box;
+}
+
+static void push_text(lua_State *L, const struct http_text *text)
+{
+    lua_pushlstring(L, text->len > 0 ? text->bytes : "", text->len);
+}
+
+/* A name that stands twice: the values joined by ", " (RFC 9110, 5.3). */
+static void push_headers(lua_State *L, const struct http_request *request)
+{
+    lua_createtable(L, 0, (int)request->n_headers);
+    for (size_t i = 0; i < request->n_headers; i++) {
+        push_text(L, &request->headers[i].name);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, -3);
+        if (lua_isnil(L, -1)) {
+            lua_pop(L, 1);
+            push_text(L, &request->headers[i].value);
+        } else {
+            push_text(L, &request->headers[i].value);
+            lua_pushfstring(L, "%s, %s", lua_tostring(L, -2),
+                            lua_tostring(L, -1));
+            lua_replace(L, -3);
+            lua_pop(L, 1);
+        }
+        lua_rawset(L, -3);
+    }
+}
+
+static int l_method(lua_State *L)
+{
+    push_text(L, &check_request(L)->request->method);
+    return 1;
+}
+
+static int l_path(lua_State *L)
+{
+    push_text(L, &check_request(L)->request->path);
+    return 1;
+}
+
+static int l_query(lua_State *L)
+{
+    push_text(L, &check_request(L)->request->query);
+    return 1;
+}
+
+static int l_headers(lua_State *L)
+{
+    push_headers(L, check_request(L)->request);
+    return 1;
+}
+
+static int l_body(lua_State *L)
+{
+    push_text(L, &check_request(L)->request->body);
+    return 1;
+}
+
+static int l_remote(lua_State *L)
+{
+    lua_pushstring(L, check_request(L)->request->remote);
+    return 1;
+}
+
+/* cancel_when_gone(bool): the default is true for GET and HEAD. */
+static int l_cancel_when_gone(lua_State *L)
+{
+    check_request(L)->cancel_when_gone = lua_toboolean(L, 2);
+    return 0;
+}
+
+/* ---- servers */
+
+static struct script_server *check_server(lua_State *L)
+{
+    struct script_server *box = luaL_checkudata(L, 1, SERVER_TYPE);
+
+    if (box->server == NULL)
+        luaL_error(L, "the server is closed");
+    return box;
+}
+
+static size_t limit(lua_State *L, const char *key, size_t value, double unit)
+{
+    lua_getfield(L, -1, key);
+    if (!lua_isnil(L, -1)) {
+        if (lua_type(L, -1) != LUA_TNUMBER || !(lua_tonumber(L, -1) >= 0))
+            luaL_error(L, "limits.%s: a number from 0 on expected", key);
+        value = (size_t)(lua_tonumber(L, -1) * unit);
+    }
+    lua_pop(L, 1);
+    return value;
+}
+
+/* The table at 1's limits; sizes in bytes, times in seconds. */
+static void take_limits(lua_State *L, struct http_limits *limits)
+{
+    http_limits_init(limits);
+    lua_getfield(L, 1, "limits");
+    if (lua_isnil(L, -1))
+        return;
+    luaL_checktype(L, -1, LUA_TTABLE);
+    limits->max_header_bytes =
+        limit(L, "max_header_bytes", limits->max_header_bytes, 1);
+    limits->max_headers = limit(L, "max_headers", limits->max_headers, 1);
+    limits->max_body_bytes =
+        limit(L, "max_body_bytes", limits->max_body_bytes, 1);
+    limits->header_timeout_ns =
+        limit(L, "header_timeout", limits->header_timeout_ns, 1e9);
+    limits->body_timeout_ns =
+        limit(L, "body_timeout", limits->body_timeout_ns, 1e9);
+    limits->idle_timeout_ns =
+        limit(L, "idle_timeout", limits->idle_timeout_ns, 1e9);
+    limits->write_timeout_ns =
+        limit(L, "write_timeout", limits->write_timeout_ns, 1e9);
+    limits->max_connections =
+        (unsigned)limit(L, "max_connections", limits->max_connections, 1);
+}
+
+/* listen{ address =, handler =, limits = } */
+static int l_listen(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct err_text why = { .text = "" };
+    struct http_limits limits;
+    struct script_server *box;
+    enum err err;
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    take_limits(L, &limits);
+    lua_getfield(L, 1, "address");
+    luaL_checkstring(L, -1);
+    lua_getfield(L, 1, "handler");
+    luaL_checktype(L, -1, LUA_TFUNCTION);
+    box = lua_newuserdata(L, sizeof(*box));
+    memset(box, 0, sizeof(*box));
+    box->vm = vm;
+    luaL_getmetatable(L, SERVER_TYPE);
+    lua_setmetatable(L, -2);
+    err = http_server_open(&box->server, vm->loop, lua_tostring(L, -3), &limits,
+                           on_request, box, &why);
+    if (err != ERR_OK)
+        return return_err(L, err, &why);
+    lua_pushvalue(L, -2);
+    box->handler_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushvalue(L, -1);
+    box->self_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 1;
+}
+
+static int l_address(lua_State *L)
+{
+    lua_pushstring(L, http_server_address(check_server(L)->server));
+    return 1;
+}
+
+static int l_stats(lua_State *L)
+{
+    const struct http_stats *stats = http_server_stats(check_server(L)->server);
+
+    lua_newtable(L);
+#define XX(name, text)                          \
+    lua_pushnumber(L, (lua_Number)stats->name); \
+    lua_setfield(L, -2, #name);
+    HTTP_COUNTERS_MAP(XX)
+#undef XX
+    lua_pushinteger(L, stats->open);
+    lua_setfield(L, -2, "open");
+    lua_pushinteger(L, stats->in_flight);
+    lua_setfield(L, -2, "in_flight");
+    lua_newtable(L);
+    for (int i = 1; i <= 5; i++) {
+        lua_pushnumber(L, (lua_Number)stats->status_classes[i]);
+        lua_rawseti(L, -2, i);
+    }
+    lua_setfield(L, -2, "status");
+    return 1;
+}
+
+static void wake_drainer(struct script_server *box)
+{
+    struct task *task = box->drainer;
+
+    if (task == NULL)
+        return;
+    box->drainer = NULL;
+    deadline_stop(task->vm->loop, &task->deadline);
+    lua_pushboolean(task_results(task), box->is_drained);
+    task_wake(task);
+}
+
+static void on_drained(void *ud)
+{
+    struct script_server *box = ud;
+
+    box->is_drained = true;
+    wake_drainer(box);
+}
+
+static void on_drain_late(struct deadline *deadline)
+{
+    struct task *task = container_of(deadline, struct task, deadline);
+
+    wake_drainer(task->operand);
+}
+
+static void cancel_drain(struct task *task)
+{
+    struct script_server *box = task->operand;
+
+    deadline_stop(task->vm->loop, &task->deadline);
+    box->drainer = NULL;
+}
+
+/* drain(seconds): true when every connection has ended, false when late. */
+static int l_drain(lua_State *L)
+{
+    struct script_server *box = check_server(L);
+    double patience = luaL_checknumber(L, 2);
+    struct task *task = task_check(L);
+
+    if (box->drainer != NULL)
+        return luaL_error(L, "the server is draining already");
+    task->operand = box;
+    task->deadline.fn = on_drain_late;
+    http_server_drain(box->server, on_drained, box);
+    if (box->is_drained) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    box->drainer = task;
+    deadline_start(task->vm->loop, &task->deadline,
+                   loop_now_ns(task->vm->loop) +
+                       (uint64_t)(patience > 0 ? patience * 1e9 : 0));
+    return task_park(L, task, cancel_drain);
+}
+
+static int l_close(lua_State *L)
+{
+    struct script_server *box = luaL_checkudata(L, 1, SERVER_TYPE);
+
+    if (box->server == NULL)
+        return 0;
+    http_server_close(box->server);
+    box->server = NULL;
+    luaL_unref(L, LUA_REGISTRYINDEX, box->handler_ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, box->self_ref);
+    return 0;
+}
+
+static const luaL_Reg server_methods[] = {
+    { "address", l_address }, { "stats", l_stats }, { "drain", l_drain },
+    { "close", l_close },     { "__gc", l_close },  { NULL, NULL },
+};
+
+static const luaL_Reg request_methods[] = {
+    { "method", l_method },
+    { "path", l_path },
+    { "query", l_query },
+    { "headers", l_headers },
+    { "body", l_body },
+    { "remote", l_remote },
+    { "cancel_when_gone", l_cancel_when_gone },
+    { NULL, NULL },
+};
+
+static const luaL_Reg functions[] = {
+    { "listen", l_listen },
+    { NULL, NULL },
+};
+
+void bind_http(lua_State *L, struct vm *vm)
+{
+    vm_metatable(L, vm, SERVER_TYPE, server_methods);
+    lua_pop(L, 1);
+    vm_metatable(L, vm, REQUEST_TYPE, request_methods);
+    lua_pop(L, 1);
+    vm_register(L, vm, functions);
+}

@@ -1,0 +1,53 @@
+/* bind_pool.h - pools as Lua values: what Postgres and Redis have in common. */
+#ifndef TIDEPOOL_SCRIPT_BIND_POOL_H
+#define TIDEPOOL_SCRIPT_BIND_POOL_H
+
+#include "script/task.h"
+
+enum pool_kind { POOL_POSTGRES, POOL_REDIS };
+
+/* A userdata; lives as long as Lua refers to it or the pool is open. */
+struct script_pool {
+    struct vm *vm;
+    struct list_node node; /* on vm->pools while open */
+    enum pool_kind kind;
+    struct pool *pool; /* NULL once closed */
+    struct pg_pool *pg;
+    struct redis_pool *redis;
+    int self_ref;        /* keeps it while open */
+    struct list closers; /* tasks parked in close(), by wait_node */
+    char name[64];
+};
+
+/* The pool at index; raises when it is none of this kind or closed. */
+struct script_pool *check_pool(lua_State *L, int index, enum pool_kind kind);
+
+/* Makes a new userdata, not open yet, and leaves it on the stack. */
+struct script_pool *pool_push(lua_State *L, enum pool_kind kind,
+                              const char *name);
+/* The pool was opened: kept until closed. */
+void pool_opened(lua_State *L, struct script_pool *box, struct pool *pool);
+
+/* What postgres_open and redis_open are given in the table at 1. */
+struct pool_arguments {
+    const char *name;
+    const char *url;
+    const char *application_name;
+    struct pool_settings settings;
+};
+/* Raises for a wrong type or an unknown key; false, with why, for a wrong
+ * value. */
+bool pool_arguments(lua_State *L, struct pool_arguments *out,
+                    struct err_text *why);
+
+/* Begins to close, with leases until deadline_ns; does nothing when closed. */
+void pool_begin_close(struct script_pool *box, uint64_t deadline_ns);
+
+/* Pushes nil, err for an acquire of box's pool that failed just now. */
+int return_refusal(lua_State *L, struct script_pool *box,
+                   const struct pool_waiter *waiter, enum err err);
+
+/* Raises for a number that is no count of milliseconds; 0 when absent. */
+uint64_t check_timeout_ms(lua_State *L, int index);
+
+#endif

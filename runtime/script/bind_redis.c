@@ -1,0 +1,288 @@
+/* bind_redis.c - Redis pools as Lua values. */
+#include "script/bind_pool.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { ARGS_MAX = 250 };
+
+/* ---- commands */
+
+/* An argument as text, or NULL; integers have no point.  The text is kept by
+ * the stack. */
+static const char *argument(lua_State *L, int index, size_t *len)
+{
+    char digits[40];
+
+    if (lua_type(L, index) == LUA_TNUMBER) {
+        double value = lua_tonumber(L, index);
+        bool is_whole = value == floor(value) && fabs(value) < 1e15;
+        snprintf(digits, sizeof(digits), is_whole ? "%.0f" : "%.17g", value);
+        lua_pushstring(L, digits);
+        lua_replace(L, index);
+    }
+    if (lua_type(L, index) != LUA_TSTRING)
+        return NULL;
+    return lua_tolstring(L, index, len);
+}
+
+/* Adds the command whose words are the values from first to the top. */
+static enum err add_command(lua_State *L, struct redis_request *request,
+                            int first, struct err_text *why)
+{
+    const char *args[ARGS_MAX];
+    size_t lens[ARGS_MAX];
+    int count = lua_gettop(L) - first + 1;
+
+    if (count < 1 || count > ARGS_MAX) {
+        err_text_set(why, "a command has 1 to %d words, this one %d", ARGS_MAX,
+                     count);
+        return ERR_BADARG;
+    }
+    for (int i = 0; i < count; i++) {
+        args[i] = argument(L, first + i, &lens[i]);
+        if (args[i] != NULL)
+            continue;
+        err_text_set(why,
+                     "word %d of a Redis command: a string or a number "
+                     "expected, got %s",
+                     i + 1, luaL_typename(L, first + i));
+        return ERR_BADARG;
+    }
+    return redis_request_add(request, (unsigned)count, args, lens, why);
+}
+
+/* ---- replies */
+
+static void push_reply(lua_State *L, const struct redis_reply *reply,
+                       bool is_inner);
+
+static void push_array(lua_State *L, const struct redis_reply *reply)
+{
+    size_t count = redis_reply_size(reply);
+
+    luaL_checkstack(L, 4, "reply");
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        push_reply(L, redis_reply_at(reply, i), true);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
+static void push_reply_err(lua_State *L, const struct redis_reply *reply)
+{
+    struct err_text text = { .text = "" };
+    size_t len;
+    const char *words = redis_reply_text(reply, &len);
+
+    err_text_set(&text, "%.*s", (int)len, words);
+    push_err(L, ERR_SERVER, &text);
+}
+
+/* Within an array and in a pipeline's list, nil is tide.null. */
+static void push_reply(lua_State *L, const struct redis_reply *reply,
+                       bool is_inner)
+{
+    const char *text;
+    size_t len;
+
+    switch (redis_reply_kind(reply)) {
+    case REDIS_NIL:
+        if (is_inner)
+            lua_pushlightuserdata(L, NULL);
+        else
+            lua_pushnil(L);
+        return;
+    case REDIS_INT:
+        lua_pushnumber(L, (lua_Number)redis_reply_integer(reply));
+        return;
+    case REDIS_ARRAY: push_array(L, reply); return;
+    case REDIS_ERROR: push_reply_err(L, reply); return;
+    case REDIS_TEXT:
+    case REDIS_STATUS: break;
+    }
+    text = redis_reply_text(reply, &len);
+    lua_pushlstring(L, text, len);
+}
+
+enum { SHAPE_SINGLE, SHAPE_LIST };
+
+static void push_result(lua_State *L, struct task *task)
+{
+    struct redis_request *request = &task->redis;
+    const struct redis_reply *reply = redis_request_reply(request, 0);
+
+    if (task->shape == SHAPE_SINGLE) {
+        if (redis_reply_kind(reply) == REDIS_ERROR)
+            lua_pushnil(L);
+        push_reply(L, reply, false);
+        return;
+    }
+    lua_createtable(L, (int)request->n_commands, 0);
+    for (unsigned i = 0; i < request->n_commands; i++) {
+        push_reply(L, redis_request_reply(request, i), true);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
+static void push_failure(lua_State *L, struct task *task, enum err err,
+                         const struct err_text *text)
+{
+    struct script_pool *box = task->operand;
+
+    lua_pushnil(L);
+    if (!task->redis.was_sent && box->pool != NULL &&
+        (err == ERR_TIMEOUT || err == ERR_REFUSED || err == ERR_BUSY)) {
+        push_err_why(L, box->pool, box->name, NULL, err,
+                     loop_now_ns(task->vm->loop));
+        return;
+    }
+    push_err(L, err, text);
+    if (err == ERR_LOST && task->redis.was_sent) {
+        lua_pushliteral(L, "unknown");
+        lua_setfield(L, -2, "outcome");
+    }
+}
+
+static void on_reply(struct redis_request *request, enum err err,
+                     const struct err_text *text)
+{
+    struct task *task = container_of(request, struct task, redis);
+    lua_State *L = task_results(task);
+
+    if (err == ERR_OK)
+        push_result(L, task);
+    else
+        push_failure(L, task, err, text);
+    redis_request_deinit(request);
+    task_wake(task);
+}
+
+static void cancel_reply(struct task *task)
+{
+    redis_request_cancel(&task->redis);
+    redis_request_deinit(&task->redis);
+}
+
+/* ---- calls */
+
+static struct redis_request *begin(struct task *task, uint64_t timeout_ns)
+{
+    redis_request_init(&task->redis);
+    task->redis.on_done = on_reply;
+    task->redis.timeout_ns = timeout_ns;
+    return &task->redis;
+}
+
+static int send(lua_State *L, struct task *task, struct script_pool *box)
+{
+    enum err err = redis_send(box->redis, &task->redis);
+
+    if (err != ERR_OK) {
+        redis_request_deinit(&task->redis);
+        return return_refusal(L, box, NULL, err);
+    }
+    task->operand = box;
+    return task_park(L, task, cancel_reply);
+}
+
+/* Raises for a command that cannot be sent, at the script's line. */
+static int refuse(lua_State *L, struct task *task, enum err err,
+                  const struct err_text *why)
+{
+    redis_request_deinit(&task->redis);
+    if (err != ERR_BADARG)
+        return return_err(L, err, why);
+    luaL_where(L, 2);
+    return luaL_error(L, "%s%s", lua_tostring(L, -1), why->text);
+}
+
+/* call(redis, timeout_ms, command, args...) */
+static int l_call(lua_State *L)
+{
+    struct script_pool *box = check_pool(L, 1, POOL_REDIS);
+    struct task *task = task_check(L);
+    struct err_text why = { .text = "" };
+    struct redis_request *request = begin(task, check_timeout_ms(L, 2));
+    enum err err = add_command(L, request, 3, &why);
+
+    if (err != ERR_OK)
+        return refuse(L, task, err, &why);
+    task->shape = SHAPE_SINGLE;
+    return send(L, task, box);
+}
+
+/* run(redis, timeout_ms, is_multi, { { command, args... }, ... }): a list. */
+static int l_run(lua_State *L)
+{
+    struct script_pool *box = check_pool(L, 1, POOL_REDIS);
+    struct task *task = task_check(L);
+    struct err_text why = { .text = "" };
+    struct redis_request *request = begin(task, check_timeout_ms(L, 2));
+    int count = (int)lua_objlen(L, 4);
+
+    luaL_checktype(L, 4, LUA_TTABLE);
+    if (lua_toboolean(L, 3))
+        redis_request_set_multi(request);
+    for (int i = 1; i <= count; i++) {
+        enum err err;
+        int words;
+        lua_settop(L, 4);
+        lua_rawgeti(L, 4, i);
+        words = (int)lua_objlen(L, 5);
+        luaL_checkstack(L, words + 8, "command");
+        for (int j = 1; j <= words; j++)
+            lua_rawgeti(L, 5, j);
+        err = add_command(L, request, 6, &why);
+        if (err != ERR_OK)
+            return refuse(L, task, err, &why);
+    }
+    task->shape = SHAPE_LIST;
+    return send(L, task, box);
+}
+
+static int l_open(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct err_text why = { .text = "" };
+    struct pool_arguments arguments;
+    struct redis_config config;
+    struct script_pool *box;
+    enum err err;
+
+    if (!pool_arguments(L, &arguments, &why))
+        return return_err(L, ERR_BADARG, &why);
+    config = (struct redis_config){
+        .name = arguments.name,
+        .url = arguments.url,
+        .settings = arguments.settings,
+        .log = &vm->log,
+        .seed = loop_now_ns(vm->loop),
+    };
+    box = pool_push(L, POOL_REDIS, arguments.name);
+    err = redis_pool_open(&box->redis, vm->loop, &config, &why);
+    if (err != ERR_OK)
+        return return_err(L, err, &why);
+    pool_opened(L, box, redis_pool_pool(box->redis));
+    return 1;
+}
+
+static const luaL_Reg pool_methods[] = {
+    { "raw_call", l_call },
+    { "raw_run", l_run },
+    { NULL, NULL },
+};
+
+static const luaL_Reg functions[] = {
+    { "redis_open", l_open },
+    { NULL, NULL },
+};
+
+void bind_redis(lua_State *L, struct vm *vm)
+{
+    lua_getfield(L, -1, "redis");
+    vm_register(L, vm, pool_methods);
+    lua_pop(L, 1);
+    vm_register(L, vm, functions);
+}

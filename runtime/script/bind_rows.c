@@ -1,0 +1,346 @@
+/*
+ * bind_rows.c - see bind_rows.h.
+ *
+ * Rows are converted when they are first looked at and then kept in the
+ * userdata's environment table, so that a script may change them; what it never
+ * looked at goes from the result to JSON without a Lua string.
+ */
+#include "script/bind_rows.h"
+#include "pg/pg.h"
+
+#include <string.h>
+
+#define ROWS_TYPE "tidepool.rows"
+
+/* Up to here a double holds every integer. */
+static const int64_t EXACT_MAX = 1LL << 53;
+
+struct rows {
+    struct pg_rows *result;
+};
+
+static struct pg_rows *check_rows(lua_State *L, int index)
+{
+    return ((struct rows *)luaL_checkudata(L, index, ROWS_TYPE))->result;
+}
+
+/* ---- values */
+
+static void push_value(lua_State *L, const struct pg_value *value);
+
+static void push_json(lua_State *L, const char *text, size_t len)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, "tidepool.decode");
+    lua_pushlstring(L, text, len);
+    if (lua_pcall(L, 1, 1, 0) != 0) {
+        lua_pop(L, 1);
+        lua_pushlstring(L, text, len); /* not JSON to cjson: as it came */
+    }
+}
+
+/* Arrays nest: the table being filled is on top, its length beside it. */
+struct array_builder {
+    lua_State *L;
+    int lens[8];
+    int depth;
+};
+
+static void store(struct array_builder *builder)
+{
+    if (builder->depth > 0)
+        lua_rawseti(builder->L, -2, ++builder->lens[builder->depth - 1]);
+}
+
+static void on_begin(void *ud)
+{
+    struct array_builder *builder = ud;
+
+    luaL_checkstack(builder->L, 4, "array");
+    lua_newtable(builder->L);
+    builder->lens[builder->depth++] = 0;
+}
+
+static void on_element(void *ud, const struct pg_value *value)
+{
+    struct array_builder *builder = ud;
+
+    if (value->kind == PG_VALUE_NULL)
+        lua_pushlightuserdata(builder->L, NULL); /* tide.null */
+    else
+        push_value(builder->L, value);
+    store(builder);
+}
+
+static void on_array_end(void *ud)
+{
+    struct array_builder *builder = ud;
+
+    builder->depth--;
+    store(builder);
+}
+
+static void push_array(lua_State *L, const struct pg_value *value)
+{
+    struct array_builder builder = { .L = L };
+    struct pg_array_visitor visitor = { .begin = on_begin,
+                                        .element = on_element,
+                                        .end = on_array_end,
+                                        .ud = &builder };
+    int top = lua_gettop(L);
+
+    if (pg_array_walk(value, &visitor) == ERR_OK)
+        return;
+    lua_settop(L, top);
+    lua_pushlstring(L, value->text, value->len);
+}
+
+static void push_value(lua_State *L, const struct pg_value *value)
+{
+    switch (value->kind) {
+    case PG_VALUE_NULL: lua_pushnil(L); return;
+    case PG_VALUE_BOOL: lua_pushboolean(L, value->truth); return;
+    case PG_VALUE_FLOAT: lua_pushnumber(L, value->number); return;
+    case PG_VALUE_JSON: push_json(L, value->text, value->len); return;
+    case PG_VALUE_ARRAY: push_array(L, value); return;
+    case PG_VALUE_INT:
+        if (value->integer <= EXACT_MAX && value->integer >= -EXACT_MAX) {
+            lua_pushnumber(L, (lua_Number)value->integer);
+            return;
+        }
+        break;
+    case PG_VALUE_TEXT: break;
+    }
+    lua_pushlstring(L, value->text, value->len);
+}
+
+void row_push(lua_State *L, const struct pg_rows *result, unsigned row)
+{
+    unsigned columns = pg_rows_columns(result);
+    struct pg_value value;
+
+    luaL_checkstack(L, 8, "row");
+    lua_createtable(L, 0, (int)columns);
+    for (unsigned i = 0; i < columns; i++) {
+        pg_rows_value(result, row, i, &value);
+        if (value.kind == PG_VALUE_NULL)
+            continue;
+        lua_pushstring(L, pg_rows_column(result, i));
+        push_value(L, &value);
+        lua_rawset(L, -3);
+    }
+}
+
+/* ---- rows */
+
+void rows_push(lua_State *L, struct vm *vm, struct pg_rows *result)
+{
+    struct rows *rows = lua_newuserdata(L, sizeof(*rows));
+
+    rows->result = result;
+    luaL_getmetatable(L, ROWS_TYPE);
+    lua_setmetatable(L, -2);
+    lua_newtable(L);
+    lua_setfenv(L, -2);
+    vm_external_memory(vm, L, pg_rows_bytes(result));
+}
+
+/* Leaves rows[i] on the stack, from the environment or made now. */
+static void push_row(lua_State *L, int index, struct pg_rows *result,
+                     unsigned i)
+{
+    lua_getfenv(L, index);
+    lua_rawgeti(L, -1, (int)i);
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        row_push(L, result, i - 1);
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, -3, (int)i);
+    }
+    lua_remove(L, -2);
+}
+
+static int l_index(lua_State *L)
+{
+    struct pg_rows *result = check_rows(L, 1);
+    double i;
+
+    if (lua_type(L, 2) != LUA_TNUMBER) {
+        luaL_getmetatable(L, ROWS_TYPE);
+        lua_pushvalue(L, 2);
+        lua_rawget(L, -2);
+        return 1;
+    }
+    i = lua_tonumber(L, 2);
+    if (!(i >= 1 && i <= pg_rows_count(result)))
+        return 0;
+    push_row(L, 1, result, (unsigned)i);
+    return 1;
+}
+
+static int l_newindex(lua_State *L)
+{
+    return luaL_error(L, "rows cannot be assigned to; rows:table() gives a "
+                         "table of them");
+}
+
+static int l_len(lua_State *L)
+{
+    lua_pushinteger(L, pg_rows_count(check_rows(L, 1)));
+    return 1;
+}
+
+static int l_columns(lua_State *L)
+{
+    const struct pg_rows *result = check_rows(L, 1);
+    unsigned count = pg_rows_columns(result);
+
+    lua_createtable(L, (int)count, 0);
+    for (unsigned i = 0; i < count; i++) {
+        lua_pushstring(L, pg_rows_column(result, i));
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}
+
+static int l_affected(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)pg_rows_affected(check_rows(L, 1)));
+    return 1;
+}
+
+static int l_table(lua_State *L)
+{
+    struct pg_rows *result = check_rows(L, 1);
+    unsigned count = pg_rows_count(result);
+
+    lua_createtable(L, (int)count, 0);
+    for (unsigned i = 1; i <= count; i++) {
+        push_row(L, 1, result, i);
+        lua_rawseti(L, -2, (int)i);
+    }
+    return 1;
+}
+
+static int l_gc(lua_State *L)
+{
+    struct rows *rows = lua_touserdata(L, 1);
+
+    pg_rows_free(rows->result);
+    rows->result = NULL;
+    return 0;
+}
+
+/* ---- JSON */
+
+static struct pg_rows *to_rows(lua_State *L, int index)
+{
+    struct rows *rows = lua_touserdata(L, index);
+    bool is;
+
+    if (rows == NULL || !lua_getmetatable(L, index))
+        return NULL;
+    luaL_getmetatable(L, ROWS_TYPE);
+    is = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return is ? rows->result : NULL;
+}
+
+/* A row that the script has looked at, and may have changed. */
+static void put_touched_row(lua_State *L, struct buf *out)
+{
+    size_t len;
+    const char *text;
+
+    lua_getfield(L, LUA_REGISTRYINDEX, "tidepool.encode");
+    lua_insert(L, -2);
+    if (lua_pcall(L, 1, 1, 0) != 0) { /* a function was put into it */
+        buf_put_str(out, "null");
+        return;
+    }
+    text = lua_tolstring(L, -1, &len);
+    buf_put(out, text, len);
+}
+
+bool rows_put_json(lua_State *L, int index, struct buf *out)
+{
+    struct pg_rows *result = to_rows(L, index);
+    unsigned count;
+
+    if (result == NULL)
+        return false;
+    lua_getfenv(L, index);
+    lua_pushnil(L);
+    if (lua_next(L, -2) == 0) { /* nothing was looked at */
+        lua_pop(L, 1);
+        pg_rows_json(result, out);
+        return true;
+    }
+    lua_pop(L, 2);
+    count = pg_rows_count(result);
+    buf_put_char(out, '[');
+    for (unsigned i = 1; i <= count; i++) {
+        if (i > 1)
+            buf_put_char(out, ',');
+        lua_rawgeti(L, -1, (int)i);
+        if (lua_isnil(L, -1))
+            pg_rows_row_json(result, i - 1, out);
+        else
+            put_touched_row(L, out);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    buf_put_char(out, ']');
+    return true;
+}
+
+/* rows_json(rows): a string, or nil for any other value. */
+static int l_rows_json(lua_State *L)
+{
+    struct buf *out = &vm_of(L)->json;
+
+    buf_clear(out);
+    if (!rows_put_json(L, 1, out))
+        return 0;
+    if (buf_failed(out))
+        return luaL_error(L, "out of memory: the result is too large");
+    lua_pushlstring(L, out->len > 0 ? out->data : "", out->len);
+    return 1;
+}
+
+static int l_is_rows(lua_State *L)
+{
+    lua_pushboolean(L, to_rows(L, 1) != NULL);
+    return 1;
+}
+
+/* json_functions(encode, decode): what cjson, set up by Lua, does. */
+static int l_json_functions(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_settop(L, 2);
+    lua_setfield(L, LUA_REGISTRYINDEX, "tidepool.decode");
+    lua_setfield(L, LUA_REGISTRYINDEX, "tidepool.encode");
+    return 0;
+}
+
+static const luaL_Reg methods[] = {
+    { "__index", l_index },   { "__newindex", l_newindex },
+    { "__len", l_len },       { "__gc", l_gc },
+    { "columns", l_columns }, { "affected", l_affected },
+    { "table", l_table },     { NULL, NULL },
+};
+
+static const luaL_Reg functions[] = {
+    { "rows_json", l_rows_json },
+    { "is_rows", l_is_rows },
+    { "json_functions", l_json_functions },
+    { NULL, NULL },
+};
+
+void bind_rows(lua_State *L, struct vm *vm)
+{
+    vm_metatable(L, vm, ROWS_TYPE, methods);
+    lua_pop(L, 1);
+    vm_register(L, vm, functions);
+}

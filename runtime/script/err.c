@@ -1,0 +1,163 @@
+/* err.c - error objects: the one form in which scripts see a failure. */
+#include "script/vm.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ERR_TYPE "tidepool.err"
+
+/* May the same call succeed later, with nothing changed? */
+static bool is_retryable(enum err err, const char *sqlstate)
+{
+    if (err == ERR_SERVER) /* serialization failure, deadlock, shutting down */
+        return strncmp(sqlstate, "40", 2) == 0 ||
+               strncmp(sqlstate, "57P", 3) == 0 ||
+               strncmp(sqlstate, "53", 2) == 0;
+    return err == ERR_TIMEOUT || err == ERR_BUSY || err == ERR_REFUSED ||
+           err == ERR_LOST;
+}
+
+static void set_text(lua_State *L, const char *key, const char *text)
+{
+    if (text[0] == '\0')
+        return;
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, key);
+}
+
+void push_err(lua_State *L, enum err err, const struct err_text *text)
+{
+    const char *sqlstate = text ? text->sqlstate : "";
+    bool has_text = text && text->text[0] != '\0';
+
+    lua_createtable(L, 0, 5);
+    set_text(L, "code", err_code(err));
+    set_text(L, "message", has_text ? text->text : err_sentence(err));
+    set_text(L, "sqlstate", sqlstate);
+    lua_pushboolean(L, is_retryable(err, sqlstate));
+    lua_setfield(L, -2, "retryable");
+    luaL_getmetatable(L, ERR_TYPE);
+    lua_setmetatable(L, -2);
+}
+
+/* err.waited = { total =, queue =, tcp = ... } in seconds. */
+static void set_waited(lua_State *L, const struct pool_why *why)
+{
+    lua_createtable(L, 0, WAIT_PHASES + 1);
+    lua_pushnumber(L, (lua_Number)why->waited_ns / 1e9);
+    lua_setfield(L, -2, "total");
+    for (int i = 0; i < WAIT_PHASES; i++) {
+        lua_pushnumber(L, (lua_Number)why->phase_ns[i] / 1e9);
+        lua_setfield(L, -2, wait_phase_name(i));
+    }
+    lua_setfield(L, -2, "waited");
+}
+
+void push_err_why(lua_State *L, const struct pool *pool, const char *pool_name,
+                  const struct pool_waiter *waiter, enum err err,
+                  uint64_t now_ns)
+{
+    struct pool_why why;
+    struct err_text text;
+
+    pool_explain(pool, waiter, err, now_ns, &why);
+    pool_why_text(&why, pool_name, &text);
+    push_err(L, err, &text);
+    set_waited(L, &why);
+}
+
+int return_err(lua_State *L, enum err err, const struct err_text *text)
+{
+    lua_pushnil(L);
+    push_err(L, err, text);
+    return 2;
+}
+
+int return_text(lua_State *L, enum err err, const char *format, ...)
+{
+    struct err_text text;
+    char line[ERR_TEXT_MAX];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    text.sqlstate[0] = '\0';
+    err_text_set(&text, "%s", line);
+    return return_err(L, err, &text);
+}
+
+static int l_err_tostring(lua_State *L)
+{
+    lua_getfield(L, 1, "message");
+    lua_getfield(L, 1, "sqlstate");
+    if (!lua_isnil(L, -1))
+        lua_pushfstring(L, "%s (SQLSTATE %s)", lua_tostring(L, -2),
+                        lua_tostring(L, -1));
+    else
+        lua_pop(L, 1);
+    return 1;
+}
+
+static bool is_err(lua_State *L, int index)
+{
+    bool is;
+
+    if (!lua_getmetatable(L, index))
+        return false;
+    luaL_getmetatable(L, ERR_TYPE);
+    is = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return is;
+}
+
+static int l_is_err(lua_State *L)
+{
+    lua_pushboolean(L, lua_istable(L, 1) && is_err(L, 1));
+    return 1;
+}
+
+/* err(code, message [, fields]) */
+static int l_err(lua_State *L)
+{
+    luaL_checkstring(L, 1);
+    luaL_checkstring(L, 2);
+    lua_settop(L, 3);
+    lua_createtable(L, 0, 5);
+    if (lua_istable(L, 3)) {
+        lua_pushnil(L);
+        while (lua_next(L, 3) != 0) {
+            lua_pushvalue(L, -2);
+            lua_insert(L, -2);
+            lua_settable(L, 4);
+        }
+    }
+    lua_pushvalue(L, 1);
+    lua_setfield(L, 4, "code");
+    lua_pushvalue(L, 2);
+    lua_setfield(L, 4, "message");
+    luaL_getmetatable(L, ERR_TYPE);
+    lua_setmetatable(L, 4);
+    return 1;
+}
+
+static const luaL_Reg metamethods[] = {
+    { "__tostring", l_err_tostring },
+    { NULL, NULL },
+};
+
+static const luaL_Reg functions[] = {
+    { "err", l_err },
+    { "is_err", l_is_err },
+    { NULL, NULL },
+};
+
+void bind_err(lua_State *L, struct vm *vm)
+{
+    vm_metatable(L, vm, ERR_TYPE, metamethods);
+    lua_pushnil(L);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+    vm_register(L, vm, functions);
+}

@@ -1,0 +1,273 @@
+/* statement.c - see statement.h. */
+#include "script/statement.h"
+#include "script/bind_rows.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- arguments */
+
+/* Raises at the script's line: level 1 is our Lua wrapper, 2 its caller. */
+static void raise(lua_State *L, const char *format, ...)
+{
+    char message[256];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+    luaL_where(L, 2);
+    lua_pushfstring(L, "%s%s", lua_tostring(L, -1), message);
+    lua_error(L);
+}
+
+/* The shortest text that reads back as the same double. */
+static size_t number_text(char *out, size_t size, double number)
+{
+    if (isnan(number))
+        return (size_t)snprintf(out, size, "NaN");
+    if (isinf(number))
+        return (size_t)snprintf(out, size, "%sInfinity", number < 0 ? "-" : "");
+    if (number == floor(number) && fabs(number) < 1e15)
+        return (size_t)snprintf(out, size, "%.0f", number);
+    for (int digits = 15; digits < 17; digits++) {
+        int len = snprintf(out, size, "%.*g", digits, number);
+        if (strtod(out, NULL) == number)
+            return (size_t)len;
+    }
+    return (size_t)snprintf(out, size, "%.17g", number);
+}
+
+/* text is an offset into scratch until fix_up(). */
+static void put_param(struct task *task, struct pg_param *param,
+                      const char *text, size_t len)
+{
+    param->text = (const char *)(uintptr_t)task->scratch.len;
+    param->len = len;
+    buf_put(&task->scratch, text, len);
+}
+
+static void put_json(lua_State *L, struct task *task, int index, int number,
+                     struct pg_param *param)
+{
+    size_t len;
+    const char *text;
+
+    lua_getfield(L, LUA_REGISTRYINDEX, "tidepool.encode");
+    lua_pushvalue(L, index);
+    if (lua_pcall(L, 1, 1, 0) != 0)
+        raise(L, "parameter %d: %s", number, lua_tostring(L, -1));
+    text = lua_tolstring(L, -1, &len);
+    param->kind = PG_PARAM_JSON;
+    put_param(task, param, text, len);
+    lua_pop(L, 1);
+}
+
+static void fill_param(lua_State *L, struct task *task, int index, int number,
+                       struct pg_param *param)
+{
+    char digits[40];
+    const char *text;
+    size_t len;
+
+    param->kind = PG_PARAM_TEXT;
+    switch (lua_type(L, index)) {
+    case LUA_TLIGHTUSERDATA: /* tide.null */
+    case LUA_TNIL: param->kind = PG_PARAM_NULL; return;
+    case LUA_TBOOLEAN:
+        text = lua_toboolean(L, index) ? "true" : "false";
+        put_param(task, param, text, strlen(text));
+        return;
+    case LUA_TNUMBER:
+        len = number_text(digits, sizeof(digits), lua_tonumber(L, index));
+        put_param(task, param, digits, len);
+        return;
+    case LUA_TSTRING:
+        text = lua_tolstring(L, index, &len);
+        if (memchr(text, '\0', len) != NULL)
+            raise(L,
+                  "parameter %d holds a zero byte, which Postgres text "
+                  "cannot",
+                  number);
+        put_param(task, param, text, len);
+        return;
+    case LUA_TTABLE: put_json(L, task, index, number, param); return;
+    default:
+        raise(L, "parameter %d: a %s cannot be sent to Postgres", number,
+              luaL_typename(L, index));
+    }
+}
+
+static void grow_params(lua_State *L, struct task *task, unsigned count)
+{
+    struct pg_param *params;
+
+    if (count <= task->params_cap)
+        return;
+    params = realloc(task->params, count * sizeof(*params));
+    if (params == NULL)
+        luaL_error(L, "out of memory: %d parameters", (int)count);
+    task->params = params;
+    task->params_cap = count;
+}
+
+/* { sql, timeout_ms = n }: leaves the SQL at index. */
+static void take_options(lua_State *L, int index, struct pg_request *request)
+{
+    lua_pushnil(L);
+    while (lua_next(L, index) != 0) {
+        const char *key =
+            lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        if (strcmp(key, "timeout_ms") == 0)
+            request->timeout_ns = check_timeout_ms(L, lua_gettop(L));
+        else if (lua_type(L, -2) != LUA_TNUMBER || lua_tonumber(L, -2) != 1)
+            raise(L, "unknown statement option: %s",
+                  key[0] ? key : luaL_typename(L, -2));
+        lua_pop(L, 1);
+    }
+    lua_rawgeti(L, index, 1);
+    lua_replace(L, index);
+}
+
+static void fix_up(struct task *task)
+{
+    struct pg_request *request = &task->pg;
+
+    request->sql = task->scratch.data;
+    request->params = task->params;
+    for (unsigned i = 0; i < request->n_params; i++)
+        if (task->params[i].kind != PG_PARAM_NULL)
+            task->params[i].text =
+                task->scratch.data + (uintptr_t)task->params[i].text;
+}
+
+static void on_statement(struct pg_request *request, enum err err,
+                         struct pg_rows *rows, const struct err_text *text);
+
+void statement_fill(lua_State *L, struct task *task, int index,
+                    enum statement_shape shape)
+{
+    int top = lua_gettop(L);
+    unsigned count = (unsigned)(top > index ? top - index : 0);
+    struct pg_request *request = &task->pg;
+    const char *sql;
+    size_t len;
+
+    memset(request, 0, sizeof(*request));
+    buf_clear(&task->scratch);
+    if (lua_istable(L, index))
+        take_options(L, index, request);
+    if (lua_type(L, index) != LUA_TSTRING)
+        raise(L, "SQL text expected, got %s", luaL_typename(L, index));
+    sql = lua_tolstring(L, index, &len);
+    buf_put(&task->scratch, sql, len + 1); /* with its zero */
+    grow_params(L, task, count);
+    for (unsigned i = 0; i < count; i++)
+        fill_param(L, task, index + 1 + (int)i, (int)i + 1, &task->params[i]);
+    if (buf_failed(&task->scratch))
+        luaL_error(L, "out of memory: the statement is too large");
+    request->on_done = on_statement;
+    request->sql_len = len;
+    request->n_params = count;
+    task->shape = (int)shape;
+    fix_up(task);
+    request->site = request->sql;
+}
+
+/* ---- results */
+
+static void push_outcome(lua_State *L, struct task *task, struct pg_rows *rows)
+{
+    if (task->shape == SHAPE_ROWS) {
+        rows_push(L, task->vm, rows);
+        return;
+    }
+    if (task->shape == SHAPE_EXEC)
+        lua_pushnumber(L, (lua_Number)pg_rows_affected(rows));
+    else if (pg_rows_count(rows) == 0)
+        lua_pushnil(L);
+    else
+        row_push(L, rows, 0);
+    pg_rows_free(rows);
+}
+
+static void set_field(lua_State *L, const char *key, const char *text)
+{
+    if (text[0] == '\0')
+        return;
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, key);
+}
+
+static void push_server_err(lua_State *L, struct pg_rows *rows,
+                            const struct err_text *text)
+{
+    struct pg_error_fields fields;
+
+    push_err(L, ERR_SERVER, text);
+    pg_rows_error(rows, &fields);
+    set_field(L, "detail", fields.detail);
+    set_field(L, "hint", fields.hint);
+    set_field(L, "position", fields.position);
+    set_field(L, "schema", fields.schema);
+    set_field(L, "table", fields.table);
+    set_field(L, "column", fields.column);
+    set_field(L, "constraint", fields.constraint);
+    pg_rows_free(rows);
+}
+
+/* Of a request that has no answer of the server's. */
+static void push_failure(lua_State *L, struct task *task, enum err err,
+                         const struct err_text *text)
+{
+    struct script_pool *box = task->operand;
+
+    if (!task->pg.was_sent && box->pool != NULL && task->pg.pg != NULL &&
+        (err == ERR_TIMEOUT || err == ERR_REFUSED || err == ERR_BUSY)) {
+        push_err_why(L, box->pool, box->name, &task->pg.waiter, err,
+                     loop_now_ns(task->vm->loop));
+        return;
+    }
+    push_err(L, err, text);
+    if (err == ERR_LOST && task->pg.was_sent)
+        set_field(L, "outcome", "unknown");
+}
+
+static void on_statement(struct pg_request *request, enum err err,
+                         struct pg_rows *rows, const struct err_text *text)
+{
+    struct task *task = container_of(request, struct task, pg);
+    lua_State *L = task_results(task);
+
+    if (err == ERR_OK) {
+        push_outcome(L, task, rows);
+    } else if (err == ERR_BADARG) {
+        lua_pushstring(L, text->text);
+        task_wake_raise(task);
+        return;
+    } else {
+        lua_pushnil(L);
+        if (err == ERR_SERVER)
+            push_server_err(L, rows, text);
+        else
+            push_failure(L, task, err, text);
+    }
+    task_wake(task);
+}
+
+static void cancel_statement(struct task *task)
+{
+    pg_request_cancel(&task->pg);
+}
+
+int statement_park(lua_State *L, struct task *task, struct script_pool *box,
+                   enum err err)
+{
+    task->operand = box;
+    if (err != ERR_OK)
+        return return_refusal(L, box, NULL, err);
+    return task_park(L, task, cancel_statement);
+}

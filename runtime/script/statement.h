@@ -1,0 +1,22 @@
+/* statement.h - from a script's SQL and parameters to a request and back. */
+#ifndef TIDEPOOL_SCRIPT_STATEMENT_H
+#define TIDEPOOL_SCRIPT_STATEMENT_H
+
+#include "script/bind_pool.h"
+
+/* What the caller wants of the result. */
+enum statement_shape { SHAPE_ROWS, SHAPE_ONE, SHAPE_EXEC, SHAPES };
+
+/*
+ * Fills task->pg from the arguments: at index the SQL or { sql, timeout_ms = },
+ * then the parameters.  Everything is copied to task->scratch.  Raises at the
+ * script's line for what cannot be sent.
+ */
+void statement_fill(lua_State *L, struct task *task, int index,
+                    enum statement_shape shape);
+
+/* The tail of a call whose request was sent (ERR_OK) or refused. */
+int statement_park(lua_State *L, struct task *task, struct script_pool *box,
+                   enum err err);
+
+#endif

@@ -1,0 +1,582 @@
+/* task.c - see task.h. */
+#include "script/task.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RESULTS_MAX = 16, IDLE_MAX = 1024 };
+
+/* ---- making and ending */
+
+static void task_free(struct task *task)
+{
+    if (task->L != NULL)
+        luaL_unref(task->vm->L, LUA_REGISTRYINDEX, task->thread_ref);
+    buf_free(&task->scratch);
+    free(task->params);
+    free(task);
+}
+
+/* Keeps an ended task for the next one, unless its coroutine is not fit for it:
+ * stock LuaJIT cannot reset one that raised. */
+static void recycle(struct task *task)
+{
+    struct vm *vm = task->vm;
+
+    assert(task->state == TASK_DONE && task->handles == 0);
+    if (task->status != 0 || vm->idle.len >= IDLE_MAX) {
+        task_free(task);
+        return;
+    }
+    lua_settop(task->L, 0);
+    list_push_front(&vm->idle, &task->node);
+}
+
+static struct task *task_new(struct vm *vm)
+{
+    struct task *task;
+
+    if (vm->idle.len > 0)
+        return container_of(list_pop_front(&vm->idle), struct task, node);
+    task = calloc(1, sizeof(*task));
+    if (task == NULL)
+        return NULL;
+    task->vm = vm;
+    task->thread_ref = LUA_NOREF;
+    return task;
+}
+
+static void task_init(struct task *task, struct task *parent)
+{
+    struct vm *vm = task->vm;
+
+    task->id = ++vm->last_task_id;
+    task->state = TASK_READY;
+    task->label[0] = '\0';
+    task->cancelled = false;
+    task->status = 0;
+    task->handles = 0;
+    task->error_taken = false;
+    task->detached = parent == NULL;
+    task->on_end = NULL;
+    task->cancel = NULL;
+    task->parent = parent;
+    list_init(&task->holds);
+    list_init(&task->children);
+    list_init(&task->ended);
+    list_init(&task->waiters);
+    if (parent != NULL)
+        list_push_back(&parent->children, &task->child_node);
+    list_push_back(&vm->live, &task->live_node);
+    vm->tasks_started++;
+}
+
+static void make_ready(struct task *task)
+{
+    struct vm *vm = task->vm;
+
+    task->state = TASK_READY;
+    list_push_back(&vm->ready, &task->node);
+    loop_defer(vm->loop, LOOP_RUN, &vm->run);
+}
+
+struct task *task_spawn(struct vm *vm, lua_State *from, int n_args,
+                        struct task *parent)
+{
+    struct task *task = task_new(vm);
+
+    if (task == NULL)
+        luaL_error(from, "out of memory: no task could be made");
+    if (task->L == NULL) {
+        task->L = lua_newthread(from);
+        task->thread_ref = luaL_ref(from, LUA_REGISTRYINDEX);
+    }
+    task_init(task, parent);
+    if (!lua_checkstack(task->L, n_args + RESULTS_MAX))
+        luaL_error(from, "out of memory: too many arguments for a task");
+    lua_xmove(from, task->L, n_args + 1);
+    make_ready(task);
+    return task;
+}
+
+static void drop_holds(struct task *task)
+{
+    struct list_node *node;
+
+    while ((node = list_pop_front(&task->holds)) != NULL) {
+        struct hold *hold = container_of(node, struct hold, node);
+        hold->task = NULL;
+        hold->drop(hold);
+    }
+}
+
+static struct task *child_at(struct list_node *node)
+{
+    return container_of(node, struct task, child_node);
+}
+
+/* Children that run on are nobody's from here on; ended ones go. */
+static void leave_children(struct task *task)
+{
+    struct list_node *node;
+
+    while ((node = list_pop_front(&task->children)) != NULL) {
+        child_at(node)->parent = NULL;
+        task_cancel(child_at(node));
+    }
+    while ((node = list_pop_front(&task->ended)) != NULL) {
+        child_at(node)->parent = NULL;
+        if (child_at(node)->handles == 0)
+            recycle(child_at(node));
+    }
+}
+
+static void log_failure(struct task *task)
+{
+    const char *message = lua_tostring(task->L, -1);
+
+    task->vm->task_errors++;
+    log_event(&task->vm->log, LOG_ERROR, "task failed",
+              LOG_INT("task", task->id), LOG_STR("at", task->label),
+              LOG_STR("error", message ? message : "(no message)"));
+}
+
+/* Pushes ok, and the results or the error of an ended task. */
+static int push_outcome(struct task *task, lua_State *L)
+{
+    int count = task->status == 0 ? lua_gettop(task->L) : 1;
+    int first = task->status == 0 ? 1 : lua_gettop(task->L);
+
+    lua_pushboolean(L, task->status == 0);
+    if (!lua_checkstack(L, count + 1))
+        count = 0;
+    for (int i = 0; i < count; i++) {
+        lua_pushvalue(task->L, first + i);
+        lua_xmove(task->L, L, 1);
+    }
+    task->error_taken = true;
+    return count + 1;
+}
+
+static void wake_waiters(struct task *task)
+{
+    struct list_node *node;
+
+    while ((node = list_pop_front(&task->waiters)) != NULL) {
+        struct task *waiter = container_of(node, struct task, wait_node);
+        waiter->waits_on = NULL;
+        push_outcome(task, task_results(waiter));
+        task_wake(waiter);
+    }
+}
+
+static void cancel_deadline(struct task *task)
+{
+    deadline_stop(task->vm->loop, &task->deadline);
+}
+
+/* Its address tells that a task is parked in next_child(). */
+static void cancel_next_child(struct task *task)
+{
+    cancel_deadline(task);
+}
+
+/* The parent is parked in next_child(): gives it the child's end. */
+static void give_child(struct task *parent)
+{
+    struct task *child = child_at(list_pop_front(&parent->ended));
+    lua_State *L = task_results(parent);
+
+    cancel_deadline(parent);
+    child->parent = NULL;
+    lua_pushinteger(L, child->shape);
+    push_outcome(child, L);
+    task_wake(parent);
+    if (child->handles == 0)
+        recycle(child);
+}
+
+static void task_end(struct task *task, int status)
+{
+    struct task *parent = task->parent;
+
+    task->state = TASK_DONE;
+    task->status = status;
+    list_remove(&task->vm->live, &task->live_node);
+    if (status != 0 && lua_gettop(task->L) == 0)
+        lua_pushnil(task->L);
+    drop_holds(task);
+    leave_children(task);
+    if (task->on_end != NULL)
+        task->on_end(task, task->on_end_ud);
+    wake_waiters(task);
+    if (parent != NULL) {
+        list_remove(&parent->children, &task->child_node);
+        list_push_back(&parent->ended, &task->child_node);
+        if (parent->state == TASK_PARKED && parent->cancel == cancel_next_child)
+            give_child(parent);
+        return;
+    }
+    if (status != 0 && !task->error_taken && task->detached && !task->cancelled)
+        log_failure(task);
+    if (task->handles == 0)
+        recycle(task);
+}
+
+/* ---- running */
+
+static void resume(struct task *task)
+{
+    struct vm *vm = task->vm;
+    int n_args = lua_gettop(task->L);
+    int status;
+
+    if (lua_status(task->L) != LUA_YIELD)
+        n_args--; /* the function itself */
+    assert(vm->current == NULL && n_args >= 0);
+    task->state = TASK_RUNNING;
+    vm->current = task;
+    status = lua_resume(task->L, n_args);
+    vm->current = NULL;
+    if (status == LUA_YIELD && task->state == TASK_PARKED)
+        return;
+    if (status == LUA_YIELD) {
+        lua_settop(task->L, 0);
+        lua_pushliteral(task->L, "a task yielded outside of a coroutine");
+    }
+    task_end(task, status);
+}
+
+/* Runs what is ready now; what becomes ready meanwhile has its turn next. */
+static void run_ready(struct loop_job *job)
+{
+    struct vm *vm = container_of(job, struct vm, run);
+    uint32_t count = vm->ready.len;
+
+    for (uint32_t i = 0; i < count && vm->ready.len > 0; i++) {
+        struct list_node *node = list_pop_front(&vm->ready);
+        resume(container_of(node, struct task, node));
+    }
+    if (vm->ready.len > 0)
+        loop_defer(vm->loop, LOOP_RUN, &vm->run);
+}
+
+static void raise_at(lua_State *L, const char *message)
+{
+    luaL_where(L, 2);
+    lua_pushfstring(L, "%s%s", lua_tostring(L, -1), message);
+    lua_error(L);
+}
+
+struct task *task_check(lua_State *L)
+{
+    struct task *task = vm_of(L)->current;
+
+    if (task == NULL)
+        raise_at(L, "this call waits, so it needs a task: call it from a "
+                    "handler, a program or tide.spawn");
+    if (task->cancelled) {
+        push_err(L, ERR_CANCELLED, NULL);
+        lua_error(L);
+    }
+    if (!lua_isyieldable(L))
+        raise_at(L, "this call waits, and LuaJIT cannot wait inside of "
+                    "table.sort's comparator, string.gsub's callback, a "
+                    "finaliser or another C function: fetch what is needed "
+                    "before, and use it there");
+    return task;
+}
+
+int task_park(lua_State *L, struct task *task,
+              void (*cancel)(struct task *task))
+{
+    assert(task->state == TASK_RUNNING && cancel != NULL);
+    task->state = TASK_PARKED;
+    task->cancel = cancel;
+    lua_settop(L, 0);
+    push_park(L, task->vm);
+    return lua_yield(L, 1);
+}
+
+lua_State *task_results(struct task *task)
+{
+    assert(task->state == TASK_PARKED);
+    lua_settop(task->L, 0);
+    lua_checkstack(task->L, RESULTS_MAX);
+    return task->L;
+}
+
+void task_wake(struct task *task)
+{
+    assert(task->state == TASK_PARKED);
+    task->cancel = NULL;
+    make_ready(task);
+}
+
+void task_wake_raise(struct task *task)
+{
+    push_park(task->L, task->vm);
+    lua_insert(task->L, -2);
+    task_wake(task);
+}
+
+void task_cancel(struct task *task)
+{
+    if (task->state == TASK_DONE || task->cancelled)
+        return;
+    task->cancelled = true;
+    list_each (node, &task->children)
+        task_cancel(child_at(node));
+    if (task->state != TASK_PARKED)
+        return;
+    task->cancel(task);
+    push_err(task_results(task), ERR_CANCELLED, NULL);
+    task_wake_raise(task);
+}
+
+void hold_add(struct task *task, struct hold *hold,
+              void (*drop)(struct hold *hold))
+{
+    hold->task = task;
+    hold->drop = drop;
+    list_push_back(&task->holds, &hold->node);
+}
+
+void hold_remove(struct hold *hold)
+{
+    if (hold->task == NULL)
+        return;
+    list_remove(&hold->task->holds, &hold->node);
+    hold->task = NULL;
+}
+
+/* ---- sleep */
+
+static void on_wait_over(struct deadline *deadline)
+{
+    struct task *task = container_of(deadline, struct task, deadline);
+
+    task_results(task);
+    task_wake(task);
+}
+
+static uint64_t check_seconds(lua_State *L, int index)
+{
+    double seconds = luaL_checknumber(L, index);
+
+    luaL_argcheck(L, seconds >= 0 && seconds < 1e9, index,
+                  "seconds, from 0 on, expected");
+    return (uint64_t)(seconds * 1e9);
+}
+
+static int l_sleep(lua_State *L)
+{
+    uint64_t ns = check_seconds(L, 1);
+    struct task *task = task_check(L);
+
+    task->deadline.fn = on_wait_over;
+    deadline_start(task->vm->loop, &task->deadline,
+                   loop_now_ns(task->vm->loop) + ns);
+    return task_park(L, task, cancel_deadline);
+}
+
+/* ---- tasks as Lua values */
+
+#define TASK_TYPE "tidepool.task"
+
+static struct task *check_handle(lua_State *L)
+{
+    return *(struct task **)luaL_checkudata(L, 1, TASK_TYPE);
+}
+
+static void push_handle(lua_State *L, struct task *task)
+{
+    struct task **box = lua_newuserdata(L, sizeof(*box));
+
+    *box = task;
+    task->handles++;
+    luaL_getmetatable(L, TASK_TYPE);
+    lua_setmetatable(L, -2);
+}
+
+/* "app.lua:42", where the function at index was written. */
+static void function_site(lua_State *L, int index, char *out, size_t size)
+{
+    lua_Debug debug;
+
+    lua_pushvalue(L, index);
+    lua_getinfo(L, ">S", &debug);
+    snprintf(out, size, "%s:%d", debug.short_src, debug.linedefined);
+}
+
+/* Starts the function at index with what is above it; leaves its handle. */
+static struct task *spawn(lua_State *L, int index, struct task *parent)
+{
+    char label[TASK_LABEL_MAX];
+    struct task *task;
+
+    luaL_checktype(L, index, LUA_TFUNCTION);
+    function_site(L, index, label, sizeof(label));
+    task = task_spawn(vm_of(L), L, lua_gettop(L) - index, parent);
+    memcpy(task->label, label, sizeof(label));
+    push_handle(L, task);
+    return task;
+}
+
+static int l_spawn(lua_State *L)
+{
+    spawn(L, 1, NULL);
+    return 1;
+}
+
+/* spawn_child(index, fn, ...): index is what next_child() will call it. */
+static int l_spawn_child(lua_State *L)
+{
+    int index = luaL_checkint(L, 1);
+
+    spawn(L, 2, task_check(L))->shape = index;
+    return 1;
+}
+
+/* next_child([seconds]): index, ok, results... of the next child that ends, or
+ * nothing when the time passed. */
+static int l_next_child(lua_State *L)
+{
+    bool is_timed = !lua_isnoneornil(L, 1);
+    uint64_t ns = is_timed ? check_seconds(L, 1) : 0;
+    struct task *task = task_check(L);
+    struct task *child;
+
+    if (task->ended.len > 0) {
+        int count;
+        child = child_at(list_pop_front(&task->ended));
+        child->parent = NULL;
+        lua_settop(L, 0);
+        lua_pushinteger(L, child->shape);
+        count = 1 + push_outcome(child, L);
+        if (child->handles == 0)
+            recycle(child);
+        return count;
+    }
+    if (task->children.len == 0)
+        return luaL_error(L, "next_child: there is no child");
+    if (is_timed) {
+        task->deadline.fn = on_wait_over;
+        deadline_start(task->vm->loop, &task->deadline,
+                       loop_now_ns(task->vm->loop) + ns);
+    }
+    return task_park(L, task, cancel_next_child);
+}
+
+static void cancel_wait(struct task *task)
+{
+    list_remove(task->waits_on, &task->wait_node);
+    task->waits_on = NULL;
+}
+
+static int l_wait(lua_State *L)
+{
+    struct task *other = check_handle(L);
+    struct task *task = task_check(L);
+
+    if (other == task)
+        return luaL_error(L, "a task cannot wait for itself");
+    if (other->state == TASK_DONE)
+        return push_outcome(other, L);
+    list_push_back(&other->waiters, &task->wait_node);
+    task->waits_on = &other->waiters;
+    other->error_taken = true;
+    return task_park(L, task, cancel_wait);
+}
+
+static int l_cancel(lua_State *L)
+{
+    task_cancel(check_handle(L));
+    return 0;
+}
+
+static int l_done(lua_State *L)
+{
+    lua_pushboolean(L, check_handle(L)->state == TASK_DONE);
+    return 1;
+}
+
+static int l_id(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)check_handle(L)->id);
+    return 1;
+}
+
+static int l_handle_gc(lua_State *L)
+{
+    struct task *task = check_handle(L);
+
+    if (--task->handles == 0 && task->state == TASK_DONE &&
+        task->parent == NULL)
+        recycle(task);
+    return 0;
+}
+
+/* True in a task's own coroutine, where a yield would have no resumer. */
+static int l_is_task_thread(lua_State *L)
+{
+    struct task *task = vm_of(L)->current;
+
+    lua_pushboolean(L, task != NULL && task->L == L);
+    return 1;
+}
+
+static int l_task_counts(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+
+    lua_createtable(L, 0, 3);
+    lua_pushnumber(L, (lua_Number)vm->live.len);
+    lua_setfield(L, -2, "live");
+    lua_pushnumber(L, (lua_Number)vm->tasks_started);
+    lua_setfield(L, -2, "started");
+    lua_pushnumber(L, (lua_Number)vm->task_errors);
+    lua_setfield(L, -2, "errors");
+    return 1;
+}
+
+static const luaL_Reg methods[] = {
+    { "wait", l_wait }, { "cancel", l_cancel },  { "done", l_done },
+    { "id", l_id },     { "__gc", l_handle_gc }, { NULL, NULL },
+};
+
+static const luaL_Reg functions[] = {
+    { "sleep", l_sleep },
+    { "spawn", l_spawn },
+    { "spawn_child", l_spawn_child },
+    { "next_child", l_next_child },
+    { "is_task_thread", l_is_task_thread },
+    { "task_counts", l_task_counts },
+    { NULL, NULL },
+};
+
+void bind_task(lua_State *L, struct vm *vm)
+{
+    list_init(&vm->ready);
+    list_init(&vm->live);
+    list_init(&vm->idle);
+    vm->run.fn = run_ready;
+    vm_metatable(L, vm, TASK_TYPE, methods);
+    lua_pop(L, 1);
+    vm_register(L, vm, functions);
+    push_park(L, vm);
+    lua_setfield(L, -2, "PARK");
+}
+
+void tasks_free(struct vm *vm)
+{
+    struct list_node *node;
+
+    while ((node = list_pop_front(&vm->idle)) != NULL) {
+        struct task *task = container_of(node, struct task, node);
+        task->L = NULL; /* gone with the state */
+        task_free(task);
+    }
+}

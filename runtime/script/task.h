@@ -1,0 +1,112 @@
+/*
+ * task.h - tasks: pooled coroutines with an owner and a list of what they hold.
+ *
+ * A task is READY (on vm->ready), RUNNING (vm->current), PARKED in one
+ * operation, or DONE.  However it ends, what it holds is given back, and its
+ * children are cancelled.
+ */
+#ifndef TIDEPOOL_SCRIPT_TASK_H
+#define TIDEPOOL_SCRIPT_TASK_H
+
+#include "net/deadline.h"
+#include "pg/pg.h"
+#include "redis/redis.h"
+#include "script/vm.h"
+
+enum task_state { TASK_READY, TASK_RUNNING, TASK_PARKED, TASK_DONE };
+
+enum { TASK_LABEL_MAX = 80 };
+
+/* Something a task must give back; embedded in what it is. */
+struct hold {
+    struct list_node node;           /* on task->holds */
+    struct task *task;               /* NULL when nobody's */
+    void (*drop)(struct hold *hold); /* the task ended; unlinked already */
+};
+
+/* Owned by the vm. */
+struct task {
+    struct list_node node;      /* on vm->ready while READY, vm->idle */
+    struct list_node live_node; /* on vm->live */
+    struct vm *vm;
+    lua_State *L;
+    int thread_ref; /* keeps L */
+    enum task_state state;
+    uint64_t id;
+    char label[TASK_LABEL_MAX]; /* for messages: "app.lua:42" */
+    bool cancelled;
+    int status;       /* when DONE: 0, or lua_resume's error */
+    unsigned handles; /* userdata that refer to it */
+    bool error_taken; /* somebody was told how it ended */
+    bool detached;    /* an error that nobody takes is logged */
+
+    struct list holds;
+    struct task *parent;
+    struct list children;        /* by child_node */
+    struct list ended;           /* children that ended and were not taken */
+    struct list_node child_node; /* on parent->children or ->ended */
+    struct list waiters;         /* tasks parked in its wait(), by wait_node */
+    struct list_node wait_node;
+    struct list *waits_on;
+
+    /* Runs when the task is DONE, its results or error on L's stack. */
+    void (*on_end)(struct task *task, void *ud);
+    void *on_end_ud;
+
+    /* What it is parked in.  cancel forgets it: no wake will come. */
+    void (*cancel)(struct task *task);
+    struct deadline deadline;
+    struct buf scratch; /* copies of SQL and parameters of the operation */
+    struct pg_param *params;
+    unsigned params_cap;
+    struct pg_request pg;
+    struct redis_request redis;
+    struct pool_waiter waiter;
+    void *operand; /* the pool or lease that the operation is on */
+    int shape;     /* what the caller wants of the result, by operation */
+    char site[TASK_LABEL_MAX]; /* where a lease was asked for */
+};
+
+/* A new task that will run the function at -n_args - 1 of from with the n_args
+ * values above it, which are popped.  parent may be NULL.  Starts in this
+ * turn.  Raises when there is no memory. */
+struct task *task_spawn(struct vm *vm, lua_State *from, int n_args,
+                        struct task *parent);
+
+/* The running task, for a call that will park; raises (level 2 is the script's
+ * line) when there is none, when it was cancelled, or when LuaJIT cannot yield
+ * here. */
+struct task *task_check(lua_State *L);
+
+/* Parks the running task: `return task_park(L, task, cancel);` */
+int task_park(lua_State *L, struct task *task,
+              void (*cancel)(struct task *task));
+
+/*
+ * Ends the operation of a parked task: gives the stack to push the results
+ * on, at most 16 values; then task_wake() resumes it in this turn.
+ */
+lua_State *task_results(struct task *task);
+void task_wake(struct task *task);
+/* The same for an error that the call raises at its caller's line: pops the
+ * error from task_results(). */
+void task_wake_raise(struct task *task);
+
+/* The call that it is parked in raises `cancelled`, and every later one too. */
+void task_cancel(struct task *task);
+
+/* Frees what is kept for later: after the state is closed. */
+void tasks_free(struct vm *vm);
+
+/* Holds: made by the running task, given back by its end at the latest. */
+void hold_add(struct task *task, struct hold *hold,
+              void (*drop)(struct hold *hold));
+void hold_remove(struct hold *hold); /* accepts one that nobody holds */
+
+/* The value that marks a yield of ours, and a result that is to be raised. */
+static inline void push_park(lua_State *L, struct vm *vm)
+{
+    lua_pushlightuserdata(L, vm);
+}
+
+#endif

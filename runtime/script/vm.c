@@ -1,0 +1,187 @@
+/* vm.c - see vm.h. */
+#include "script/vm.h"
+#include "script/lua_modules.h"
+#include "script/task.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* One step of the collector for this much memory that it cannot see. */
+enum { EXTERNAL_STEP_BYTES = 256 * 1024 };
+
+int luaopen_cjson(lua_State *L);
+int luaopen_lpeg(lua_State *L);
+
+void vm_register(lua_State *L, struct vm *vm, const luaL_Reg *functions)
+{
+    for (const luaL_Reg *entry = functions; entry->name != NULL; entry++) {
+        lua_pushlightuserdata(L, vm);
+        lua_pushcclosure(L, entry->func, 1);
+        lua_setfield(L, -2, entry->name);
+    }
+}
+
+void vm_metatable(lua_State *L, struct vm *vm, const char *name,
+                  const luaL_Reg *functions)
+{
+    luaL_newmetatable(L, name);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    vm_register(L, vm, functions);
+}
+
+void vm_external_memory(struct vm *vm, lua_State *L, size_t bytes)
+{
+    vm->external_bytes += bytes;
+    if (vm->external_bytes < EXTERNAL_STEP_BYTES)
+        return;
+    lua_gc(L, LUA_GCSTEP, (int)(vm->external_bytes / 1024));
+    vm->external_bytes = 0;
+}
+
+void vm_site(lua_State *L, int level, char *out, size_t size)
+{
+    lua_Debug debug;
+
+    if (lua_getstack(L, level, &debug) && lua_getinfo(L, "Sl", &debug) &&
+        debug.currentline > 0)
+        snprintf(out, size, "%s:%d", debug.short_src, debug.currentline);
+    else
+        snprintf(out, size, "?");
+}
+
+/* ---- log */
+
+static void write_log(void *ud, enum log_level level, const char *event,
+                      const struct log_field *fields)
+{
+    struct vm *vm = ud;
+    struct timespec now;
+    uint64_t unix_ns;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    unix_ns = (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+    buf_clear(&vm->log_line);
+    if (vm->log_form == LOG_FORM_JSON)
+        log_format_json(&vm->log_line, unix_ns, level, event, fields);
+    else
+        log_format_logfmt(&vm->log_line, unix_ns, level, event, fields);
+    buf_put_char(&vm->log_line, '\n');
+    if (!buf_failed(&vm->log_line))
+        vm->options.write_log(vm->options.ud, vm->log_line.data,
+                              vm->log_line.len);
+}
+
+/* ---- modules */
+
+static int load_module(lua_State *L)
+{
+    const struct lua_module *module = lua_touserdata(L, lua_upvalueindex(1));
+
+    if (luaL_loadbufferx(L, module->text, module->text_len, module->chunk,
+                         "t") != 0)
+        return lua_error(L);
+    lua_pushstring(L, module->name);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+static int open_core(lua_State *L)
+{
+    struct vm *vm = lua_touserdata(L, lua_upvalueindex(1));
+
+    lua_newtable(L);
+    bind_err(L, vm);
+    bind_task(L, vm);
+    bind_pool(L, vm);
+    bind_rows(L, vm);
+    bind_pg(L, vm);
+    bind_redis(L, vm);
+    bind_http(L, vm);
+    bind_files(L, vm);
+    bind_process(L, vm);
+    bind_core(L, vm);
+    return 1;
+}
+
+/* Everything runs under lua_pcall, so that no memory is an error, no panic. */
+static int set_up(lua_State *L)
+{
+    struct vm *vm = lua_touserdata(L, 1);
+
+    luaL_openlibs(L);
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "preload");
+    for (const struct lua_module *module = lua_modules; module->name != NULL;
+         module++) {
+        lua_pushlightuserdata(L, (void *)(uintptr_t)module);
+        lua_pushcclosure(L, load_module, 1);
+        lua_setfield(L, -2, module->name);
+    }
+    lua_pushcfunction(L, luaopen_cjson);
+    lua_setfield(L, -2, "cjson");
+    lua_pushcfunction(L, luaopen_lpeg);
+    lua_setfield(L, -2, "lpeg");
+    lua_pushlightuserdata(L, vm);
+    lua_pushcclosure(L, open_core, 1);
+    lua_setfield(L, -2, "tidepool.core");
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "tidepool.start");
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+enum err vm_new(struct vm **out, const struct vm_options *options)
+{
+    enum err err = ERR_NOMEM;
+    struct vm *vm = calloc(1, sizeof(*vm));
+
+    if (vm == NULL)
+        goto fail;
+    vm->options = *options;
+    vm->log.sink = options->write_log != NULL ? write_log : NULL;
+    vm->log.ud = vm;
+    vm->log.level = LOG_INFO;
+    list_init(&vm->pools);
+    err = loop_new(&vm->loop, options->uv_loop);
+    if (err != ERR_OK)
+        goto fail;
+    err = ERR_NOMEM;
+    vm->L = luaL_newstate();
+    if (vm->L == NULL)
+        goto fail;
+    if (lua_cpcall(vm->L, set_up, vm) != 0) {
+        log_event(&vm->log, LOG_ERROR, "the runtime's own modules failed",
+                  LOG_STR("error", lua_tostring(vm->L, -1)));
+        err = ERR_INTERNAL;
+        goto fail;
+    }
+    *out = vm;
+    return ERR_OK;
+
+fail:
+    if (vm != NULL && vm->L != NULL)
+        lua_close(vm->L);
+    if (vm != NULL)
+        loop_free(vm->loop);
+    free(vm);
+    return err;
+}
+
+void vm_free(struct vm *vm)
+{
+    if (vm == NULL)
+        return;
+    assert(vm->current == NULL);
+    lua_close(vm->L);
+    tasks_free(vm);
+    loop_run(vm->loop); /* closes what the state's end has let go of */
+    loop_free(vm->loop);
+    buf_free(&vm->log_line);
+    buf_free(&vm->json);
+    free(vm);
+}

@@ -1,0 +1,105 @@
+/*
+ * vm.h - one Lua state on one loop: where scripts, tasks and pools meet.
+ *
+ * One thread.  C keeps no Lua value but registry references that are released
+ * on every path.  Lua is entered only by lua_resume() of a task and by
+ * lua_pcall(); nothing of C is held across a call that can raise.
+ */
+#ifndef TIDEPOOL_SCRIPT_VM_H
+#define TIDEPOOL_SCRIPT_VM_H
+
+#include "base/log.h"
+#include "net/loop.h"
+#include "pool/pool.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+struct task;
+struct vm;
+
+enum log_form { LOG_FORM_LOGFMT, LOG_FORM_JSON };
+
+/* What the owner of a runtime decides; see tidepool.h. */
+struct vm_options {
+    void *uv_loop; /* borrowed, or NULL */
+    void (*write_log)(void *ud, const char *line, size_t len); /* or NULL */
+    void *ud;
+};
+
+struct vm {
+    lua_State *L; /* the main thread */
+    struct loop *loop;
+    struct log log;
+    enum log_form log_form;
+    struct vm_options options;
+    struct buf log_line;
+    struct buf json; /* scratch of rows_json() */
+
+    struct task *current; /* runs now; NULL outside of Lua */
+    struct list ready;    /* tasks to resume in this turn */
+    struct list live;     /* tasks that have not ended */
+    struct list idle;     /* ended ones whose coroutine can be used again */
+    struct loop_job run;
+    uint64_t last_task_id;
+    uint64_t tasks_started;
+    uint64_t task_errors;
+
+    struct list pools;     /* struct script_pool, open ones */
+    size_t external_bytes; /* results that Lua's collector cannot see */
+};
+
+enum err vm_new(struct vm **out, const struct vm_options *options) MUST_CHECK;
+/* Accepts NULL.  Cancels what is left and closes the state; the loop must then
+ * have come to its end. */
+void vm_free(struct vm *vm);
+
+/* Of a C function that was registered by vm_register(). */
+static inline struct vm *vm_of(lua_State *L)
+{
+    return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+/* Adds functions to the table on top of the stack. */
+void vm_register(lua_State *L, struct vm *vm, const luaL_Reg *functions);
+
+/* Makes a metatable with these functions, whose __index is itself unless they
+ * hold one; leaves it on the stack. */
+void vm_metatable(lua_State *L, struct vm *vm, const char *name,
+                  const luaL_Reg *functions);
+
+/* Tells the collector of memory that only a userdata keeps, so that it runs
+ * before many such results pile up. */
+void vm_external_memory(struct vm *vm, lua_State *L, size_t bytes);
+
+/* "app.lua:12" of the function at level of L's stack, or "?". */
+void vm_site(lua_State *L, int level, char *out, size_t size);
+
+/* ---- error objects: err.code, message, sqlstate, retryable, waited, status */
+
+/* Pushes one.  text may be NULL: then the sentence of err. */
+void push_err(lua_State *L, enum err err, const struct err_text *text);
+/* Pushes one for an acquire of pool that failed, with its attribution. */
+void push_err_why(lua_State *L, const struct pool *pool, const char *pool_name,
+                  const struct pool_waiter *waiter, enum err err,
+                  uint64_t now_ns);
+/* Leaves nil, err: how every call reports a failure of the world. */
+int return_err(lua_State *L, enum err err, const struct err_text *text);
+int return_text(lua_State *L, enum err err, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+
+/* ---- the parts of tidepool.core, each adds its functions to the table on top
+ * of the stack */
+void bind_err(lua_State *L, struct vm *vm);
+void bind_task(lua_State *L, struct vm *vm);
+void bind_pool(lua_State *L, struct vm *vm);
+void bind_rows(lua_State *L, struct vm *vm);
+void bind_pg(lua_State *L, struct vm *vm);
+void bind_redis(lua_State *L, struct vm *vm);
+void bind_http(lua_State *L, struct vm *vm);
+void bind_files(lua_State *L, struct vm *vm);
+void bind_process(lua_State *L, struct vm *vm);
+void bind_core(lua_State *L, struct vm *vm);
+
+#endif
