@@ -17,14 +17,16 @@ void make_dir(char dir[64]);
 void drop_dir(const char *dir);
 
 /* Turns the loop until condition is true; fails after PATIENCE_S. */
-#define wait_for(loop, condition)                                        \
-    do {                                                                 \
-        uint64_t give_up_ns =                                            \
-            loop_now_ns(loop) + PATIENCE_S * (uint64_t)1000 * NS_PER_MS; \
-                                                                         \
-        while (!(condition) && loop_now_ns(loop) < give_up_ns)           \
-            loop_turn((loop), 20);                                       \
-        assert_true(condition);                                          \
+#define wait_for(loop, condition)                                           \
+    do {                                                                    \
+        uint64_t give_up_ns =                                               \
+            loop_now_ns(loop) + PATIENCE_S * (uint64_t)1000 * NS_PER_MS;    \
+        bool has_come;                                                      \
+                                                                            \
+        while (!(has_come = (condition)) && loop_now_ns(loop) < give_up_ns) \
+            loop_turn((loop), 20);                                          \
+        if (!has_come)                                                      \
+            fail_msg("%s did not come true", #condition);                   \
     } while (0)
 
 #endif
