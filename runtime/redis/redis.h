@@ -6,7 +6,7 @@
 #define TIDEPOOL_REDIS_REDIS_H
 
 #include "base/log.h"
-#include "net/loop.h"
+#include "net/deadline.h"
 #include "pool/pool.h"
 
 struct redis_pool;
@@ -17,7 +17,8 @@ struct redis_reply;
 struct redis_config {
     const char *name; /* "main" */
     const char *url;  /* redis://[user[:password]@]host[:port][/db], or
-                         unix://[user[:password]@]/path[?db=n] */
+                         unix://[user[:password]@]/path[?db=n]; user, password
+                         and path may be percent-encoded */
     struct pool_settings settings;
     const struct log *log; /* may be NULL */
     uint64_t seed;
@@ -41,17 +42,28 @@ struct redis_request;
 /*
  * Ends one request.  ERR_OK: every command has its reply, read them with
  * redis_request_reply() before returning; an error that Redis answered is a
- * reply of kind REDIS_ERROR.  Otherwise text (gone after the call) is a
- * sentence. ERR_LOST: request->was_sent tells whether the outcome is unknown.
+ * reply of kind REDIS_ERROR, and text is NULL.  Otherwise text (gone after the
+ * call) is a sentence.  ERR_LOST, ERR_PROTOCOL, ERR_TIMEOUT and ERR_CLOSED:
+ * request->was_sent tells whether the outcome is unknown.
  */
 typedef void (*redis_request_fn)(struct redis_request *request, enum err err,
                                  const struct err_text *text);
+
+enum redis_request_state {
+    REDIS_REQUEST_NEW,
+    REDIS_REQUEST_QUEUED,  /* waits for a lane */
+    REDIS_REQUEST_WAITING, /* stands in the pool's line for a lease */
+    REDIS_REQUEST_SENT,    /* written to link's stream */
+    REDIS_REQUEST_ENDING,  /* on_done is to be called */
+    REDIS_REQUEST_DONE
+};
 
 /* Owned by the caller, in place until on_done or redis_request_cancel(). */
 struct redis_request {
     redis_request_fn on_done;
     void *ud;
-    uint64_t timeout_ns; /* queue included; 0: statement_timeout */
+    uint64_t timeout_ns; /* queue included; 0: statement_timeout, plus the time
+                            that blocking commands ask for */
     const char *site;
 
     struct buf bytes;             /* the commands, in RESP */
@@ -62,22 +74,34 @@ struct redis_request {
     struct redis_reply **replies; /* n_commands */
     unsigned n_replies;           /* that have come */
     bool was_sent;                /* some of it reached the socket */
+
+    enum redis_request_state state;
+    enum err err;             /* while ENDING */
+    bool is_sealed;           /* EXEC is written */
+    bool was_retried;         /* sent once more after a loss */
+    unsigned n_seen;          /* what came in reply, MULTI's own included */
+    struct redis_reply *exec; /* EXEC's, when it is no array */
+    uint64_t block_ns;        /* how long its commands may block */
+    uint64_t since_ns;        /* of redis_send() */
+    uint64_t deadline_ns;     /* WHEEL_NEVER: none */
+    uint64_t slot;            /* its place in link's replies due */
     struct redis_pool *redis;
     struct redis_link *link;
     struct list_node node;
-    struct wheel_timer timer_unused;
+    struct deadline deadline;
     struct pool_waiter waiter;
 };
 
+/* All zero; the caller's fields are set after it. */
 void redis_request_init(struct redis_request *request);
 /* Frees bytes and replies; not while it is sent and unanswered. */
 void redis_request_deinit(struct redis_request *request);
 
 /*
- * Adds one command; args are copied.  Several make a pipeline.  Returns
- * ERR_NOMEM, or ERR_BADARG with why when the command cannot run on a shared
- * connection (SUBSCRIBE, WATCH, MULTI, SELECT, MONITOR ...): it says what to
- * use instead.
+ * Adds one command; args are copied, lens may be NULL when all end with a zero.
+ * Several make a pipeline.  Returns ERR_NOMEM, or ERR_BADARG with why when the
+ * command cannot run on a shared connection (SUBSCRIBE, WATCH, MULTI, SELECT,
+ * MONITOR ...): it says what to use instead.
  */
 enum err redis_request_add(struct redis_request *request, unsigned n_args,
                            const char *const *args, const size_t *lens,
@@ -89,7 +113,8 @@ void redis_request_set_multi(struct redis_request *request);
 /*
  * Sends on a lane, or for blocking commands on a connection of its own.
  * Returns ERR_OK and later calls on_done once, never from inside; or what the
- * pool refused it with, and on_done is not called.
+ * pool refused it with (ERR_BADARG: no command was added), and on_done is not
+ * called.  A request is sent once: deinit and init it before the next.
  */
 enum err redis_send(struct redis_pool *redis,
                     struct redis_request *request) MUST_CHECK;
@@ -108,7 +133,7 @@ enum redis_kind {
     REDIS_ARRAY
 };
 
-/* The i-th command's, lent for the duration of on_done. */
+/* The i-th command's; lives until redis_request_deinit(). */
 const struct redis_reply *
 redis_request_reply(const struct redis_request *request, unsigned i);
 enum redis_kind redis_reply_kind(const struct redis_reply *reply);

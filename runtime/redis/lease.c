@@ -1,0 +1,80 @@
+/* lease.c - blocking commands: a connection of their own, given back at once
+ * when they are answered, given up when they are not. */
+#include "redis/internal.h"
+
+static enum err run(struct redis_request *request, struct conn *conn)
+{
+    struct redis_pool *redis = request->redis;
+    enum err err = wire_write(redis_link_at(conn), request);
+
+    if (err != ERR_OK) {
+        pool_release(redis->clock.pool, conn, redis_now(redis));
+        return err;
+    }
+    if (request->deadline_ns != WHEEL_NEVER)
+        deadline_start(redis->loop, &request->deadline, request->deadline_ns);
+    return ERR_OK;
+}
+
+static void on_lease(struct pool_waiter *waiter, enum err err,
+                     struct conn *conn)
+{
+    struct redis_request *request =
+        container_of(waiter, struct redis_request, waiter);
+
+    if (err == ERR_OK)
+        err = run(request, conn);
+    if (err != ERR_OK)
+        request_end_later(request, err);
+}
+
+enum err lease_submit(struct redis_pool *redis, struct redis_request *request)
+{
+    struct pool *pool = redis->clock.pool;
+    uint64_t now_ns = redis_now(redis);
+    uint64_t limit_ns = now_ns + pool_settings(pool)->acquire_timeout_ns;
+    struct conn *conn = pool_try_acquire(pool, false, request->site, now_ns);
+    enum err err;
+
+    if (conn != NULL)
+        return run(request, conn);
+    if (limit_ns > request->deadline_ns)
+        limit_ns = request->deadline_ns;
+    request->waiter = (struct pool_waiter){
+        .on_done = on_lease,
+        .site = request->site,
+        .deadline_ns = limit_ns,
+    };
+    err = pool_wait(pool, &request->waiter, now_ns);
+    if (err == ERR_OK)
+        request->state = REDIS_REQUEST_WAITING;
+    return err;
+}
+
+void lease_end(struct redis_request *request, enum err err)
+{
+    struct redis_pool *redis = request->redis;
+    struct conn *conn = &request->link->conn;
+
+    if (err != ERR_OK)
+        wire_forget(request);
+    request->link = NULL;
+    request_end_later(request, err);
+    pool_release(redis->clock.pool, conn, redis_now(redis));
+    request_end_all(redis);
+}
+
+void lease_lose(struct redis_link *link, enum close_reason reason, enum err err,
+                const struct err_text *text)
+{
+    struct redis_pool *redis = link->redis;
+    struct redis_request *request = wire_take_back(link);
+
+    link->is_broken = true;
+    if (request == NULL)
+        return; /* somebody else's lease: they will give it back */
+    redis->lost_text = *text;
+    request_end_later(request, err);
+    pool_discard(redis->clock.pool, &link->conn, reason, redis_now(redis));
+    request_end_all(redis);
+}

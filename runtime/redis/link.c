@@ -1,0 +1,388 @@
+/* link.c - a connection: dialling, greeting, and what the pool asks of it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <hiredis/hiredis.h>
+
+#include "redis/internal.h"
+
+/* ---- connecting: address by address, then AUTH, SELECT and PING at once */
+
+static void fail_opening(struct redis_link *link, const struct err_text *text)
+{
+    pool_conn_failed(&link->conn, text, redis_now(link->redis));
+}
+
+static void dial_next(struct redis_link *link, const struct err_text *text)
+{
+    stream_close(link->stream);
+    link->stream = NULL;
+    while (link->at_address < link->n_addresses) {
+        const union link_address *address =
+            &link->addresses[link->at_address++];
+
+        pool_conn_phase(&link->conn, WAIT_TCP, redis_now(link->redis));
+        if (stream_connect(&link->stream, link->redis->loop, &address->any,
+                           &wire_events, link) == ERR_OK)
+            return;
+    }
+    fail_opening(link, text);
+}
+
+static size_t address_size(const struct sockaddr *address)
+{
+    switch (address->sa_family) {
+    case AF_INET: return sizeof(struct sockaddr_in);
+    case AF_INET6: return sizeof(struct sockaddr_in6);
+    default: return 0;
+    }
+}
+
+static bool is_same(const union link_address *a, const union link_address *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+/* What did not answer in time when it was dialled last comes after the others:
+ * the attempt has one deadline for all of them. */
+static void put_slow_last(struct redis_link *link)
+{
+    union link_address *addresses = link->addresses;
+
+    for (unsigned i = 0; i + 1 < link->n_addresses; i++) {
+        if (is_same(&addresses[i], &link->redis->slow)) {
+            addresses[i] = addresses[i + 1];
+            addresses[i + 1] = link->redis->slow;
+        }
+    }
+}
+
+static void copy_addresses(struct redis_link *link,
+                           const struct addrinfo *addresses)
+{
+    for (; addresses != NULL && link->n_addresses < LINK_ADDRESSES_MAX;
+         addresses = addresses->ai_next) {
+        size_t size = address_size(addresses->ai_addr);
+
+        if (size > 0)
+            memcpy(&link->addresses[link->n_addresses++], addresses->ai_addr,
+                   size);
+    }
+    put_slow_last(link);
+}
+
+static void on_resolved(struct resolve *resolve, enum err err,
+                        const struct addrinfo *addresses,
+                        const struct err_text *why, void *ud)
+{
+    struct redis_link *link = ud;
+    struct err_text text = { 0 };
+
+    (void)resolve;
+    link->resolve = NULL;
+    if (err != ERR_OK) {
+        fail_opening(link, why);
+        return;
+    }
+    copy_addresses(link, addresses);
+    err_text_set(&text, "%s has no address that can be dialled",
+                 link->redis->target.host);
+    dial_next(link, &text);
+}
+
+static void begin(struct loop_job *job)
+{
+    struct redis_link *link = container_of(job, struct redis_link, job);
+    const struct redis_target *target = &link->redis->target;
+    struct loop *loop = link->redis->loop;
+    struct err_text text = { 0 };
+    enum err err;
+
+    if (target->path != NULL) {
+        pool_conn_phase(&link->conn, WAIT_TCP, redis_now(link->redis));
+        err = stream_connect_unix(&link->stream, loop, target->path,
+                                  &wire_events, link);
+    } else {
+        err = resolve_start(&link->resolve, loop, target->host, target->port,
+                            on_resolved, link);
+    }
+    if (err != ERR_OK) {
+        err_text_set(&text, "%s", err_sentence(err));
+        fail_opening(link, &text);
+    }
+}
+
+/* What a server answers to PING when it is of no use.  Of other errors callers
+ * are told by their own commands: the connection is good. */
+static bool is_fatal(const char *words)
+{
+    static const char *const fatal[] = { "LOADING", "NOAUTH", "DENIED", "ERR" };
+
+    for (size_t i = 0; i < sizeof(fatal) / sizeof(*fatal); i++) {
+        if (strncmp(words, fatal[i], strlen(fatal[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void on_greeted(struct redis_request *own, enum err err,
+                       const struct err_text *text)
+{
+    struct redis_link *link = container_of(own, struct redis_link, own);
+    struct err_text words = { 0 };
+
+    (void)err; /* what goes wrong on the wire is not told here */
+    (void)text;
+    for (unsigned i = 0; i < own->n_commands; i++) {
+        const struct redis_reply *reply = redis_request_reply(own, i);
+        size_t len;
+        const char *line = redis_reply_text(reply, &len);
+        bool is_ping = i + 1 == own->n_commands;
+
+        if (redis_reply_kind(reply) == REDIS_ERROR &&
+            (!is_ping || is_fatal(line))) {
+            err_text_set(&words, "%s", line);
+            fail_opening(link, &words);
+            return;
+        }
+    }
+    pool_conn_opened(&link->conn, redis_now(link->redis));
+}
+
+static enum err put_auth(struct redis_request *own,
+                         const struct redis_target *target)
+{
+    const char *args[] = { "AUTH", target->user, target->password };
+
+    if (target->user == NULL) {
+        args[1] = target->password;
+        return request_append(own, 2, args, NULL);
+    }
+    if (target->password == NULL)
+        args[2] = "";
+    return request_append(own, 3, args, NULL);
+}
+
+static enum err put_greeting(struct redis_request *own,
+                             const struct redis_target *target, bool has_auth)
+{
+    const char *ping = "PING";
+    const char *args[] = { "SELECT", NULL };
+    char db[16];
+    enum err err = has_auth ? put_auth(own, target) : ERR_OK;
+
+    if (err == ERR_OK && target->db > 0) {
+        snprintf(db, sizeof(db), "%u", target->db);
+        args[1] = db;
+        err = request_append(own, 2, args, NULL);
+    }
+    return err == ERR_OK ? request_append(own, 1, &ping, NULL) : err;
+}
+
+static void begin_own(struct redis_link *link, redis_request_fn on_done)
+{
+    link->own.state = REDIS_REQUEST_DONE;
+    redis_request_deinit(&link->own);
+    redis_request_init(&link->own);
+    link->own.on_done = on_done;
+}
+
+void link_on_open(struct stream *stream, void *ud)
+{
+    struct redis_link *link = ud;
+    const struct redis_target *target = &link->redis->target;
+    bool has_auth = target->user != NULL || target->password != NULL;
+    struct err_text text = { 0 };
+    enum err err;
+
+    (void)stream;
+    pool_conn_phase(&link->conn, has_auth ? WAIT_AUTH : WAIT_INIT,
+                    redis_now(link->redis));
+    begin_own(link, on_greeted);
+    err = put_greeting(&link->own, target, has_auth);
+    if (err == ERR_OK)
+        err = wire_write(link, &link->own);
+    if (err != ERR_OK) {
+        err_text_set(&text, "%s", err_sentence(err));
+        fail_opening(link, &text);
+    }
+}
+
+static struct conn *open_link(void *driver)
+{
+    struct redis_link *link = calloc(1, sizeof(*link));
+
+    if (link == NULL)
+        return NULL;
+    link->redis = driver;
+    link->reader = redisReaderCreate();
+    if (link->reader == NULL) {
+        free(link);
+        return NULL;
+    }
+    link->job.fn = begin;
+    loop_defer(link->redis->loop, LOOP_RUN, &link->job);
+    return &link->conn;
+}
+
+/* ---- what becomes of one that failed */
+
+void link_break(struct redis_link *link, enum close_reason reason, enum err err,
+                const struct err_text *text)
+{
+    bool was_greeted = link->own.n_commands > 0;
+
+    switch (link->conn.state) {
+    case CONN_OPENING:
+        if (was_greeted)
+            fail_opening(link, text);
+        else
+            dial_next(link, text);
+        return;
+    case CONN_SHARED: lane_lose(link, reason, err, text); return;
+    case CONN_LEASED: lease_lose(link, reason, err, text); return;
+    case CONN_CLOSING: return;
+    default: link->is_broken = true;
+    }
+    pool_conn_lost(&link->conn, text, redis_now(link->redis));
+}
+
+/* Those that were still on it when the pool closed it. */
+static void end_all_on(struct redis_link *link, enum close_reason reason)
+{
+    struct redis_pool *redis = link->redis;
+    enum err err = redis->is_closing ? ERR_CLOSED : ERR_LOST;
+    struct redis_request *request;
+
+    if (link->head == link->tail)
+        return;
+    if (err == ERR_LOST)
+        err_text_set(&redis->lost_text, "the connection was closed: %s",
+                     close_reason_name(reason));
+    while ((request = wire_take_back(link)) != NULL)
+        request_end_later(request, err);
+}
+
+static void close_link(struct conn *conn, enum close_reason reason)
+{
+    struct redis_link *link = redis_link_at(conn);
+    struct redis_pool *redis = link->redis;
+
+    if (reason == CLOSE_CONNECT_TIMEOUT && link->at_address > 0)
+        redis->slow = link->addresses[link->at_address - 1];
+    end_all_on(link, reason);
+    lane_deinit(link);
+    loop_cancel(redis->loop, LOOP_RUN, &link->job);
+    resolve_cancel(link->resolve);
+    stream_close(link->stream);
+    pool_conn_closed(conn, redis_now(redis));
+    link->is_gone = true;
+    if (!link->is_reading)
+        link_free(link);
+}
+
+void link_free(struct redis_link *link)
+{
+    link->own.state = REDIS_REQUEST_DONE;
+    redis_request_deinit(&link->own);
+    wire_free(link);
+    free(link);
+}
+
+/* ---- what the pool asks of one that is open */
+
+static enum conn_wire read_wire(const struct conn *conn)
+{
+    const struct redis_link *link =
+        container_of(conn, const struct redis_link, conn);
+
+    if (link->is_broken || !wire_is_clean(link))
+        return CONN_BROKEN;
+    return link->n_due > 0 ? CONN_BUSY : CONN_CLEAN;
+}
+
+static void on_pong(struct redis_request *own, enum err err,
+                    const struct err_text *text)
+{
+    struct redis_link *link = container_of(own, struct redis_link, own);
+
+    (void)err;
+    (void)text;
+    /* Whatever it says to PING, it answers. */
+    pool_conn_tested(&link->conn, true, redis_now(link->redis));
+}
+
+static void fail_test(struct loop_job *job)
+{
+    struct redis_link *link = container_of(job, struct redis_link, job);
+
+    pool_conn_tested(&link->conn, false, redis_now(link->redis));
+}
+
+static void answer_later(struct redis_link *link,
+                         void (*answer)(struct loop_job *job))
+{
+    link->job.fn = answer;
+    loop_defer(link->redis->loop, LOOP_RUN, &link->job);
+}
+
+static void test_link(struct conn *conn)
+{
+    struct redis_link *link = redis_link_at(conn);
+    const char *ping = "PING";
+
+    begin_own(link, on_pong);
+    if (request_append(&link->own, 1, &ping, NULL) != ERR_OK ||
+        wire_write(link, &link->own) != ERR_OK)
+        answer_later(link, fail_test);
+}
+
+static void answer_reset(struct loop_job *job)
+{
+    struct redis_link *link = container_of(job, struct redis_link, job);
+
+    pool_conn_reset(&link->conn, true, redis_now(link->redis));
+}
+
+/* No command that is let through leaves anything to clean. */
+static void reset_link(struct conn *conn)
+{
+    answer_later(redis_link_at(conn), answer_reset);
+}
+
+static void answer_cancel(struct loop_job *job)
+{
+    struct redis_link *link = container_of(job, struct redis_link, job);
+
+    pool_conn_cancelled(&link->conn, false, redis_now(link->redis));
+}
+
+/* Redis cannot stop a command from outside: the connection is given up. */
+static void cancel_link(struct conn *conn)
+{
+    answer_later(redis_link_at(conn), answer_cancel);
+}
+
+static void finish_lane(struct loop_job *job)
+{
+    lane_rest(container_of(job, struct redis_link, job));
+}
+
+static void unshare_link(struct conn *conn)
+{
+    struct redis_link *link = redis_link_at(conn);
+
+    lane_finish(link);
+    answer_later(link, finish_lane);
+}
+
+const struct conn_ops link_ops = {
+    .name = "redis",
+    .open = open_link,
+    .wire = read_wire,
+    .test = test_link,
+    .reset = reset_link,
+    .cancel = cancel_link,
+    .unshare = unshare_link,
+    .close = close_link,
+};

@@ -1,0 +1,324 @@
+/* pool.c - see redis.h: a pool's life, and a request's from send to end. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "redis/internal.h"
+
+/* ---- ending requests */
+
+static unsigned long long waited_ms(const struct redis_request *request)
+{
+    return (redis_now(request->redis) - request->since_ns) / 1000000;
+}
+
+static void explain(const struct redis_request *request,
+                    const struct pool_waiter *waiter, enum err err,
+                    struct err_text *out)
+{
+    const struct redis_pool *redis = request->redis;
+    struct pool_why why;
+
+    pool_explain(redis->clock.pool, waiter, err, redis_now(redis), &why);
+    pool_why_text(&why, redis->name, out);
+}
+
+static void explain_timeout(const struct redis_request *request,
+                            struct err_text *out)
+{
+    const struct redis_pool *redis = request->redis;
+
+    if (request->was_sent)
+        err_text_set(out, "no reply from %s within %llu ms", redis->name,
+                     waited_ms(request));
+    else if (request->is_blocking)
+        explain(request, &request->waiter, ERR_TIMEOUT, out);
+    else if (redis->is_lane_coming && redis->lanes.len == 0)
+        explain(request, &redis->lane_waiter, ERR_TIMEOUT, out);
+    else
+        err_text_set(out,
+                     "not sent to %s within %llu ms: its connections take no "
+                     "more",
+                     redis->name, waited_ms(request));
+}
+
+static void describe(const struct redis_request *request, enum err err,
+                     struct err_text *out)
+{
+    const struct redis_pool *redis = request->redis;
+
+    switch (err) {
+    case ERR_LOST:
+    case ERR_PROTOCOL: *out = redis->lost_text; break;
+    case ERR_TIMEOUT: explain_timeout(request, out); break;
+    case ERR_REFUSED:
+    case ERR_BUSY:
+        if (request->is_blocking)
+            explain(request, &request->waiter, err, out);
+        else
+            *out = redis->down_text;
+        break;
+    case ERR_CLOSED:
+        err_text_set(out, "the pool %s is closed", redis->name);
+        break;
+    default: err_text_set(out, "%s", err_sentence(err));
+    }
+}
+
+void request_end(struct redis_request *request, enum err err)
+{
+    struct err_text text;
+
+    deadline_stop(request->redis->loop, &request->deadline);
+    request->state = REDIS_REQUEST_DONE;
+    if (err == ERR_OK) {
+        request->on_done(request, ERR_OK, NULL);
+        return;
+    }
+    text = (struct err_text){ 0 };
+    describe(request, err, &text);
+    request->on_done(request, err, &text);
+}
+
+void request_end_later(struct redis_request *request, enum err err)
+{
+    struct redis_pool *redis = request->redis;
+
+    request->state = REDIS_REQUEST_ENDING;
+    request->err = err;
+    list_push_back(&redis->ending, &request->node);
+    loop_defer(redis->loop, LOOP_RUN, &redis->end_job);
+}
+
+void request_end_all(struct redis_pool *redis)
+{
+    struct list_node *node;
+
+    while ((node = list_pop_front(&redis->ending)) != NULL) {
+        struct redis_request *request =
+            container_of(node, struct redis_request, node);
+
+        request_end(request, request->err);
+    }
+}
+
+/* ---- requests */
+
+static void on_deadline(struct deadline *deadline)
+{
+    struct redis_request *request =
+        container_of(deadline, struct redis_request, deadline);
+    struct redis_pool *redis = request->redis;
+
+    if (request->state == REDIS_REQUEST_QUEUED) {
+        list_remove(&redis->queue, &request->node);
+        request_end(request, ERR_TIMEOUT);
+        lane_spare(redis);
+    } else if (request->state == REDIS_REQUEST_SENT && request->is_blocking) {
+        lease_end(request, ERR_TIMEOUT);
+    } else if (request->state == REDIS_REQUEST_SENT) {
+        wire_forget(request);
+        request_end(request, ERR_TIMEOUT);
+    } /* else it is ending already */
+}
+
+static uint64_t deadline_of(const struct redis_request *request)
+{
+    const struct redis_pool *redis = request->redis;
+    uint64_t limit_ns = request->timeout_ns;
+
+    if (limit_ns == 0) {
+        limit_ns = pool_settings(redis->clock.pool)->statement_timeout_ns;
+        if (request->block_ns > WHEEL_NEVER - limit_ns)
+            return WHEEL_NEVER;
+        limit_ns += request->block_ns;
+    }
+    if (limit_ns >= WHEEL_NEVER - request->since_ns)
+        return WHEEL_NEVER;
+    return request->since_ns + limit_ns;
+}
+
+enum err redis_send(struct redis_pool *redis, struct redis_request *request)
+{
+    enum err err;
+
+    assert(request->state == REDIS_REQUEST_NEW && request->on_done != NULL);
+    if (redis->is_closing)
+        return ERR_CLOSED;
+    err = request_seal(request);
+    if (err != ERR_OK)
+        return err;
+    request->redis = redis;
+    request->since_ns = redis_now(redis);
+    request->deadline_ns = deadline_of(request);
+    request->deadline.fn = on_deadline;
+    return request->is_blocking ? lease_submit(redis, request)
+                                : lane_submit(redis, request);
+}
+
+static void forget_sent(struct redis_request *request)
+{
+    struct conn *conn = &request->link->conn;
+    struct redis_pool *redis = request->redis;
+
+    wire_forget(request);
+    if (request->is_blocking) /* busy: the pool has it closed */
+        pool_release(redis->clock.pool, conn, redis_now(redis));
+}
+
+void redis_request_cancel(struct redis_request *request)
+{
+    struct redis_pool *redis = request->redis;
+    enum redis_request_state state = request->state;
+
+    if (state == REDIS_REQUEST_NEW || state == REDIS_REQUEST_DONE)
+        return;
+    deadline_stop(redis->loop, &request->deadline);
+    request->state = REDIS_REQUEST_DONE;
+    switch (state) {
+    case REDIS_REQUEST_QUEUED:
+        list_remove(&redis->queue, &request->node);
+        lane_spare(redis);
+        break;
+    case REDIS_REQUEST_WAITING:
+        pool_wait_cancel(redis->clock.pool, &request->waiter, redis_now(redis));
+        break;
+    case REDIS_REQUEST_SENT: forget_sent(request); break;
+    case REDIS_REQUEST_ENDING:
+        list_remove(&redis->ending, &request->node);
+        break;
+    case REDIS_REQUEST_NEW:
+    case REDIS_REQUEST_DONE: break;
+    }
+}
+
+/* ---- the pool */
+
+static void free_pool(struct redis_pool *redis)
+{
+    redis_target_free(&redis->target);
+    free(redis->name);
+    free(redis);
+}
+
+static void finish_close(struct loop_job *job)
+{
+    struct redis_pool *redis = container_of(job, struct redis_pool, close_job);
+    void (*on_closed)(void *ud) = redis->on_closed;
+    void *ud = redis->closed_ud;
+
+    request_end_all(redis);
+    assert(redis->queue.len == 0 && redis->lanes.len == 0);
+    loop_cancel(redis->loop, LOOP_RUN, &redis->end_job);
+    loop_cancel(redis->loop, LOOP_FLUSH, &redis->write_job);
+    pool_clock_free(&redis->clock);
+    free_pool(redis);
+    if (on_closed != NULL)
+        on_closed(ud);
+}
+
+static void on_clock_closed(struct pool_clock *clock)
+{
+    struct redis_pool *redis = container_of(clock, struct redis_pool, clock);
+
+    redis->close_job.fn = finish_close;
+    loop_defer(redis->loop, LOOP_RUN, &redis->close_job);
+}
+
+static void begin_close(struct loop_job *job)
+{
+    struct redis_pool *redis = container_of(job, struct redis_pool, close_job);
+
+    lane_write_all(redis);
+    lane_finish_all(redis);
+    pool_close(redis->clock.pool, redis->close_ns, redis_now(redis));
+    lane_write_all(redis); /* what is left is refused */
+}
+
+void redis_pool_close(struct redis_pool *redis, uint64_t deadline_ns,
+                      void (*on_closed)(void *ud), void *ud)
+{
+    assert(!redis->is_closing);
+    redis->is_closing = true;
+    redis->close_ns = deadline_ns;
+    redis->on_closed = on_closed;
+    redis->closed_ud = ud;
+    redis->close_job.fn = begin_close;
+    loop_defer(redis->loop, LOOP_RUN, &redis->close_job);
+}
+
+static void on_write_job(struct loop_job *job)
+{
+    lane_write_all(container_of(job, struct redis_pool, write_job));
+}
+
+static void on_end_job(struct loop_job *job)
+{
+    request_end_all(container_of(job, struct redis_pool, end_job));
+}
+
+static enum err copy_name(struct redis_pool *redis, const char *name)
+{
+    size_t size = strlen(name) + 1;
+
+    redis->name = malloc(size);
+    if (redis->name == NULL)
+        return ERR_NOMEM;
+    memcpy(redis->name, name, size);
+    return ERR_OK;
+}
+
+static enum err open_clock(struct redis_pool *redis,
+                           const struct redis_config *config)
+{
+    const struct pool_config pool_config = {
+        .ops = &link_ops,
+        .driver = redis,
+        .settings = config->settings,
+        .seed = config->seed,
+        .addresses = 1, /* one server, whatever addresses its name has */
+    };
+
+    redis->clock.loop = redis->loop;
+    redis->clock.log = config->log;
+    redis->clock.name = redis->name;
+    redis->clock.on_closed = on_clock_closed;
+    return pool_clock_open(&redis->clock, &pool_config);
+}
+
+enum err redis_pool_open(struct redis_pool **out, struct loop *loop,
+                         const struct redis_config *config,
+                         struct err_text *why)
+{
+    struct redis_pool *redis = calloc(1, sizeof(*redis));
+    enum err err = ERR_NOMEM;
+
+    if (redis == NULL)
+        return ERR_NOMEM;
+    redis->loop = loop;
+    redis->write_job.fn = on_write_job;
+    redis->end_job.fn = on_end_job;
+    list_init(&redis->lanes);
+    list_init(&redis->queue);
+    list_init(&redis->ending);
+    err = redis_target_parse(&redis->target, config->url, why);
+    if (err == ERR_OK)
+        err = copy_name(redis, config->name);
+    if (err == ERR_OK)
+        err = open_clock(redis, config);
+    if (err != ERR_OK) {
+        free_pool(redis);
+        return err;
+    }
+    *out = redis;
+    return ERR_OK;
+}
+
+struct pool *redis_pool_pool(struct redis_pool *redis)
+{
+    return redis->clock.pool;
+}
+
+const char *redis_pool_name(const struct redis_pool *redis)
+{
+    return redis->name;
+}

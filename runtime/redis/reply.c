@@ -1,0 +1,46 @@
+/* reply.c - see redis.h: reading a reply that hiredis made. */
+#include <assert.h>
+
+#include <hiredis/hiredis.h>
+
+#include "redis/redis.h"
+
+static const redisReply *show(const struct redis_reply *reply)
+{
+    return (const redisReply *)(const void *)reply;
+}
+
+enum redis_kind redis_reply_kind(const struct redis_reply *reply)
+{
+    switch (show(reply)->type) {
+    case REDIS_REPLY_INTEGER: return REDIS_INT;
+    case REDIS_REPLY_STRING: return REDIS_TEXT;
+    case REDIS_REPLY_STATUS: return REDIS_STATUS;
+    case REDIS_REPLY_ERROR: return REDIS_ERROR;
+    case REDIS_REPLY_ARRAY: return REDIS_ARRAY;
+    default: return REDIS_NIL; /* RESP2 has no others */
+    }
+}
+
+int64_t redis_reply_integer(const struct redis_reply *reply)
+{
+    return show(reply)->integer;
+}
+
+const char *redis_reply_text(const struct redis_reply *reply, size_t *len)
+{
+    *len = show(reply)->str != NULL ? (size_t)show(reply)->len : 0;
+    return show(reply)->str;
+}
+
+size_t redis_reply_size(const struct redis_reply *reply)
+{
+    return show(reply)->elements;
+}
+
+const struct redis_reply *redis_reply_at(const struct redis_reply *reply,
+                                         size_t i)
+{
+    assert(i < show(reply)->elements);
+    return (const struct redis_reply *)(const void *)show(reply)->element[i];
+}

@@ -1,0 +1,205 @@
+/* request.c - see redis.h and request.h: commands become bytes, and what comes
+ * back becomes their replies. */
+#include "redis/request.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <hiredis/hiredis.h>
+
+#include "redis/command.h"
+
+/* A struct redis_reply is never made: its pointers are hiredis' under another
+ * name, so that the floors above need no hiredis. */
+static struct redis_reply *hide(redisReply *reply)
+{
+    return (struct redis_reply *)(void *)reply;
+}
+
+void redis_request_init(struct redis_request *request)
+{
+    memset(request, 0, sizeof(*request));
+    request->is_read_only = true;
+}
+
+void redis_request_deinit(struct redis_request *request)
+{
+    assert(request->state == REDIS_REQUEST_NEW ||
+           request->state == REDIS_REQUEST_DONE);
+    request_rewind(request);
+    free(request->replies);
+    request->replies = NULL;
+    request->n_commands = 0;
+    buf_free(&request->bytes);
+}
+
+void request_rewind(struct redis_request *request)
+{
+    for (unsigned i = 0; i < request->n_commands; i++) {
+        freeReplyObject(request->replies[i]); /* accepts NULL */
+        request->replies[i] = NULL;
+    }
+    freeReplyObject(request->exec);
+    request->exec = NULL;
+    request->n_replies = 0;
+    request->n_seen = 0;
+}
+
+/* ---- commands */
+
+/* Makes room for one more, at each power of two. */
+static enum err reserve_reply(struct redis_request *request)
+{
+    unsigned count = request->n_commands;
+    unsigned more = count == 0 ? 1 : count;
+    struct redis_reply **replies;
+
+    if ((count & (count - 1)) != 0)
+        return ERR_OK;
+    replies = realloc(request->replies, (count + more) * sizeof(*replies));
+    if (replies == NULL)
+        return ERR_NOMEM;
+    memset(replies + count, 0, more * sizeof(*replies));
+    request->replies = replies;
+    return ERR_OK;
+}
+
+static enum err put_command(struct redis_request *request, unsigned n_args,
+                            const char *const *args, const size_t *lens)
+{
+    char *bytes = NULL;
+    long long len;
+
+    if (n_args > INT_MAX)
+        return ERR_BADARG;
+    len =
+        redisFormatCommandArgv(&bytes, (int)n_args, (const char **)args, lens);
+    if (len < 0)
+        return ERR_NOMEM;
+    buf_put(&request->bytes, bytes, (size_t)len);
+    redisFreeCommand(bytes);
+    return buf_failed(&request->bytes) ? ERR_NOMEM : ERR_OK;
+}
+
+static enum err put_word(struct redis_request *request, const char *word)
+{
+    return put_command(request, 1, &word, NULL);
+}
+
+enum err request_append(struct redis_request *request, unsigned n_args,
+                        const char *const *args, const size_t *lens)
+{
+    enum err err = reserve_reply(request);
+
+    if (err == ERR_OK && request->is_multi && request->n_commands == 0)
+        err = put_word(request, "MULTI");
+    if (err == ERR_OK)
+        err = put_command(request, n_args, args, lens);
+    if (err == ERR_OK)
+        request->n_commands++;
+    return err;
+}
+
+enum err redis_request_add(struct redis_request *request, unsigned n_args,
+                           const char *const *args, const size_t *lens,
+                           struct err_text *why)
+{
+    struct command_use use;
+    enum err err = command_check(n_args, args, lens, &use, why);
+
+    assert(request->state == REDIS_REQUEST_NEW);
+    if (err == ERR_OK)
+        err = request_append(request, n_args, args, lens);
+    if (err != ERR_OK)
+        return err;
+    if (!use.is_read_only)
+        request->is_read_only = false;
+    if (use.is_blocking && !request->is_multi) { /* in MULTI none blocks */
+        request->is_blocking = true;
+        request->block_ns += use.block_ns;
+        if (request->block_ns < use.block_ns)
+            request->block_ns = COMMAND_BLOCKS_FOR_EVER;
+    }
+    return ERR_OK;
+}
+
+void redis_request_set_multi(struct redis_request *request)
+{
+    assert(request->n_commands == 0);
+    request->is_multi = true;
+}
+
+enum err request_seal(struct redis_request *request)
+{
+    enum err err;
+
+    if (request->n_commands == 0)
+        return ERR_BADARG;
+    if (!request->is_multi || request->is_sealed)
+        return ERR_OK;
+    err = put_word(request, "EXEC");
+    if (err == ERR_OK)
+        request->is_sealed = true;
+    return err;
+}
+
+unsigned request_due(const struct redis_request *request)
+{
+    return request->n_commands + (request->is_multi ? 2 : 0);
+}
+
+/* ---- replies */
+
+/* EXEC's own: an array of theirs; nil or an error answers for all of them. */
+static enum err take_exec(struct redis_request *request, redisReply *reply)
+{
+    if (reply->type == REDIS_REPLY_ARRAY &&
+        reply->elements == request->n_commands) {
+        for (unsigned i = 0; i < request->n_commands; i++) {
+            freeReplyObject(request->replies[i]);
+            request->replies[i] = hide(reply->element[i]);
+            reply->element[i] = NULL;
+        }
+        freeReplyObject(reply);
+    } else if (reply->type == REDIS_REPLY_NIL ||
+               reply->type == REDIS_REPLY_ERROR) {
+        freeReplyObject(request->exec);
+        request->exec = hide(reply);
+    } else {
+        freeReplyObject(reply);
+        return ERR_PROTOCOL;
+    }
+    request->n_replies = request->n_commands;
+    return ERR_OK;
+}
+
+static enum err take_in_multi(struct redis_request *request, redisReply *reply)
+{
+    unsigned i = request->n_seen++; /* 0 is MULTI's own */
+
+    if (i == request->n_commands + 1)
+        return take_exec(request, reply);
+    if (i > 0 && reply->type == REDIS_REPLY_ERROR)
+        request->replies[i - 1] = hide(reply);
+    else
+        freeReplyObject(reply); /* OK, QUEUED */
+    return ERR_OK;
+}
+
+enum err request_take(struct redis_request *request, redisReply *reply)
+{
+    assert(request->n_seen < request_due(request));
+    if (request->is_multi)
+        return take_in_multi(request, reply);
+    request->n_seen++;
+    request->replies[request->n_replies++] = hide(reply);
+    return ERR_OK;
+}
+
+const struct redis_reply *
+redis_request_reply(const struct redis_request *request, unsigned i)
+{
+    assert(i < request->n_replies);
+    return request->replies[i] != NULL ? request->replies[i] : request->exec;
+}

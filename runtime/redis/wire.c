@@ -1,0 +1,252 @@
+/* wire.c - requests onto the stream, replies off it, in order: what was written
+ * keeps its place until its last reply has come, wanted or not. */
+#include <stdlib.h>
+
+#include <hiredis/hiredis.h>
+
+#include "redis/internal.h"
+
+/* What is fed to hiredis at once: it moves the rest of its buffer forward at
+ * every kilobyte that it has read. */
+enum { FEED_MAX = 16 * 1024, SLOTS_FIRST = 16 };
+
+static struct link_slot *slot_at(const struct redis_link *link, uint64_t place)
+{
+    return &link->slots[place & (link->n_slots - 1)];
+}
+
+/* ---- writing */
+
+static enum err grow(struct redis_link *link)
+{
+    uint64_t count = link->n_slots == 0 ? SLOTS_FIRST : link->n_slots * 2;
+    struct link_slot *slots = malloc(count * sizeof(*slots));
+
+    if (slots == NULL)
+        return ERR_NOMEM;
+    for (uint64_t place = link->head; place != link->tail; place++)
+        slots[place & (count - 1)] = *slot_at(link, place);
+    free(link->slots);
+    link->slots = slots;
+    link->n_slots = count;
+    return ERR_OK;
+}
+
+enum err wire_write(struct redis_link *link, struct redis_request *request)
+{
+    struct buf *out;
+
+    if (link->is_broken)
+        return ERR_LOST;
+    if (link->tail - link->head == link->n_slots && grow(link) != ERR_OK)
+        return ERR_NOMEM;
+    out = stream_out(link->stream);
+    buf_put(out, request->bytes.data, request->bytes.len);
+    stream_flush(link->stream); /* which also sees that there was no memory */
+    if (buf_failed(out))
+        return ERR_NOMEM;
+    request->state = REDIS_REQUEST_SENT;
+    request->link = link;
+    request->slot = link->tail++;
+    *slot_at(link, request->slot) = (struct link_slot){
+        .request = request,
+        .start = link->n_written,
+        .due = request_due(request),
+    };
+    link->n_written += request->bytes.len;
+    if (link->n_due == 0)
+        lane_begin_due(link);
+    link->n_due += request_due(request);
+    return ERR_OK;
+}
+
+/* Some of its bytes went to the kernel. */
+static bool has_left(const struct redis_link *link,
+                     const struct link_slot *slot)
+{
+    return slot->start < link->n_written - stream_unsent(link->stream);
+}
+
+void wire_forget(struct redis_request *request)
+{
+    struct link_slot *slot = slot_at(request->link, request->slot);
+
+    assert(slot->request == request);
+    request->was_sent |= has_left(request->link, slot);
+    request->link = NULL;
+    slot->request = NULL;
+}
+
+struct redis_request *wire_take_back(struct redis_link *link)
+{
+    while (link->head != link->tail) {
+        struct link_slot *slot = slot_at(link, link->head);
+        struct redis_request *request = slot->request;
+
+        if (request != NULL)
+            wire_forget(request);
+        link->head++;
+        link->n_due -= slot->due;
+        if (request != NULL && request != &link->own)
+            return request;
+    }
+    return NULL;
+}
+
+/* ---- reading */
+
+static void answered(struct redis_link *link, struct redis_request *request)
+{
+    if (request == &link->own) {
+        request->state = REDIS_REQUEST_DONE;
+        request->on_done(request, ERR_OK, NULL);
+    } else if (request->is_blocking) {
+        request->was_sent = true;
+        lease_end(request, ERR_OK);
+    } else {
+        request->was_sent = true;
+        request->link = NULL;
+        request_end(request, ERR_OK);
+    }
+}
+
+/* A server that has no use for us says so and closes: its words count. */
+static void name_stray(const redisReply *reply, struct err_text *text)
+{
+    if (reply->type == REDIS_REPLY_ERROR)
+        err_text_set(text, "unasked, Redis said: %s", reply->str);
+    else
+        err_text_set(text, "a reply came that nobody asked for");
+}
+
+/* Gives reply to the request that is first in order. */
+static enum err take(struct redis_link *link, redisReply *reply,
+                     struct err_text *text)
+{
+    struct link_slot *slot;
+    struct redis_request *request;
+
+    if (link->head == link->tail) {
+        name_stray(reply, text);
+        freeReplyObject(reply);
+        return ERR_PROTOCOL;
+    }
+    slot = slot_at(link, link->head);
+    request = slot->request;
+    link->n_due--;
+    slot->due--;
+    if (request == NULL) {
+        freeReplyObject(reply);
+    } else if (request_take(request, reply) != ERR_OK) {
+        err_text_set(text, "EXEC had not one answer for each command");
+        return ERR_PROTOCOL;
+    }
+    if (slot->due > 0)
+        return ERR_OK;
+    link->head++;
+    if (request != NULL)
+        answered(link, request);
+    return ERR_OK;
+}
+
+static enum err take_replies(struct redis_link *link, struct err_text *text)
+{
+    enum err err = ERR_OK;
+
+    while (err == ERR_OK && !link->is_gone) {
+        void *reply = NULL;
+
+        if (redisReaderGetReply(link->reader, &reply) != REDIS_OK) {
+            err_text_set(text, "the peer broke the protocol: %s",
+                         link->reader->errstr);
+            return ERR_PROTOCOL;
+        }
+        if (reply == NULL)
+            break;
+        err = take(link, reply, text);
+    }
+    return err;
+}
+
+bool wire_is_clean(const struct redis_link *link)
+{
+    return link->n_due > 0 || link->reader->pos == link->reader->len;
+}
+
+static enum err read_all(struct redis_link *link, struct err_text *text)
+{
+    struct buf *in = stream_in(link->stream);
+    enum err err = ERR_OK;
+
+    while (err == ERR_OK && !link->is_gone && in->len > 0) {
+        size_t size = in->len < FEED_MAX ? in->len : FEED_MAX;
+
+        if (redisReaderFeed(link->reader, in->data, size) != REDIS_OK) {
+            err_text_set(text, "no memory for a reply");
+            return ERR_NOMEM;
+        }
+        buf_consume(in, size);
+        err = take_replies(link, text);
+    }
+    if (err == ERR_OK && !link->is_gone && !wire_is_clean(link)) {
+        err_text_set(text, "bytes came that nobody asked for");
+        err = ERR_PROTOCOL;
+    }
+    return err;
+}
+
+static void on_data(struct stream *stream, void *ud)
+{
+    struct redis_link *link = ud;
+    struct err_text text = { 0 };
+    enum err err;
+
+    (void)stream;
+    if (link->is_broken)
+        return;
+    pool_conn_byte(&link->conn, redis_now(link->redis));
+    link->is_reading = true;
+    err = read_all(link, &text);
+    link->is_reading = false;
+    if (link->is_gone)
+        link_free(link);
+    else if (err != ERR_OK)
+        link_break(link, CLOSE_LOST, err, &text);
+    else if (link->conn.state == CONN_SHARED)
+        lane_rest(link);
+}
+
+static void on_end(struct stream *stream, const struct err_text *text, void *ud)
+{
+    struct redis_link *link = ud;
+    struct err_text closed = { 0 };
+
+    if (text->text[0] == '\0') {
+        err_text_set(&closed, "%s closed the connection", stream_peer(stream));
+        text = &closed;
+    }
+    link_break(link, CLOSE_LOST, ERR_LOST, text);
+}
+
+static void on_drained(struct stream *stream, void *ud)
+{
+    struct redis_link *link = ud;
+
+    (void)stream;
+    if (link->conn.state == CONN_SHARED)
+        lane_rest(link);
+}
+
+const struct stream_events wire_events = {
+    .on_open = link_on_open,
+    .on_data = on_data,
+    .on_end = on_end,
+    .on_drained = on_drained,
+};
+
+void wire_free(struct redis_link *link)
+{
+    if (link->reader != NULL)
+        redisReaderFree(link->reader);
+    free(link->slots);
+}
