@@ -184,7 +184,7 @@ static void check(struct fake *fake)
         pool_check(fake->pool);
 }
 
-static void tick(struct fake *fake)
+void fake_tick(struct fake *fake)
 {
     uint64_t due_ns = pool_tick(fake->pool, fake->now_ns);
 
@@ -195,14 +195,14 @@ static void tick(struct fake *fake)
 struct conn *fake_start_open(struct fake *fake)
 {
     fake_start(fake);
-    tick(fake);
+    fake_tick(fake);
     return fake_opened(fake);
 }
 
 void fake_settle(struct fake *fake)
 {
     while (fake->pool != NULL && fake->due_ns <= fake->now_ns)
-        tick(fake);
+        fake_tick(fake);
 }
 
 void fake_pass(struct fake *fake, uint64_t ns)
@@ -213,7 +213,7 @@ void fake_pass(struct fake *fake, uint64_t ns)
     while (fake->pool != NULL && fake->due_ns <= end_ns) {
         if (fake->due_ns > fake->now_ns)
             fake->now_ns = fake->due_ns;
-        tick(fake);
+        fake_tick(fake);
     }
     fake->now_ns = end_ns;
 }
@@ -282,13 +282,17 @@ static void log_wait(struct pool_waiter *waiter, enum err err,
         log->then(log);
 }
 
-enum err fake_wait(struct fake *fake, struct wait_log *log)
+enum err fake_join(struct fake *fake, struct wait_log *log)
 {
-    enum err err;
-
     log->fake = fake;
     log->waiter.on_done = log_wait;
-    err = pool_wait(fake->pool, &log->waiter, fake->now_ns);
+    return pool_wait(fake->pool, &log->waiter, fake->now_ns);
+}
+
+enum err fake_wait(struct fake *fake, struct wait_log *log)
+{
+    enum err err = fake_join(fake, log);
+
     check(fake);
     return err;
 }

@@ -9,7 +9,7 @@
 #include "pool/pool.h"
 #include "unit.h"
 
-enum { MS = 1000000 };
+static const uint64_t MS = 1000000;
 static const uint64_t SECOND = 1000000000;
 
 /* What a link owes the pool an answer to; each is on one of these lists. */
@@ -75,6 +75,7 @@ struct wait_log {
 /* Settings: 3 connections, min 0, nothing is tested.  Time starts at 1 s. */
 void fake_init(struct fake *fake);
 void fake_start(struct fake *fake); /* makes the pool; no tick yet */
+void fake_tick(struct fake *fake);  /* whether it is due or not */
 /* Starts and answers the first attempt: one idle connection. */
 struct conn *fake_start_open(struct fake *fake);
 /* Lends count connections, opening them; conns gets them. */
@@ -87,6 +88,7 @@ void fake_pass(struct fake *fake, uint64_t ns);
 /* Ticks when the pool is due now. */
 void fake_settle(struct fake *fake);
 
+enum err fake_join(struct fake *fake, struct wait_log *log); /* pool_wait() */
 /* Each calls the pool and then pool_check(). */
 struct conn *fake_try(struct fake *fake);
 enum err fake_wait(struct fake *fake, struct wait_log *log);
