@@ -1,0 +1,301 @@
+-- config.lua - settings from files, .env, environment and flags, each with its source.
+--
+-- Layers, the later ones win: defaults, the file (--config, else config/local.toml, else
+-- tidepool.toml), .env, the environment, --set, flags.  All that is wrong is found in one
+-- go.  Passwords leave this module only inside the urls of Config:pools().
+
+local core = require "tidepool.core"
+local dotenv = require "tidepool.dotenv"
+local schema = require "tidepool.schema"
+local toml = require "tidepool.toml"
+
+local FILES = { "config/local.toml", "tidepool.toml" }
+local NO_ENTRY = 2 -- errno of a file that does not exist
+
+-- Names that others have made usual.
+local WELL_KNOWN = { DATABASE_URL = "database.postgres_url", REDIS_URL = "redis.url" }
+
+local config = {}
+
+-- A url, or "host=... password=..." as libpq takes it, with *** for each password; where
+-- it is not clear how far a password goes, more is hidden.
+function config.mask_url(url)
+  local masked = url:gsub("^(%a[%w+.-]*://[^:/?#@]*:).*@", "%1***@")
+  masked = masked:gsub("([Pp][Aa][Ss][Ss][Ww][Oo][Rr][Dd]%s*=%s*)'.*'", "%1***")
+  return (masked:gsub("([Pp][Aa][Ss][Ss][Ww][Oo][Rr][Dd]%s*=%s*)[^%s&*]+", "%1***"))
+end
+
+-- A value as messages show it: short, on one line, without passwords.
+local function show(value)
+  if type(value) == "table" then
+    return getmetatable(value) and tostring(value) or "a table"
+  elseif type(value) ~= "string" then
+    return (tostring(value):gsub("LL$", ""))
+  end
+  local text = config.mask_url(value):gsub("%c", " ")
+  return '"' .. (#text > 80 and text:sub(1, 77) .. "..." or text) .. '"'
+end
+
+-- ---- the loader: what is read so far, and what was wrong with it
+
+local Loader = {}
+Loader.__index = Loader
+
+function Loader:problem(source, message, ...)
+  self.problems[#self.problems + 1] = source .. ": " .. message:format(...)
+end
+
+function Loader:unknown(path, source)
+  local near = schema.suggest(path)
+  self:problem(source, "unknown key %s%s", path,
+    near and ("; did you mean %s?"):format(near) or "")
+end
+
+-- Takes the value of one key; is_text when it did not come from a file.
+function Loader:put(path, value, source, is_text)
+  local entry = schema.entries[path]
+  if not entry then return self:unknown(path, source) end
+  local result, expected = schema.read(entry, value, is_text)
+  if result == nil then
+    return self:problem(source, "%s: expected %s, found %s", path, expected, show(value))
+  end
+  local target = entry.stands_for or path
+  local before = self.values[target]
+  if before and before.layer == self.layer and before.path ~= path then
+    return self:problem(source, "%s is another name of %s, set in %s", path, before.path,
+      before.source)
+  end
+  self.values[target] = { value = result, source = source, path = path,
+                          layer = self.layer }
+end
+
+-- ---- layers
+
+function Loader:read_table(values, places, prefix, file)
+  for name, value in pairs(values) do
+    local path = prefix .. name
+    local source = file .. ":" .. places[values][name].line
+    local is_table = places[values][name].kind == "table"
+    if schema.sections[path] and is_table then
+      self:read_table(value, places, path .. ".", file)
+    elseif schema.sections[path] then
+      self:problem(source, "%s: expected a section [%s], found %s", path, path,
+        show(value))
+    else
+      self:put(path, value, source)
+    end
+  end
+end
+
+-- The problems of one file in the order of its lines.
+local function by_line(one, other)
+  local line, other_line = one:match(":(%d+): "), other:match(":(%d+): ")
+  if line ~= other_line then return tonumber(line) < tonumber(other_line) end
+  return one < other
+end
+
+function Loader:read_file(name)
+  local text, err = self.read(name)
+  if not text then return self:problem(name, "%s", err) end
+  self.layer = self.layer + 1
+  local values, places = toml.parse(text)
+  if not values then
+    return self:problem(name .. ":" .. places.line, "%s", places.message)
+  end
+  self:read_table(values, places, "", name)
+  table.sort(self.problems, by_line)
+  self.files[#self.files + 1] = name
+end
+
+function Loader:find_file(given)
+  if given then return self:read_file(given) end
+  for _, name in ipairs(FILES) do
+    local text, _, errno = self.read(name)
+    if text or errno ~= NO_ENTRY then return self:read_file(name) end
+  end
+end
+
+local function path_of_variable(name)
+  if WELL_KNOWN[name] then return WELL_KNOWN[name] end
+  local tail = name:match("^TIDEPOOL_(.+__.+)$")
+  return tail and tail:lower():gsub("__", ".") or nil
+end
+
+-- variables: array of { name =, value =, source = }.  An empty one counts as not set.
+function Loader:read_variables(variables)
+  self.layer = self.layer + 1
+  local function rank(variable)
+    return (WELL_KNOWN[variable.name] and "0" or "1") .. variable.name
+  end
+  table.sort(variables, function(one, other) return rank(one) < rank(other) end)
+  for _, variable in ipairs(variables) do
+    local path = path_of_variable(variable.name)
+    if path and variable.value ~= "" then
+      self:put(path, variable.value, variable.source, true)
+    end
+  end
+end
+
+function Loader:read_dotenv()
+  local text, err, errno = self.read(".env")
+  if not text then
+    if errno ~= NO_ENTRY then self:problem(".env", "%s", err) end
+    return
+  end
+  local values, wrong = dotenv.parse(text)
+  if not values then return self:problem(".env:" .. wrong.line, "%s", wrong.message) end
+  local variables = {}
+  for name, entry in pairs(values) do
+    variables[#variables + 1] = { name = name, value = entry.value,
+                                  source = (".env:%d: %s"):format(entry.line, name) }
+  end
+  self:read_variables(variables)
+end
+
+function Loader:read_environment(environment)
+  local variables = {}
+  for name, value in pairs(environment) do
+    variables[#variables + 1] = { name = name, value = value,
+                                  source = "environment: " .. name }
+  end
+  self:read_variables(variables)
+end
+
+function Loader:read_sets(sets)
+  for _, set in ipairs(sets) do
+    self.layer = self.layer + 1 -- the last one wins
+    local path, value = set:match("^%s*([^=%s]+)%s*=%s*(.-)%s*$")
+    if path then
+      self:put(path, value, "--set", true)
+    else
+      self:problem("--set", "expected KEY=VALUE, found %s", show(set))
+    end
+  end
+end
+
+function Loader:read_flags(flags)
+  self.layer = self.layer + 1
+  for path, flag in pairs(flags) do self:put(path, flag.value, flag.name, true) end
+end
+
+-- ---- the result
+
+local Config = {}
+Config.__index = Config
+
+-- The value of one key, and where it came from.
+function Config:get(path)
+  local known = self.values[path]
+  if known then return known.value, known.source end
+  local default = schema.entries[path].default
+  return default, default ~= nil and "default" or nil
+end
+
+-- One line a value that is not left to the runtime: "key = value  # source".
+function Config:describe()
+  local lines = {}
+  for _, entry in ipairs(schema.list) do
+    local value, source = self:get(entry.path)
+    if value ~= nil and not entry.stands_for then
+      lines[#lines + 1] = ("%s = %s  # %s"):format(entry.path, show(value), source)
+    end
+  end
+  return lines
+end
+
+function Config:section(section)
+  local result = {}
+  for _, name in ipairs(schema.sections[section]) do
+    if not schema.sections[section .. "." .. name] then
+      result[name] = self:get(section .. "." .. name)
+    end
+  end
+  return result
+end
+
+function Config:set(path, value, source)
+  self.values[path] = { value = value, source = source, path = path }
+end
+
+-- label names a pool in logs, health and metrics, where both kinds stand side by side.
+local POOLS = {
+  { kind = "postgres", name = "main", label = "main", url = "database.postgres_url",
+    section = "database.pool" },
+  { kind = "redis", name = "main", label = "redis", url = "redis.url",
+    section = "redis.pool" },
+}
+
+-- The pools whose url is set: array of { kind =, name =, label =, url =, source =,
+-- settings = } with those settings that are not left to the runtime.
+function Config:pools()
+  local pools = {}
+  for _, known in ipairs(POOLS) do
+    local url, source = self:get(known.url)
+    if url then
+      pools[#pools + 1] = {
+        kind = known.kind, name = known.name, label = known.label, url = url,
+        source = source, settings = self:section(known.section),
+      }
+    end
+  end
+  return pools
+end
+
+local function check_pool(loader, section)
+  local max = loader.values[section .. ".max_connections"]
+  local min = loader.values[section .. ".min_connections"]
+  if not min then return end
+  local limit = max and max.value or core.cores() * 2 + 1
+  if min.value > limit then
+    loader:problem(min.source, "%s: expected at most max_connections, which is %d (%s), "
+      .. "found %d", min.path, limit, max and max.source or "by the cores", min.value)
+  end
+end
+
+-- All variables of the environment by name.
+local function environment()
+  local variables = {}
+  local file = io.open("/proc/self/environ", "rb")
+  if file then
+    for name, value in file:read("*a"):gmatch("([^=%z]+)=(%Z*)") do
+      variables[name] = value
+    end
+    file:close()
+  end
+  return variables
+end
+
+local function read_file(path)
+  local file, err, errno = io.open(path, "rb")
+  if not file then return nil, err:gsub("^.*: ", ""), errno end
+  local text, read_err = file:read("*a")
+  file:close()
+  if not text then return nil, read_err or "cannot be read" end
+  return text
+end
+
+-- Reads all layers.  options may set file (of --config), sets (array of "KEY=VALUE"),
+-- flags (path -> { name =, value = }), and for tests environment (name -> value) and read
+-- (path -> text, or nil, message, errno).  Returns a Config with the sections server and
+-- log, and the files that were read; or nil and the array of what is wrong, a sentence
+-- each.
+function config.load(options)
+  local loader = setmetatable({ values = {}, problems = {}, files = {}, layer = 0,
+                                read = options.read or read_file }, Loader)
+  loader:find_file(options.file)
+  loader:read_dotenv()
+  loader:read_environment(options.environment or environment())
+  loader:read_sets(options.sets or {})
+  loader:read_flags(options.flags or {})
+  check_pool(loader, "database.pool")
+  check_pool(loader, "redis.pool")
+  if #loader.problems > 0 then return nil, loader.problems end
+
+  local result = setmetatable({ values = loader.values, files = loader.files }, Config)
+  result.server = result:section("server")
+  result.server.limits = result:section("server.limits")
+  result.log = result:section("log")
+  return result
+end
+
+return config

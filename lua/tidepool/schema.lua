@@ -1,0 +1,214 @@
+-- schema.lua - every key of the configuration: its kind, its limits, how it is read.
+
+local core = require "tidepool.core"
+
+local UNITS = { ms = 0.001, s = 1, m = 60, h = 3600 }
+
+-- kind -> { read(entry, value, is_text) -> value or nil, expected(entry) -> words }.
+-- is_text: the value comes from a flag or the environment, where all is text.
+local KINDS = {}
+
+local function in_range(entry, number)
+  return number and number >= entry.min and number <= entry.max and number or nil
+end
+
+local function range(entry)
+  return ("from %.14g to %.14g"):format(entry.min, entry.max)
+end
+
+KINDS.count = {
+  read = function(entry, value, is_text)
+    if is_text then value = value:match("^%d+$") and tonumber(value) end
+    if type(value) ~= "number" or value % 1 ~= 0 then return nil end
+    return in_range(entry, value)
+  end,
+  expected = function(entry) return "a whole number " .. range(entry) end,
+}
+
+KINDS.time = {
+  read = function(entry, value, is_text)
+    if type(value) == "number" then return in_range(entry, value) end
+    if type(value) ~= "string" then return nil end
+    local number, unit = value:match("^(%d+%.?%d*)(%a*)$")
+    if unit == "" and is_text then unit = "s" end
+    return in_range(entry, UNITS[unit] and tonumber(number) * UNITS[unit])
+  end,
+  expected = function(entry)
+    return 'seconds or a text like "500ms", "30s", "5m", "1h", '
+      .. range(entry) .. " seconds"
+  end,
+}
+
+KINDS.flag = {
+  read = function(_, value, is_text)
+    if is_text then
+      if value == "true" then return true end
+      if value == "false" then return false end
+    end
+    if type(value) == "boolean" then return value end
+  end,
+  expected = function() return "true or false" end,
+}
+
+KINDS.url = {
+  read = function(_, value)
+    return type(value) == "string" and value:find("%S") and value or nil
+  end,
+  expected = function(entry) return "a url such as " .. entry.example end,
+}
+
+KINDS.address = {
+  read = function(_, value)
+    if type(value) ~= "string" then return nil end
+    if value:find("^unix:.") then return value end
+    local port = value:match("^[^:%s]+:(%d+)$") or value:match("^%[[%x:.]+%]:(%d+)$")
+    return port and tonumber(port) <= 65535 and value or nil
+  end,
+  expected = function() return "HOST:PORT or unix:PATH" end,
+}
+
+KINDS.choice = {
+  read = function(entry, value)
+    for _, choice in ipairs(entry.choices) do
+      if value == choice then return value end
+    end
+  end,
+  expected = function(entry) return "one of " .. table.concat(entry.choices, ", ") end,
+}
+
+KINDS.workers = {
+  read = function(_, value)
+    if value == 1 or value == "1" or value == "auto" then return 1 end
+  end,
+  expected = function()
+    return '1 or "auto": this version runs one worker'
+  end,
+}
+
+local schema = {
+  list = {},     -- entries in the order of the documentation
+  entries = {},  -- the same by path
+  sections = {}, -- path of each section -> array of the names in it
+}
+
+local function add_name(section, name)
+  local names = schema.sections[section]
+  if not names then
+    names = {}
+    schema.sections[section] = names
+    local parent, last = section:match("^(.-)%.?([^.]+)$")
+    if last then add_name(parent, last) end
+  end
+  names[#names + 1] = name
+end
+
+local function add(section, name, entry)
+  entry.path = section .. "." .. name
+  schema.list[#schema.list + 1] = entry
+  schema.entries[entry.path] = entry
+  add_name(section, name)
+end
+
+local function add_pool(section)
+  local settings, aliases = core.pool_settings()
+  for _, setting in ipairs(settings) do
+    add(section, setting.name, {
+      kind = setting.kind, min = setting.min, max = setting.max, setting = setting.name,
+    })
+  end
+  for alias, name in pairs(aliases) do
+    local entry = setmetatable({}, { __index = schema.entries[section .. "." .. name] })
+    entry.stands_for = section .. "." .. name
+    add(section, alias, entry)
+  end
+end
+
+local function bytes(max)
+  return { kind = "count", min = 0, max = max }
+end
+
+local function seconds(min, max, default)
+  return { kind = "time", min = min, max = max, default = default }
+end
+
+local function build()
+  local GIB = 2 ^ 30
+  local DAY = 86400
+
+  add("database", "postgres_url",
+    { kind = "url", example = "postgres://user@host:5432/name", is_secret = true })
+  add_pool("database.pool")
+  add("redis", "url", { kind = "url", example = "redis://host:6379", is_secret = true })
+  add_pool("redis.pool")
+  add("server", "listen", { kind = "address", default = "127.0.0.1:8080" })
+  add("server", "admin", { kind = "address" })
+  add("server", "drain", seconds(0, DAY, 30))
+  add("server", "workers", { kind = "workers", default = 1 })
+  add("server.limits", "max_body_bytes", bytes(GIB))
+  add("server.limits", "max_header_bytes", bytes(GIB))
+  add("server.limits", "header_timeout", seconds(0.001, DAY))
+  add("server.limits", "body_timeout", seconds(0.001, DAY))
+  add("server.limits", "idle_timeout", seconds(0.001, DAY))
+  add("server.limits", "write_timeout", seconds(0.001, DAY))
+  add("server.limits", "max_connections", { kind = "count", min = 1, max = 1e6 })
+  add("log", "level",
+    { kind = "choice", choices = { "debug", "info", "warn", "error" }, default = "info" })
+  add("log", "format",
+    { kind = "choice", choices = { "logfmt", "json" }, default = "logfmt" })
+end
+
+-- Reads a value of this entry.  Returns it in the entry's own unit (times in seconds); or
+-- nil and the words that say what was expected.
+function schema.read(entry, value, is_text)
+  local kind = KINDS[entry.kind]
+  local result = kind.read(entry, value, is_text)
+  if result == nil then return nil, kind.expected(entry) end
+  return result
+end
+
+-- The number of letters to add, drop, change or swap to make one word of the other.
+local function distance(one, other)
+  local rows = { [0] = {} }
+  for j = 0, #other do rows[0][j] = j end
+  for i = 1, #one do
+    rows[i] = { [0] = i }
+    for j = 1, #other do
+      local cost = one:byte(i) == other:byte(j) and 0 or 1
+      local least = math.min(rows[i - 1][j] + 1, rows[i][j - 1] + 1,
+        rows[i - 1][j - 1] + cost)
+      if i > 1 and j > 1 and one:byte(i) == other:byte(j - 1)
+        and one:byte(i - 1) == other:byte(j) then
+        least = math.min(least, rows[i - 2][j - 2] + 1)
+      end
+      rows[i][j] = least
+    end
+  end
+  return rows[#one][#other]
+end
+
+-- The one of names that is most like word, or nil when none is like it.
+function schema.nearest(word, names)
+  local best, best_distance = nil, math.max(1, math.floor(#word / 3)) + 0.5
+  for _, name in ipairs(names) do
+    local d = distance(word:lower(), name:lower())
+    if d < best_distance then best, best_distance = name, d end
+  end
+  return best
+end
+
+-- What an unknown path may have been meant to be: a name of its section, or the whole
+-- path of a key or section of that name elsewhere.  Or nil.
+function schema.suggest(path)
+  local section, last = path:match("^(.-)%.?([^.]+)$")
+  local near = schema.nearest(last, schema.sections[section] or {})
+  if near then return near end
+  for _, entry in ipairs(schema.list) do
+    local entry_section, name = entry.path:match("^(.*)%.([^.]+)$")
+    if name == last then return entry.path end
+    if entry_section:match("[^.]+$") == last then return entry_section end
+  end
+end
+
+build()
+
+return schema

@@ -1,0 +1,340 @@
+-- config_spec.lua - the layers of the configuration, its checks and its messages.
+
+dofile(debug.getinfo(1, "S").source:match("^@(.*/)") .. "plain_core.lua")
+
+local config = require "tidepool.config"
+local core = require "tidepool.core"
+local dotenv = require "tidepool.dotenv"
+
+local SEED = [[
+[database]
+postgres_url = "postgres://app:secret@127.0.0.1:5432/app"
+[database.pool]
+max_connections = 15
+min_connections = 5
+connection_timeout = 30
+idle_timeout = 600
+max_lifetime = 1800
+]]
+
+-- Loads with these files (name -> text) and nothing of the machine's own environment.
+local function load(files, options)
+  options = options or {}
+  options.environment = options.environment or {}
+  function options.read(path)
+    if files[path] then return files[path] end
+    return nil, "No such file or directory", 2
+  end
+  return config.load(options)
+end
+
+local function value_of(files, path, options)
+  local loaded, problems = load(files, options)
+  assert(loaded, table.concat(problems or {}, "\n"))
+  return loaded:get(path)
+end
+
+local function problems_of(files, options)
+  local loaded, problems = load(files, options)
+  assert.is_nil(loaded)
+  return problems
+end
+
+-- The one problem of a file with this text.
+local function problem_of(text)
+  local problems = problems_of { ["tidepool.toml"] = text }
+  assert.equal(1, #problems)
+  return problems[1]
+end
+
+describe("config.load", function()
+  it("reads the seed file as it is written", function()
+    local loaded = assert(load { ["config/local.toml"] = SEED })
+
+    assert.same({
+      {
+        kind = "postgres", name = "main", label = "main",
+        url = "postgres://app:secret@127.0.0.1:5432/app",
+        source = "config/local.toml:2",
+        settings = { max_connections = 15, min_connections = 5, acquire_timeout = 30,
+                     idle_timeout = 600, max_lifetime = 1800 },
+      },
+    }, loaded:pools())
+    assert.same({ "config/local.toml" }, loaded.files)
+  end)
+
+  it("has defaults and no pool without any file", function()
+    local loaded = assert(load {})
+
+    assert.same({}, loaded:pools())
+    assert.same({ listen = "127.0.0.1:8080", drain = 30, workers = 1, limits = {} },
+      loaded.server)
+    assert.same({ level = "info", format = "logfmt" }, loaded.log)
+    assert.same({ 30, "default" }, { loaded:get("server.drain") })
+  end)
+
+  it("names the redis pool apart from the postgres one", function()
+    local loaded = assert(load { ["tidepool.toml"] = '[redis]\nurl = "redis://h:1"\n' })
+    local pool = loaded:pools()[1]
+
+    assert.same({ "redis", "main", "redis" }, { pool.kind, pool.name, pool.label })
+  end)
+
+  it("prefers config/local.toml to tidepool.toml, and --config to both", function()
+    local files = {
+      ["config/local.toml"] = '[log]\nlevel = "debug"\n',
+      ["tidepool.toml"] = '[log]\nlevel = "warn"\n',
+      ["other.toml"] = '[log]\nlevel = "error"\n',
+    }
+
+    assert.equal("debug", value_of(files, "log.level"))
+    assert.equal("error", value_of(files, "log.level", { file = "other.toml" }))
+    files["config/local.toml"] = nil
+    assert.equal("warn", value_of(files, "log.level"))
+  end)
+
+  it("lets each layer win over those before it and remembers which", function()
+    local files = { ["tidepool.toml"] = "[database.pool]\nmax_connections = 1\n" }
+    local path = "database.pool.max_connections"
+    local options = {}
+    local function found() return { value_of(files, path, options) } end
+
+    assert.same({ 1, "tidepool.toml:2" }, found())
+    files[".env"] = "# here\nTIDEPOOL_DATABASE__POOL__MAX_CONNECTIONS=2\n"
+    assert.same({ 2, ".env:2: TIDEPOOL_DATABASE__POOL__MAX_CONNECTIONS" }, found())
+    options.environment = { TIDEPOOL_DATABASE__POOL__MAX_CONNECTIONS = "3" }
+    assert.same({ 3, "environment: TIDEPOOL_DATABASE__POOL__MAX_CONNECTIONS" }, found())
+    options.sets = { path .. "=4", path .. "=5" }
+    assert.same({ 5, "--set" }, found())
+  end)
+
+  it("takes flags over everything", function()
+    local options = {
+      sets = { "server.listen=127.0.0.1:1" },
+      flags = { ["server.listen"] = { name = "--listen", value = "unix:/tmp/s" } },
+    }
+
+    assert.same({ "unix:/tmp/s", "--listen" }, { value_of({}, "server.listen", options) })
+  end)
+
+  it("reads DATABASE_URL and REDIS_URL, and its own names before them", function()
+    local environment = { DATABASE_URL = "postgres://one", REDIS_URL = "redis://one",
+                          TIDEPOOL_REDIS__URL = "redis://two", HOME = "/" }
+    local loaded = assert(load({}, { environment = environment }))
+
+    assert.equal("postgres://one", (loaded:get("database.postgres_url")))
+    assert.equal("redis://two", (loaded:get("redis.url")))
+  end)
+
+  it("counts an empty variable as not set", function()
+    local loaded = assert(load({}, { environment = { DATABASE_URL = "" } }))
+
+    assert.same({}, loaded:pools())
+  end)
+
+  it("leaves other programs' variables alone", function()
+    assert(load({}, { environment = { TIDEPOOL_BIN = "x", TIDEPOOL__X = "y" } }))
+  end)
+
+  it("keeps an alias and its name as one setting over layers", function()
+    local files = { ["tidepool.toml"] = "[database.pool]\nacquire_timeout = 1\n" }
+    local options = { sets = { "database.pool.connection_timeout=2s" } }
+
+    assert.equal(2, (value_of(files, "database.pool.acquire_timeout", options)))
+  end)
+end)
+
+describe("values", function()
+  local function timeout(text)
+    return (value_of({ ["tidepool.toml"] = "[server]\ndrain = " .. text .. "\n" },
+      "server.drain"))
+  end
+
+  it("may be times as seconds or with a unit", function()
+    assert.equal(30, timeout "30")
+    assert.equal(0.25, timeout "0.25")
+    assert.equal(0.5, timeout '"500ms"')
+    assert.equal(30, timeout '"30s"')
+    assert.equal(300, timeout '"5m"')
+    assert.equal(5400, timeout '"1.5h"')
+  end)
+
+  it("may be texts where they come from a flag or the environment", function()
+    local options = { sets = { "server.drain=5", "database.pool.max_connections=7",
+                               "database.pool.test_before_acquire=false" } }
+    local loaded = assert(load({}, options))
+
+    assert.equal(5, (loaded:get("server.drain")))
+    assert.equal(7, (loaded:get("database.pool.max_connections")))
+    assert.is_false((loaded:get("database.pool.test_before_acquire")))
+  end)
+
+  for _, address in ipairs { "127.0.0.1:0", "localhost:80", "[::1]:8080", "unix:/run/a" } do
+    it("may be the address " .. address, function()
+      local options = { sets = { "server.admin=" .. address } }
+      assert.equal(address, (value_of({}, "server.admin", options)))
+    end)
+  end
+
+  for _, address in ipairs { "8080", ":8080", "host", "h:65536", "h:x", "::1:80", "unix:" } do
+    it("may not be the address " .. address, function()
+      local problems = problems_of({}, { sets = { "server.admin=" .. address } })
+      assert.equal('--set: server.admin: expected HOST:PORT or unix:PATH, found "'
+        .. address .. '"', problems[1])
+    end)
+  end
+end)
+
+describe("a wrong configuration", function()
+  it("names file, line, key and the nearest known name", function()
+    assert.equal("tidepool.toml:2: unknown key database.pool.max_conections; "
+      .. "did you mean max_connections?",
+      problem_of "[database.pool]\nmax_conections = 15\n")
+    assert.equal("tidepool.toml:1: unknown key databse; did you mean database?",
+      problem_of "[databse]\nx = 1\n")
+    assert.equal("tidepool.toml:1: unknown key min_connections; "
+      .. "did you mean database.pool.min_connections?", problem_of "min_connections = 1\n")
+    assert.equal("tidepool.toml:1: unknown key pool; did you mean database.pool?",
+      problem_of "[pool]\nmax_connections = 1\n")
+    assert.equal("tidepool.toml:1: unknown key something", problem_of "something = 1\n")
+  end)
+
+  it("says what was expected and what was found", function()
+    local pool = "[database.pool]\n"
+    assert.equal("tidepool.toml:2: database.pool.max_connections: expected a whole number "
+      .. 'from 1 to 10000, found "many"', problem_of(pool .. 'max_connections = "many"\n'))
+    assert.equal("tidepool.toml:2: database.pool.max_connections: expected a whole number "
+      .. "from 1 to 10000, found 0", problem_of(pool .. "max_connections = 0\n"))
+    assert.equal("tidepool.toml:2: database.pool.max_connections: expected a whole number "
+      .. "from 1 to 10000, found 1.5", problem_of(pool .. "max_connections = 1.5\n"))
+    assert.equal("tidepool.toml:2: database.pool.max_connections: expected a whole number "
+      .. "from 1 to 10000, found 9223372036854775807",
+      problem_of(pool .. "max_connections = 9223372036854775807\n"))
+    assert.equal("tidepool.toml:2: database.pool.test_before_acquire: expected true or "
+      .. 'false, found "yes"', problem_of(pool .. 'test_before_acquire = "yes"\n'))
+    assert.equal('tidepool.toml:2: database.pool.idle_timeout: expected seconds or a text '
+      .. 'like "500ms", "30s", "5m", "1h", from 0.01 to 864000 seconds, found "10 days"',
+      problem_of(pool .. 'idle_timeout = "10 days"\n'))
+    assert.equal('tidepool.toml:2: log.level: expected one of debug, info, warn, error, '
+      .. 'found "loud"', problem_of '[log]\nlevel = "loud"\n')
+    assert.equal("tidepool.toml:2: server.listen: expected HOST:PORT or unix:PATH, "
+      .. "found 1979-05-27", problem_of "[server]\nlisten = 1979-05-27\n")
+  end)
+
+  it("tells sections from values", function()
+    assert.equal("tidepool.toml:1: database: expected a section [database], found 5",
+      problem_of "database = 5\n")
+    assert.equal("tidepool.toml:1: redis: expected a section [redis], found a table",
+      problem_of "[[redis]]\n")
+    assert.equal("tidepool.toml:1: redis.url: expected a url such as redis://host:6379, "
+      .. "found a table", problem_of "[redis.url]\n")
+  end)
+
+  it("refuses more than one worker with the reason", function()
+    assert.equal('tidepool.toml:2: server.workers: expected 1 or "auto": this version '
+      .. "runs one worker, found 4", problem_of "[server]\nworkers = 4\n")
+    assert.equal(1, (value_of({}, "server.workers", { sets = { "server.workers=auto" } })))
+  end)
+
+  it("passes on what is wrong with the file", function()
+    assert.equal("tidepool.toml:2: 'yes' is not a value; a text needs quotes",
+      problem_of "[server]\nlisten = yes\n")
+    assert.same({ "nowhere.toml: No such file or directory" },
+      problems_of({}, { file = "nowhere.toml" }))
+    assert.same({ ".env:2: expected NAME=value, quotes closed and nothing after them" },
+      problems_of { [".env"] = "A=1\nwhat\n" })
+  end)
+
+  it("finds all that is wrong, in the order of the lines", function()
+    local problems = problems_of({ ["tidepool.toml"] =
+      "zoo = 1\n[server]\nport = 1\ndrain = -1\n\n\n\n\n[log]\nlevel = 1\n" },
+      { sets = { "nothing" }, environment = { TIDEPOOL_LOG__LEVEL = "x" } })
+
+    assert.equal(6, #problems)
+    assert(problems[1]:find("tidepool.toml:1: ", 1, true))
+    assert(problems[2]:find("tidepool.toml:3: ", 1, true))
+    assert(problems[3]:find("tidepool.toml:4: ", 1, true))
+    assert(problems[4]:find("tidepool.toml:10: ", 1, true))
+    assert(problems[5]:find("environment: TIDEPOOL_LOG__LEVEL: log.level: ", 1, true))
+    assert.equal('--set: expected KEY=VALUE, found "nothing"', problems[6])
+  end)
+
+  it("compares min_connections with max_connections, naming both places", function()
+    assert.equal("tidepool.toml:3: database.pool.min_connections: expected at most "
+      .. "max_connections, which is 4 (tidepool.toml:2), found 5",
+      problem_of "[database.pool]\nmax_connections = 4\nmin_connections = 5\n")
+    local limit = core.cores() * 2 + 1
+    assert.equal(("tidepool.toml:2: redis.pool.min_connections: expected at most "
+      .. "max_connections, which is %d (by the cores), found 5000"):format(limit),
+      problem_of "[redis.pool]\nmin_connections = 5000\n")
+  end)
+
+  it("refuses a setting under both of its names", function()
+    local problem = problem_of
+      "[database.pool]\nacquire_timeout = 1\nconnection_timeout = 2\n"
+    assert(problem:find("is another name of", 1, true), problem)
+  end)
+end)
+
+describe("secrets", function()
+  local MASKED = {
+    ["postgres://app:secret@h:5432/app"] = "postgres://app:***@h:5432/app",
+    ["postgres://app:se@cr:et@h/app"] = "postgres://app:***@h/app",
+    ["postgres://app@h/app?password=secret&x=1"] = "postgres://app@h/app?password=***&x=1",
+    ["postgres:///app?sslpassword=secret"] = "postgres:///app?sslpassword=***",
+    ["host=h password=secret dbname=a"] = "host=h password=*** dbname=a",
+    ["host=h PASSWORD = 'se cret'"] = "host=h PASSWORD = ***",
+    ["host=h password='se \\'cret'"] = "host=h password=***",
+    ["redis://:secret@h:6379/1"] = "redis://:***@h:6379/1",
+    ["unix://:secret@/run/redis.sock"] = "unix://:***@/run/redis.sock",
+    ["redis://h:6379"] = "redis://h:6379",
+    ["postgres://h:5432/app"] = "postgres://h:5432/app",
+    ["postgres:///app?host=/run"] = "postgres:///app?host=/run",
+  }
+  for url, masked in pairs(MASKED) do
+    it("are masked in " .. masked, function()
+      assert.equal(masked, config.mask_url(url))
+    end)
+  end
+
+  it("are masked where the values are listed", function()
+    local loaded = assert(load({ ["tidepool.toml"] = SEED }))
+    local text = table.concat(loaded:describe(), "\n")
+
+    assert.is_nil(text:find("secret", 1, true))
+    assert(text:find('database.postgres_url = "postgres://app:***@127.0.0.1:5432/app"  '
+      .. "# tidepool.toml:2\n", 1, true), text)
+    assert(text:find("database.pool.acquire_timeout = 30  # tidepool.toml:6\n", 1, true))
+    assert(text:find("server.drain = 30  # default", 1, true))
+  end)
+
+  it("are masked in what is wrong", function()
+    local problem = problem_of '[server]\nlisten = "postgres://a:secret@h/d"\n'
+
+    assert.is_nil(problem:find("secret", 1, true))
+  end)
+end)
+
+describe("dotenv.parse", function()
+  it("reads quotes, comments and exports", function()
+    local values = assert(dotenv.parse(table.concat({
+      "# comment", "", "export A=1\r", "B = two words # comment", "C='x # y' # z",
+      'D="a\\n\\"b', 'second"', "E=", "F=a#b", "G=last  ",
+    }, "\n")))
+    local found = {}
+    for name, entry in pairs(values) do found[name] = { entry.line, entry.value } end
+
+    assert.same({ A = { 3, "1" }, B = { 4, "two words" }, C = { 5, "x # y" },
+                  D = { 6, 'a\n"b\nsecond' }, E = { 8, "" }, F = { 9, "a#b" },
+                  G = { 10, "last" } }, found)
+  end)
+
+  for _, text in ipairs { "nonsense", "A='x", 'A="x"y', "=1", "1A=1" } do
+    it("refuses " .. text, function()
+      local values, err = dotenv.parse("OK=1\n\n" .. text .. "\n")
+
+      assert.is_nil(values)
+      assert.equal(3, err.line)
+    end)
+  end
+end)
