@@ -53,8 +53,10 @@ end
 -- ---- replies
 
 local function bad_reply(route, what)
-  return reply.internal("handler gave no reply",
-    { at = route.site, error = "expected a string or { status, headers, body }, got " .. what })
+  return reply.internal("handler gave no reply", {
+    at = route.site,
+    error = "expected a string or { status, headers, body }, got " .. what,
+  })
 end
 
 local function normalize(route, value)
@@ -116,18 +118,25 @@ function App:handle(raw)
   if not routes then return 404, TEXT, "no such page\n" end
   local route = routes[method] or (method == "HEAD" and routes.GET)
   if not route then
-    return 405, { allow = allowed_methods(routes), ["content-type"] = TEXT["content-type"] },
-      "method not allowed\n"
+    local headers = { allow = allowed_methods(routes) }
+    headers["content-type"] = TEXT["content-type"]
+    return 405, headers, "method not allowed\n"
   end
   if route.on_disconnect then raw:cancel_when_gone(route.on_disconnect == "cancel") end
-  local request = setmetatable(
-    { raw = raw, method = method, path = path, params = params_of(route, values) }, Request)
+  local request = setmetatable({
+    raw = raw,
+    method = method,
+    path = path,
+    params = params_of(route, values),
+  }, Request)
   return finish(route, xpcall(route.fn, describe, request))
 end
 
 local function check_options(opts)
   for name in pairs(opts) do
-    if not ROUTE_OPTIONS[name] then error("unknown route option: " .. tostring(name), 4) end
+    if not ROUTE_OPTIONS[name] then
+      error("unknown route option: " .. tostring(name), 4)
+    end
   end
   local choice = opts.on_disconnect
   if choice and choice ~= "cancel" and choice ~= "finish" then
@@ -137,7 +146,9 @@ end
 
 local function add_route(app, method, path, fn, opts)
   if type(fn) == "table" then fn, opts = opts, fn end
-  if type(fn) ~= "function" then error("handler function expected, got " .. type(fn), 3) end
+  if type(fn) ~= "function" then
+    error("handler function expected, got " .. type(fn), 3)
+  end
   opts = opts or {}
   check_options(opts)
   local info = debug.getinfo(fn, "S")

@@ -7,7 +7,8 @@
 local core = require "tidepool.core"
 
 local PARK = core.PARK
-local raw_create, raw_resume, raw_yield = coroutine.create, coroutine.resume, coroutine.yield
+local raw_create, raw_resume = coroutine.create, coroutine.resume
+local raw_yield = coroutine.yield
 local is_task_thread = core.is_task_thread
 
 local function pass(co, ok, first, ...)
@@ -24,6 +25,7 @@ local function results(ok, ...)
   return ...
 end
 
+-- luacheck: push ignore 122
 coroutine.resume = resume
 
 function coroutine.wrap(fn)
@@ -38,3 +40,4 @@ function coroutine.yield(...)
   end
   return raw_yield(...)
 end
+-- luacheck: pop

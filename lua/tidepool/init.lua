@@ -37,7 +37,8 @@ local KEYS = { postgres = "database.postgres_url (or DATABASE_URL)",
 local function pool_of(kind, name)
   local pool = pools[kind][name or "main"]
   if pool then return pool end
-  error(("there is no %s pool \"%s\": set %s"):format(kind, name or "main", KEYS[kind]), 3)
+  error(("there is no %s pool \"%s\": set %s"):format(kind, name or "main", KEYS[kind]),
+    3)
 end
 
 -- The Postgres pool of this name, "main" without one.

@@ -28,9 +28,13 @@ function Lease:exec(sql, ...) return of(lease_exec(self, sql, ...)) end
 -- Options of acquire and transaction; anything else raises at the script's line.
 local function timeout_of(opts, level)
   if opts == nil then return nil end
-  if type(opts) ~= "table" then error("options table expected, got " .. type(opts), level + 1) end
+  if type(opts) ~= "table" then
+    error("options table expected, got " .. type(opts), level + 1)
+  end
   for name in pairs(opts) do
-    if name ~= "timeout_ms" then error("unknown option: " .. tostring(name), level + 1) end
+    if name ~= "timeout_ms" then
+      error("unknown option: " .. tostring(name), level + 1)
+    end
   end
   return opts.timeout_ms
 end

@@ -27,7 +27,9 @@ end
 
 -- Replies with a value as JSON; rows go to the output without becoming Lua values.
 function reply.json(value, status)
-  if core.is_rows(value) then return { status = status or 200, headers = JSON, body = value } end
+  if core.is_rows(value) then
+    return { status = status or 200, headers = JSON, body = value }
+  end
   local ok, text = pcall(cjson.encode, value)
   if not ok then error(text, 2) end
   return { status = status or 200, headers = JSON, body = text }

@@ -19,8 +19,8 @@ local function new_env()
     __index = own,
     __newindex = function(_, name, value)
       if generation.locked then
-        error(("global '%s' cannot be set: globals are read-only once the script is "
-          .. "loaded; use a local, or a table made while loading"):format(tostring(name)), 2)
+        error("global '" .. tostring(name) .. "' cannot be set: globals are read-only "
+          .. "once the script is loaded; use a local, or a table made while loading", 2)
       end
       own[name] = value
     end,

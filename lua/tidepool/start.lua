@@ -21,6 +21,7 @@ local function next_row(rows, i)
   if row ~= nil then return i, row end
 end
 
+-- luacheck: push ignore 121
 function ipairs(value)
   if type(value) == "userdata" and is_rows(value) then return next_row, value, 0 end
   return raw_ipairs(value)
@@ -30,3 +31,4 @@ function pairs(value)
   if type(value) == "userdata" and is_rows(value) then return next_row, value, 0 end
   return raw_pairs(value)
 end
+-- luacheck: pop

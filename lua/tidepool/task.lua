@@ -7,8 +7,17 @@ local of = result.of
 local spawn_child, next_child = core.spawn_child, core.next_child
 local Task = {}
 
+local function check_seconds(seconds, level)
+  if type(seconds) ~= "number" or not (seconds >= 0 and seconds < 1e9) then
+    error("seconds, from 0 on, expected, got " .. tostring(seconds), level + 1)
+  end
+end
+
 -- Parks the task for so many seconds.
-function Task.sleep(seconds) return of(core.sleep(seconds)) end
+function Task.sleep(seconds)
+  check_seconds(seconds, 2)
+  return of(core.sleep(seconds))
+end
 
 -- Starts fn(...) as a task of its own, which nobody waits for: its error is logged.
 -- Gives a handle: task:wait() gives true and its results or false and its error,
@@ -97,6 +106,7 @@ end
 -- Runs fn(...) for at most so many seconds; gives its results, or nil, err with code
 -- "timeout" after cancelling it.
 function Task.timeout(seconds, fn, ...)
+  check_seconds(seconds, 2)
   if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
   local child = spawn_child(1, fn, ...)
   local index, ok, count, values = await_child(seconds)
@@ -113,9 +123,8 @@ end
 -- Runs fn() every so many seconds, the first time after that time, never twice at once;
 -- an error is logged and does not end it.  Gives a task: task:cancel() ends it.
 function Task.every(seconds, fn)
-  if type(seconds) ~= "number" or seconds <= 0 then
-    error("seconds above 0 expected", 2)
-  end
+  check_seconds(seconds, 2)
+  if seconds == 0 then error("seconds above 0 expected", 2) end
   if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
   return core.spawn(function()
     local due = core.now() + seconds
@@ -123,7 +132,7 @@ function Task.every(seconds, fn)
       of(core.sleep(math.max(0, due - core.now())))
       local ok, failure = xpcall(fn, debug.traceback)
       if not ok then
-        core.log("error", "tide.every: the function failed", { error = tostring(failure) })
+        core.log("error", "tide.every failed", { error = tostring(failure) })
       end
       due = math.max(due + seconds, core.now())
     end

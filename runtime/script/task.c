@@ -143,8 +143,7 @@ static void log_failure(struct task *task)
               LOG_STR("error", message ? message : "(no message)"));
 }
 
-/* Pushes ok, and the results or the error of an ended task. */
-static int push_outcome(struct task *task, lua_State *L)
+int task_push_outcome(struct task *task, lua_State *L)
 {
     int count = task->status == 0 ? lua_gettop(task->L) : 1;
     int first = task->status == 0 ? 1 : lua_gettop(task->L);
@@ -167,35 +166,35 @@ static void wake_waiters(struct task *task)
     while ((node = list_pop_front(&task->waiters)) != NULL) {
         struct task *waiter = container_of(node, struct task, wait_node);
         waiter->waits_on = NULL;
-        push_outcome(task, task_results(waiter));
+        task_push_outcome(task, task_results(waiter));
         task_wake(waiter);
     }
 }
 
-static void cancel_deadline(struct task *task)
+int task_take_child(struct task *task, lua_State *L)
 {
-    deadline_stop(task->vm->loop, &task->deadline);
+    struct task *child = child_at(list_pop_front(&task->ended));
+    int count;
+
+    child->parent = NULL;
+    lua_pushinteger(L, child->shape);
+    count = 1 + task_push_outcome(child, L);
+    if (child->handles == 0)
+        recycle(child);
+    return count;
 }
 
-/* Its address tells that a task is parked in next_child(). */
-static void cancel_next_child(struct task *task)
+void task_cancel_next_child(struct task *task)
 {
-    cancel_deadline(task);
+    deadline_stop(task->vm->loop, &task->deadline);
 }
 
 /* The parent is parked in next_child(): gives it the child's end. */
 static void give_child(struct task *parent)
 {
-    struct task *child = child_at(list_pop_front(&parent->ended));
-    lua_State *L = task_results(parent);
-
-    cancel_deadline(parent);
-    child->parent = NULL;
-    lua_pushinteger(L, child->shape);
-    push_outcome(child, L);
+    deadline_stop(parent->vm->loop, &parent->deadline);
+    task_take_child(parent, task_results(parent));
     task_wake(parent);
-    if (child->handles == 0)
-        recycle(child);
 }
 
 static void task_end(struct task *task, int status)
@@ -215,13 +214,22 @@ static void task_end(struct task *task, int status)
     if (parent != NULL) {
         list_remove(&parent->children, &task->child_node);
         list_push_back(&parent->ended, &task->child_node);
-        if (parent->state == TASK_PARKED && parent->cancel == cancel_next_child)
+        if (parent->state == TASK_PARKED &&
+            parent->cancel == task_cancel_next_child)
             give_child(parent);
         return;
     }
     if (status != 0 && !task->error_taken && task->detached && !task->cancelled)
         log_failure(task);
     if (task->handles == 0)
+        recycle(task);
+}
+
+void task_unref(struct task *task)
+{
+    assert(task->handles > 0);
+    if (--task->handles == 0 && task->state == TASK_DONE &&
+        task->parent == NULL)
         recycle(task);
 }
 
@@ -352,222 +360,14 @@ void hold_remove(struct hold *hold)
     hold->task = NULL;
 }
 
-/* ---- sleep */
+/* ---- the scheduler's own */
 
-static void on_wait_over(struct deadline *deadline)
-{
-    struct task *task = container_of(deadline, struct task, deadline);
-
-    task_results(task);
-    task_wake(task);
-}
-
-static uint64_t check_seconds(lua_State *L, int index)
-{
-    double seconds = luaL_checknumber(L, index);
-
-    luaL_argcheck(L, seconds >= 0 && seconds < 1e9, index,
-                  "seconds, from 0 on, expected");
-    return (uint64_t)(seconds * 1e9);
-}
-
-static int l_sleep(lua_State *L)
-{
-    uint64_t ns = check_seconds(L, 1);
-    struct task *task = task_check(L);
-
-    task->deadline.fn = on_wait_over;
-    deadline_start(task->vm->loop, &task->deadline,
-                   loop_now_ns(task->vm->loop) + ns);
-    return task_park(L, task, cancel_deadline);
-}
-
-/* ---- tasks as Lua values */
-
-#define TASK_TYPE "tidepool.task"
-
-static struct task *check_handle(lua_State *L)
-{
-    return *(struct task **)luaL_checkudata(L, 1, TASK_TYPE);
-}
-
-static void push_handle(lua_State *L, struct task *task)
-{
-    struct task **box = lua_newuserdata(L, sizeof(*box));
-
-    *box = task;
-    task->handles++;
-    luaL_getmetatable(L, TASK_TYPE);
-    lua_setmetatable(L, -2);
-}
-
-/* "app.lua:42", where the function at index was written. */
-static void function_site(lua_State *L, int index, char *out, size_t size)
-{
-    lua_Debug debug;
-
-    lua_pushvalue(L, index);
-    lua_getinfo(L, ">S", &debug);
-    snprintf(out, size, "%s:%d", debug.short_src, debug.linedefined);
-}
-
-/* Starts the function at index with what is above it; leaves its handle. */
-static struct task *spawn(lua_State *L, int index, struct task *parent)
-{
-    char label[TASK_LABEL_MAX];
-    struct task *task;
-
-    luaL_checktype(L, index, LUA_TFUNCTION);
-    function_site(L, index, label, sizeof(label));
-    task = task_spawn(vm_of(L), L, lua_gettop(L) - index, parent);
-    memcpy(task->label, label, sizeof(label));
-    push_handle(L, task);
-    return task;
-}
-
-static int l_spawn(lua_State *L)
-{
-    spawn(L, 1, NULL);
-    return 1;
-}
-
-/* spawn_child(index, fn, ...): index is what next_child() will call it. */
-static int l_spawn_child(lua_State *L)
-{
-    int index = luaL_checkint(L, 1);
-
-    spawn(L, 2, task_check(L))->shape = index;
-    return 1;
-}
-
-/* next_child([seconds]): index, ok, results... of the next child that ends, or
- * nothing when the time passed. */
-static int l_next_child(lua_State *L)
-{
-    bool is_timed = !lua_isnoneornil(L, 1);
-    uint64_t ns = is_timed ? check_seconds(L, 1) : 0;
-    struct task *task = task_check(L);
-    struct task *child;
-
-    if (task->ended.len > 0) {
-        int count;
-        child = child_at(list_pop_front(&task->ended));
-        child->parent = NULL;
-        lua_settop(L, 0);
-        lua_pushinteger(L, child->shape);
-        count = 1 + push_outcome(child, L);
-        if (child->handles == 0)
-            recycle(child);
-        return count;
-    }
-    if (task->children.len == 0)
-        return luaL_error(L, "next_child: there is no child");
-    if (is_timed) {
-        task->deadline.fn = on_wait_over;
-        deadline_start(task->vm->loop, &task->deadline,
-                       loop_now_ns(task->vm->loop) + ns);
-    }
-    return task_park(L, task, cancel_next_child);
-}
-
-static void cancel_wait(struct task *task)
-{
-    list_remove(task->waits_on, &task->wait_node);
-    task->waits_on = NULL;
-}
-
-static int l_wait(lua_State *L)
-{
-    struct task *other = check_handle(L);
-    struct task *task = task_check(L);
-
-    if (other == task)
-        return luaL_error(L, "a task cannot wait for itself");
-    if (other->state == TASK_DONE)
-        return push_outcome(other, L);
-    list_push_back(&other->waiters, &task->wait_node);
-    task->waits_on = &other->waiters;
-    other->error_taken = true;
-    return task_park(L, task, cancel_wait);
-}
-
-static int l_cancel(lua_State *L)
-{
-    task_cancel(check_handle(L));
-    return 0;
-}
-
-static int l_done(lua_State *L)
-{
-    lua_pushboolean(L, check_handle(L)->state == TASK_DONE);
-    return 1;
-}
-
-static int l_id(lua_State *L)
-{
-    lua_pushnumber(L, (lua_Number)check_handle(L)->id);
-    return 1;
-}
-
-static int l_handle_gc(lua_State *L)
-{
-    struct task *task = check_handle(L);
-
-    if (--task->handles == 0 && task->state == TASK_DONE &&
-        task->parent == NULL)
-        recycle(task);
-    return 0;
-}
-
-/* True in a task's own coroutine, where a yield would have no resumer. */
-static int l_is_task_thread(lua_State *L)
-{
-    struct task *task = vm_of(L)->current;
-
-    lua_pushboolean(L, task != NULL && task->L == L);
-    return 1;
-}
-
-static int l_task_counts(lua_State *L)
-{
-    struct vm *vm = vm_of(L);
-
-    lua_createtable(L, 0, 3);
-    lua_pushnumber(L, (lua_Number)vm->live.len);
-    lua_setfield(L, -2, "live");
-    lua_pushnumber(L, (lua_Number)vm->tasks_started);
-    lua_setfield(L, -2, "started");
-    lua_pushnumber(L, (lua_Number)vm->task_errors);
-    lua_setfield(L, -2, "errors");
-    return 1;
-}
-
-static const luaL_Reg methods[] = {
-    { "wait", l_wait }, { "cancel", l_cancel },  { "done", l_done },
-    { "id", l_id },     { "__gc", l_handle_gc }, { NULL, NULL },
-};
-
-static const luaL_Reg functions[] = {
-    { "sleep", l_sleep },
-    { "spawn", l_spawn },
-    { "spawn_child", l_spawn_child },
-    { "next_child", l_next_child },
-    { "is_task_thread", l_is_task_thread },
-    { "task_counts", l_task_counts },
-    { NULL, NULL },
-};
-
-void bind_task(lua_State *L, struct vm *vm)
+void tasks_init(struct vm *vm)
 {
     list_init(&vm->ready);
     list_init(&vm->live);
     list_init(&vm->idle);
     vm->run.fn = run_ready;
-    vm_metatable(L, vm, TASK_TYPE, methods);
-    lua_pop(L, 1);
-    vm_register(L, vm, functions);
-    push_park(L, vm);
-    lua_setfield(L, -2, "PARK");
 }
 
 void tasks_free(struct vm *vm)

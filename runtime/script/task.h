@@ -95,6 +95,18 @@ void task_wake_raise(struct task *task);
 /* The call that it is parked in raises `cancelled`, and every later one too. */
 void task_cancel(struct task *task);
 
+/* Pushes whether an ended task succeeded, then its results or its error; says
+ * how many values that are. */
+int task_push_outcome(struct task *task, lua_State *L);
+/* The same, after its index, of the first ended child, of which there is one.
+ */
+int task_take_child(struct task *task, lua_State *L);
+/* The cancel of a task parked until a child ends: tells that it is. */
+void task_cancel_next_child(struct task *task);
+/* A userdata that referred to it is gone. */
+void task_unref(struct task *task);
+
+void tasks_init(struct vm *vm);
 /* Frees what is kept for later: after the state is closed. */
 void tasks_free(struct vm *vm);
 
