@@ -1,0 +1,294 @@
+-- What callers see when Postgres misbehaves: lost, refused, back again.
+
+local core = require "tidepool.core"
+local servers = require "tidepool.servers"
+local support = require "support"
+local tide = require "tidepool"
+
+local eventually = support.eventually
+
+-- What callers may see while the server is away.
+local EXPECTED = { lost = true, refused = true, timeout = true }
+
+local function with_user(url, user, password)
+  local start = ("postgresql://%s:%s@"):format(user, password)
+  return (url:gsub("^postgres%w*://[^@/]*@?", start))
+end
+
+describe("Postgres faults", function()
+  local db -- on the shared server: for looking at, and for killing, others
+
+  setup(function() db = support.postgres { max_connections = 2 } end)
+
+  local function terminate(pid)
+    assert(db:one("SELECT pg_terminate_backend($1)", pid))
+  end
+
+  describe("a terminated backend", function()
+    it("ends a statement in flight with lost, outcome unknown", function()
+      local pool = support.postgres { max_connections = 1 }
+      local pid = assert(pool:one "SELECT pg_backend_pid() AS pid").pid
+      local task = tide.spawn(function() return pool:exec "SELECT pg_sleep(60)" end)
+      eventually("it runs", function()
+        return support.running(db, "%pg_sleep(60)%") == 1
+      end)
+      terminate(pid)
+      local _, row, err = task:wait()
+      assert.is_nil(row)
+      assert.is_true(err.code == "lost" or err.sqlstate == "57P01", tostring(err))
+      assert.is_true(err.retryable)
+      assert.are.equal(1, assert(pool:one "SELECT 1 AS n").n)
+    end)
+
+    it("is seen while idle: the next statement never meets it", function()
+      local pool = support.postgres { max_connections = 1 }
+      for _ = 1, 5 do
+        local pid = assert(pool:one "SELECT pg_backend_pid() AS pid").pid
+        terminate(pid)
+        eventually("it is gone", function() return pool:stats().open == 0 end)
+        local row = assert(pool:one "SELECT pg_backend_pid() AS pid")
+        assert.are_not.equal(pid, row.pid)
+      end
+      assert.are.equal(5, pool:stats().closes.lost)
+    end)
+
+    it("ends a transaction with an err, and nothing of it is kept", function()
+      local pool = support.postgres { max_connections = 1 }
+      assert(pool:exec "CREATE TABLE IF NOT EXISTS kept (n int)")
+      local result, err = pool:transaction(function(tx)
+        assert(tx:exec "INSERT INTO kept VALUES (1)")
+        terminate(tx:pid())
+        return assert(tx:one "SELECT 1 AS n")
+      end)
+      assert.is_nil(result)
+      assert.is_true(err.code == "lost" or err.sqlstate == "57P01", tostring(err))
+      assert.are.equal(0, assert(pool:one "SELECT count(*) AS n FROM kept").n)
+    end)
+
+    it("on a lease makes every later call on it fail, until it is given back", function()
+      local pool = support.postgres { max_connections = 1 }
+      pool:with(function(conn)
+        terminate(conn:pid())
+        local first, first_err = conn:query "SELECT 1"
+        local second, second_err = conn:query "SELECT 1"
+        assert.is_nil(first)
+        assert.is_nil(second)
+        assert.is_not_nil(first_err)
+        assert.is_not_nil(second_err)
+      end)
+      assert.are.equal(1, assert(pool:one "SELECT 1 AS n").n)
+    end)
+  end)
+
+  describe("a server that is killed and started again", function()
+    local own, pool
+
+    setup(function()
+      own = assert(servers.postgres { directory = support.directory .. "/faults" })
+    end)
+
+    teardown(function() own:stop() end)
+
+    before_each(function()
+      pool = support.postgres({
+        max_connections = 4, acquire_timeout = 2 * support.slowness,
+        connect_timeout = 1 * support.slowness,
+      }, { url = own.url, raw_url = true })
+      assert(pool:one "SELECT 1")
+    end)
+
+    after_each(function() pool:close(0) end)
+
+    -- Callers that go on whatever comes; gives what they saw.
+    local function load(callers)
+      local seen = { ok = 0, errors = {}, stop = false, tasks = {} }
+      for i = 1, callers do
+        seen.tasks[i] = tide.spawn(function()
+          while not seen.stop do
+            local row, err = pool:one("SELECT $1::int AS n", i)
+            if row then
+              assert(row.n == i)
+              seen.ok = seen.ok + 1
+            else
+              seen.errors[#seen.errors + 1] = err
+              tide.sleep(0.002)
+            end
+          end
+          return true
+        end)
+      end
+      return seen
+    end
+
+    it("loses nobody: all callers go on within 2 s of its return", function()
+      local seen = load(20)
+      eventually("the load runs", function() return seen.ok > 100 end)
+      own:kill()
+      eventually("the callers see it", function() return #seen.errors > 0 end)
+      assert(own:restart())
+      local back_at, before = core.now(), seen.ok
+      eventually("statements succeed again", function() return seen.ok > before end,
+        2 * support.slowness)
+      eventually("all callers are served", function() return seen.ok > before + 200 end)
+      seen.stop = true
+      for _, task in ipairs(seen.tasks) do
+        local ok, result = task:wait()
+        assert.is_true(ok, tostring(result))
+      end
+      assert.is_true(core.now() - back_at < 10 * support.slowness)
+      for _, err in ipairs(seen.errors) do
+        assert.is_true(EXPECTED[err.code] or err.sqlstate ~= nil, tostring(err))
+      end
+      assert.is_true(pool:stats().open <= 4)
+    end)
+
+    it("is reported as down meanwhile, with the reason", function()
+      own:kill()
+      eventually("the pool knows", function()
+        pool:one "SELECT 1"
+        return pool:stats().down
+      end)
+      local row, err = pool:one "SELECT 1"
+      assert.is_nil(row)
+      assert.is_true(err.code == "refused" or err.code == "timeout", tostring(err))
+      assert.is_string(pool:stats().last_error)
+      assert(own:restart())
+      eventually("it is up again", function() return pool:one "SELECT 1" end)
+      assert.is_false(pool:stats().down)
+      assert.is_nil(pool:stats().last_error)
+    end)
+  end)
+
+  describe("a server that cannot be reached", function()
+    -- A port that nobody listens on: ours was just closed.
+    local function closed_port()
+      local server = assert(core.listen {
+        address = "127.0.0.1:0", handler = function() return 200 end,
+      })
+      local port = server:address():match ":(%d+)$"
+      server:close()
+      return port
+    end
+
+    it("refuses, with libpq's words, long before acquire_timeout", function()
+      local url = "postgresql://127.0.0.1:" .. closed_port() .. "/x"
+      local pool = support.postgres({ max_connections = 2, acquire_timeout = 60 },
+        { url = url, raw_url = true })
+      local began = core.now()
+      local row, err = pool:one "SELECT 1"
+      assert.is_nil(row)
+      assert.are.equal("refused", err.code)
+      assert.matches("[Cc]onnection refused", tostring(err))
+      assert.is_true(err.retryable)
+      assert.is_true(core.now() - began < 10)
+      assert.is_true(pool:stats().down)
+    end)
+
+    it("refuses an unknown name", function()
+      local pool = support.postgres({ max_connections = 1, acquire_timeout = 60 },
+        { url = "postgresql://no-such-host.invalid/x", raw_url = true })
+      local row, err = pool:one { "SELECT 1", timeout_ms = 20000 }
+      assert.is_nil(row)
+      assert.are.equal("refused", err.code)
+      assert.matches("no%-such%-host%.invalid", tostring(err))
+    end)
+
+    it("refuses an unknown database and an unknown user", function()
+      local url = support.servers.postgres.url
+      local pool = support.postgres({ max_connections = 1 },
+        { url = with_user(url, "nobody_here", "x"), raw_url = true })
+      local row, err = pool:one "SELECT 1"
+      assert.is_nil(row)
+      assert.are.equal("refused", err.code)
+      assert.matches("nobody_here", tostring(err))
+    end)
+
+    it("says what is wrong in a url at once", function()
+      local pool, err = core.postgres_open { name = "bad", url = "postgresql://h:port/x" }
+      assert.is_nil(pool)
+      assert.matches("port", err.message)
+    end)
+
+    it("is logged once per attempt, attempts are spaced", function()
+      local status, output = support.program(([[
+        local core = require "tidepool.core"
+        local pool = assert(core.postgres_open {
+          name = "away", url = "postgresql://127.0.0.1:%s/x",
+          settings = { max_connections = 4, acquire_timeout = 1 },
+        })
+        local tide = require "tidepool"
+        local jobs = {}
+        for i = 1, 50 do jobs[i] = function() pool:one "SELECT 1" return true end end
+        assert(tide.all(jobs))
+        tide.sleep(0.5)
+        print("attempts", pool:stats().counters.connects)
+      ]]):format(closed_port()))
+      assert.are.equal(0, status, output)
+      local attempts = tonumber(output:match "attempts%s+(%d+)")
+      local _, lines = output:gsub("connect failed", "")
+      assert.is_true(attempts <= 40, output)
+      assert.is_true(lines <= attempts, output)
+      assert.is_true(lines >= 1, output)
+    end)
+  end)
+
+  describe("a wrong password", function()
+    local own, url
+
+    -- From now on the server asks for one.
+    setup(function()
+      own = assert(servers.postgres { directory = support.directory .. "/password" })
+      local admin = support.postgres({ max_connections = 1 },
+        { url = own.url, raw_url = true })
+      local file = assert(admin:one "SHOW hba_file").hba_file
+      assert(admin:exec "CREATE ROLE app LOGIN PASSWORD 'r1ght-secret'")
+      local hba = assert(io.open(file, "w"))
+      hba:write "local all app scram-sha-256\nhost all app all scram-sha-256\n"
+      hba:close()
+      assert(admin:one "SELECT pg_reload_conf()")
+      admin:close(1)
+      url = own.url
+    end)
+
+    teardown(function() own:stop() end)
+
+    it("is refused with the server's words, and never shown", function()
+      local pool = support.postgres({ max_connections = 1 },
+        { url = with_user(url, "app", "wr0ng-secret"), raw_url = true })
+      local row, err = pool:one "SELECT 1"
+      assert.is_nil(row)
+      assert.are.equal("refused", err.code)
+      assert.matches("password authentication failed", tostring(err))
+      assert.not_matches("wr0ng%-secret", tostring(err))
+    end)
+
+    it("is logged once per attempt, however many ask", function()
+      local status, output = support.program(([[
+        local core = require "tidepool.core"
+        local tide = require "tidepool"
+        local pool = assert(core.postgres_open {
+          name = "locked", url = "%s", settings = { max_connections = 4 },
+        })
+        local jobs = {}
+        for i = 1, 50 do jobs[i] = function() pool:one "SELECT 1" return true end end
+        for _ = 1, 5 do
+          assert(tide.all(jobs))
+          tide.sleep(0.1)
+        end
+        print("attempts", pool:stats().counters.connects)
+      ]]):format(with_user(url, "app", "wr0ng-secret")))
+      assert.are.equal(0, status, output)
+      assert.not_matches("wr0ng%-secret", output)
+      local attempts = tonumber(output:match "attempts%s+(%d+)")
+      local _, lines = output:gsub("connect failed", "")
+      assert.is_true(attempts <= 30, output)
+      assert.is_true(lines >= 1 and lines <= attempts, output)
+    end)
+
+    it("that is put right lets everybody in", function()
+      local pool = support.postgres({ max_connections = 2 },
+        { url = with_user(url, "app", "r1ght-secret"), raw_url = true })
+      assert.are.equal("app", assert(pool:one "SELECT current_user AS name").name)
+    end)
+  end)
+end)
