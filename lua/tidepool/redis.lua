@@ -48,6 +48,14 @@ function Redis:multi(fn)
   return of(raw_run(self, nil, true, commands))
 end
 
+local set_settings = Redis.set
+
+-- cache:set(key, value, ...) is the command; cache:set{ max_waiters = n } changes settings.
+function Redis:set(first, ...)
+  if type(first) == "table" then return set_settings(self, first) end
+  return of(raw_call(self, nil, "SET", first, ...))
+end
+
 -- cache:get(key) is cache:call("GET", key), for any command.
 setmetatable(Redis, {
   __index = function(methods, name)

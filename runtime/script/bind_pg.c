@@ -154,18 +154,15 @@ static struct lease *check_lease(lua_State *L)
     struct task *owner = lease->hold.task;
     struct task *task = lease->vm->current;
 
-    luaL_where(L, 2);
     if (owner == NULL)
-        luaL_error(L, "%sthis connection, acquired at %s, was given back",
-                   lua_tostring(L, -1), lease->site);
-    if (owner != task)
-        luaL_error(L,
-                   "%sconnection of task %d (%s), acquired at %s, used by "
-                   "task %d (%s)",
-                   lua_tostring(L, -1), (int)owner->id, owner->label,
-                   lease->site, task ? (int)task->id : 0,
-                   task ? task->label : "none");
-    lua_pop(L, 1);
+        raise_at_script(L, "this connection, acquired at %s, was given back",
+                        lease->site);
+    else if (owner != task)
+        raise_at_script(L,
+                        "connection of task %d (%s), acquired at %s, used by "
+                        "task %d (%s)",
+                        (int)owner->id, owner->label, lease->site,
+                        task ? (int)task->id : 0, task ? task->label : "none");
     return lease;
 }
 

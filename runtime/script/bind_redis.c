@@ -194,8 +194,7 @@ static int refuse(lua_State *L, struct task *task, enum err err,
     redis_request_deinit(&task->redis);
     if (err != ERR_BADARG)
         return return_err(L, err, why);
-    luaL_where(L, 2);
-    return luaL_error(L, "%s%s", lua_tostring(L, -1), why->text);
+    return raise_at_script(L, "%s", why->text);
 }
 
 /* call(redis, timeout_ms, command, args...) */

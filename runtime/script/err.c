@@ -88,6 +88,19 @@ int return_text(lua_State *L, enum err err, const char *format, ...)
     return return_err(L, err, &text);
 }
 
+int raise_at_script(lua_State *L, const char *format, ...)
+{
+    char message[ERR_TEXT_MAX];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+    luaL_where(L, 2);
+    lua_pushfstring(L, "%s%s", lua_tostring(L, -1), message);
+    return lua_error(L);
+}
+
 static int l_err_tostring(lua_State *L)
 {
     lua_getfield(L, 1, "message");

@@ -3,26 +3,11 @@
 #include "script/bind_rows.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- arguments */
-
-/* Raises at the script's line: level 1 is our Lua wrapper, 2 its caller. */
-static void raise(lua_State *L, const char *format, ...)
-{
-    char message[256];
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(message, sizeof(message), format, args);
-    va_end(args);
-    luaL_where(L, 2);
-    lua_pushfstring(L, "%s%s", lua_tostring(L, -1), message);
-    lua_error(L);
-}
 
 /* The shortest text that reads back as the same double. */
 static size_t number_text(char *out, size_t size, double number)
@@ -59,7 +44,7 @@ static void put_json(lua_State *L, struct task *task, int index, int number,
     lua_getfield(L, LUA_REGISTRYINDEX, "tidepool.encode");
     lua_pushvalue(L, index);
     if (lua_pcall(L, 1, 1, 0) != 0)
-        raise(L, "parameter %d: %s", number, lua_tostring(L, -1));
+        raise_at_script(L, "parameter %d: %s", number, lua_tostring(L, -1));
     text = lua_tolstring(L, -1, &len);
     param->kind = PG_PARAM_JSON;
     put_param(task, param, text, len);
@@ -88,16 +73,17 @@ static void fill_param(lua_State *L, struct task *task, int index, int number,
     case LUA_TSTRING:
         text = lua_tolstring(L, index, &len);
         if (memchr(text, '\0', len) != NULL)
-            raise(L,
-                  "parameter %d holds a zero byte, which Postgres text "
-                  "cannot",
-                  number);
+            raise_at_script(
+                L,
+                "parameter %d holds a zero byte, which Postgres text "
+                "cannot",
+                number);
         put_param(task, param, text, len);
         return;
     case LUA_TTABLE: put_json(L, task, index, number, param); return;
     default:
-        raise(L, "parameter %d: a %s cannot be sent to Postgres", number,
-              luaL_typename(L, index));
+        raise_at_script(L, "parameter %d: a %s cannot be sent to Postgres",
+                        number, luaL_typename(L, index));
     }
 }
 
@@ -124,8 +110,8 @@ static void take_options(lua_State *L, int index, struct pg_request *request)
         if (strcmp(key, "timeout_ms") == 0)
             request->timeout_ns = check_timeout_ms(L, lua_gettop(L));
         else if (lua_type(L, -2) != LUA_TNUMBER || lua_tonumber(L, -2) != 1)
-            raise(L, "unknown statement option: %s",
-                  key[0] ? key : luaL_typename(L, -2));
+            raise_at_script(L, "unknown statement option: %s",
+                            key[0] ? key : luaL_typename(L, -2));
         lua_pop(L, 1);
     }
     lua_rawgeti(L, index, 1);
@@ -161,7 +147,8 @@ void statement_fill(lua_State *L, struct task *task, int index,
     if (lua_istable(L, index))
         take_options(L, index, request);
     if (lua_type(L, index) != LUA_TSTRING)
-        raise(L, "SQL text expected, got %s", luaL_typename(L, index));
+        raise_at_script(L, "SQL text expected, got %s",
+                        luaL_typename(L, index));
     sql = lua_tolstring(L, index, &len);
     buf_put(&task->scratch, sql, len + 1); /* with its zero */
     grow_params(L, task, count);

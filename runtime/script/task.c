@@ -271,29 +271,24 @@ static void run_ready(struct loop_job *job)
         loop_defer(vm->loop, LOOP_RUN, &vm->run);
 }
 
-static void raise_at(lua_State *L, const char *message)
-{
-    luaL_where(L, 2);
-    lua_pushfstring(L, "%s%s", lua_tostring(L, -1), message);
-    lua_error(L);
-}
-
 struct task *task_check(lua_State *L)
 {
     struct task *task = vm_of(L)->current;
 
     if (task == NULL)
-        raise_at(L, "this call waits, so it needs a task: call it from a "
-                    "handler, a program or tide.spawn");
+        raise_at_script(L,
+                        "this call waits, so it needs a task: call it from a "
+                        "handler, a program or tide.spawn");
     if (task->cancelled) {
         push_err(L, ERR_CANCELLED, NULL);
         lua_error(L);
     }
     if (!lua_isyieldable(L))
-        raise_at(L, "this call waits, and LuaJIT cannot wait inside of "
-                    "table.sort's comparator, string.gsub's callback, a "
-                    "finaliser or another C function: fetch what is needed "
-                    "before, and use it there");
+        raise_at_script(L,
+                        "this call waits, and LuaJIT cannot wait inside of "
+                        "table.sort's comparator, string.gsub's callback, a "
+                        "finaliser or another C function: fetch what is needed "
+                        "before, and use it there");
     return task;
 }
 

@@ -89,6 +89,10 @@ int return_err(lua_State *L, enum err err, const struct err_text *text);
 int return_text(lua_State *L, enum err err, const char *format, ...)
     PRINTF_LIKE(3, 4);
 
+/* Raises a message at the script's line: level 1 is our Lua function that
+ * called this C function, level 2 the script. */
+int raise_at_script(lua_State *L, const char *format, ...) PRINTF_LIKE(2, 3);
+
 /* ---- the parts of tidepool.core, each adds its functions to the table on top
  * of the stack */
 void bind_err(lua_State *L, struct vm *vm);
