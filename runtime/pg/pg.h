@@ -83,6 +83,7 @@ struct pg_request {
     bool was_sent; /* some of it reached the socket */
 
     /* pg/'s own */
+    struct loop *loop;  /* NULL: nothing runs */
     struct pg_pool *pg; /* NULL when it runs on a caller's lease */
     struct pg_link *link;
     struct loop_job job;

@@ -1,0 +1,23 @@
+/*
+ * cancel.h - asks the server to stop what runs on a link.  libpq's call blocks,
+ * so it runs on the thread pool, a few at a time: a server that does not
+ * answer must not take all threads.  Private to pg/.
+ */
+#ifndef TIDEPOOL_PG_CANCEL_H
+#define TIDEPOOL_PG_CANCEL_H
+
+#include "pg/owner.h"
+
+struct link_cancel;
+struct pg_link;
+
+/* Begins a cancel for link, unless one is on its way; link_settle() is called
+ * when it has come back.  Without memory there is no cancel. */
+void link_cancel_start(struct pg_link *link);
+/* True when none is on its way any more: one that waits for its turn is taken
+ * back.  The server may act on one that was sent until it has come back. */
+bool link_cancel_drop(struct pg_link *link);
+/* The link is going: the answer will not be told. */
+void link_cancel_detach(struct pg_link *link);
+
+#endif

@@ -1,0 +1,445 @@
+/*
+ * connect.c - opens a link: names are looked up first, because libpq would
+ * block for them; then libpq goes from address to address, with TLS, passwords
+ * and all, without blocking.
+ */
+#include "pg/link.h"
+
+#include "net/resolve.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* How long a host whose address is known waits for names of others. */
+static const uint64_t LOOKUP_GRACE_NS = 500000000;
+
+struct connecting {
+    bool is_wanted[POOL_ADDRESSES_MAX]; /* is dialled this time */
+    struct resolve *lookups[POOL_ADDRESSES_MAX];
+    struct address_ips ips[POOL_ADDRESSES_MAX];
+    unsigned pending; /* look-ups */
+    bool is_dialled;
+    struct dial_list dial;
+    struct err_text why; /* of a look-up that failed */
+};
+
+/* ---- what an attempt says of the servers */
+
+static void host_failed(struct pg_link *link, unsigned index)
+{
+    if (link->pg->book.count > 1) /* of one alone the pool knows by itself */
+        pool_address_failed(link->pg->clock.pool, index, link_now(link));
+}
+
+/* Hosts of which no entry comes at or behind the place at were passed over. */
+static void learn_passed_over(struct pg_link *link, unsigned at)
+{
+    const struct dial_list *dial = &link->connecting->dial;
+
+    for (unsigned i = 0; i < at; i++) {
+        bool is_last = true;
+
+        for (unsigned j = i + 1; j < dial->count && is_last; j++)
+            is_last = dial->owners[j] != dial->owners[i];
+        if (is_last && dial->owners[i] != dial->owners[at])
+            host_failed(link, dial->owners[i]);
+    }
+}
+
+/* The entry that libpq is at. */
+static unsigned current_entry(const struct pg_link *link)
+{
+    return dial_list_find(&link->connecting->dial, PQhost(link->pq),
+                          PQhostaddr(link->pq), PQport(link->pq));
+}
+
+static void learn_success(struct pg_link *link)
+{
+    const struct dial_list *dial = &link->connecting->dial;
+    unsigned at = current_entry(link);
+
+    if (link->pg->book.count == 1 || at == dial->count)
+        return;
+    if (link->pg->book.is_ordered)
+        learn_passed_over(link, at);
+    pool_address_answered(link->pg->clock.pool, dial->owners[at]);
+}
+
+static void learn_failure(struct pg_link *link)
+{
+    const struct dial_list *dial = &link->connecting->dial;
+
+    for (unsigned i = 0; i < dial->count; i++)
+        if (i == 0 || dial->owners[i] != dial->owners[i - 1])
+            host_failed(link, dial->owners[i]);
+}
+
+/* It hung at one of them. */
+static void learn_timeout(struct pg_link *link)
+{
+    const struct connecting *connecting = link->connecting;
+    unsigned at;
+
+    for (unsigned i = 0; i < link->pg->book.count; i++)
+        if (connecting->lookups[i] != NULL)
+            host_failed(link, i);
+    if (link->pq == NULL)
+        return;
+    at = current_entry(link);
+    if (at == connecting->dial.count)
+        return;
+    if (link->pg->book.is_ordered)
+        learn_passed_over(link, at);
+    host_failed(link, connecting->dial.owners[at]);
+}
+
+static void end(struct pg_link *link)
+{
+    struct connecting *connecting = link->connecting;
+
+    deadline_stop(link->pg->loop, &link->deadline);
+    for (unsigned i = 0; i < POOL_ADDRESSES_MAX; i++)
+        resolve_cancel(connecting->lookups[i]);
+    dial_list_free(&connecting->dial);
+    free(connecting);
+    link->connecting = NULL;
+}
+
+void connect_abort(struct pg_link *link, enum close_reason reason)
+{
+    if (link->connecting == NULL)
+        return;
+    if (reason == CLOSE_CONNECT_TIMEOUT)
+        learn_timeout(link);
+    end(link);
+}
+
+/* ---- how it ends */
+
+/*
+ * libpq keeps no SQLSTATE of a failed connect but prints it when it is told to
+ * be verbose: "FATAL:  28P01: password ...\nLOCATION:  auth_failed, ...".
+ */
+static void read_error(const struct pg_link *link, struct err_text *text)
+{
+    static const char code_chars[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    char words[ERR_TEXT_MAX];
+    char *location, *code;
+
+    snprintf(words, sizeof(words), "%s", PQerrorMessage(link->pq));
+    location = strstr(words, "\nLOCATION:");
+    if (location != NULL)
+        *location = '\0';
+    for (code = strstr(words, ":  "); code != NULL;
+         code = strstr(code + 1, ":  ")) {
+        char *end_of_code = code + 3 + SQLSTATE_LEN;
+
+        if (strspn(code + 3, code_chars) != SQLSTATE_LEN ||
+            strncmp(end_of_code, ": ", 2) != 0)
+            continue;
+        memcpy(text->sqlstate, code + 3, SQLSTATE_LEN);
+        memmove(code + 2, end_of_code + 1, strlen(end_of_code + 1) + 1);
+        break;
+    }
+    err_text_set(text, "%s", words);
+}
+
+/* The link is gone afterwards. */
+static void fail(struct pg_link *link, const struct err_text *why)
+{
+    struct err_text text = *why;
+
+    learn_failure(link);
+    end(link);
+    pool_conn_failed(&link->conn, &text, link_now(link));
+}
+
+static void fail_by_libpq(struct pg_link *link)
+{
+    struct err_text text = { 0 };
+
+    read_error(link, &text);
+    fail(link, &text);
+}
+
+static void fail_by_memory(struct pg_link *link)
+{
+    struct err_text text = { 0 };
+
+    err_text_set(&text, "%s", err_sentence(ERR_NOMEM));
+    fail(link, &text);
+}
+
+static void succeed(struct pg_link *link)
+{
+    PQsetErrorVerbosity(link->pq, PQERRORS_DEFAULT);
+    if (PQsetnonblocking(link->pq, 1) != 0 || link_begin(link) != ERR_OK) {
+        fail_by_memory(link);
+        return;
+    }
+    learn_success(link);
+    end(link);
+    pool_conn_opened(&link->conn, link_now(link));
+}
+
+/* ---- libpq's steps */
+
+static enum wait_phase phase_of(ConnStatusType status)
+{
+    switch (status) {
+    case CONNECTION_NEEDED:
+    case CONNECTION_STARTED: return WAIT_TCP;
+    case CONNECTION_MADE:
+    case CONNECTION_SSL_STARTUP:
+    case CONNECTION_GSS_STARTUP: return WAIT_TLS;
+    case CONNECTION_AWAITING_RESPONSE: return WAIT_AUTH;
+    default: return WAIT_INIT;
+    }
+}
+
+static void on_ready(struct watch *watch, int events, void *ud);
+
+/* libpq may close its socket and open another with the same number in any
+ * call, so a watch lasts from one call to the next. */
+static enum err await(struct pg_link *link, PostgresPollingStatusType status)
+{
+    enum err err = watch_open(&link->watch, link->pg->loop, PQsocket(link->pq),
+                              on_ready, link);
+
+    if (err != ERR_OK)
+        return err;
+    watch_want(link->watch,
+               status == PGRES_POLLING_READING ? WATCH_READ : WATCH_WRITE);
+    pool_conn_phase(&link->conn, phase_of(PQstatus(link->pq)), link_now(link));
+    return ERR_OK;
+}
+
+static void on_ready(struct watch *watch, int events, void *ud)
+{
+    struct pg_link *link = ud;
+    PostgresPollingStatusType status;
+
+    (void)events;
+    watch_close(watch);
+    link->watch = NULL;
+    status = PQconnectPoll(link->pq);
+    switch (status) {
+    case PGRES_POLLING_OK: succeed(link); return;
+    case PGRES_POLLING_READING:
+    case PGRES_POLLING_WRITING:
+        if (await(link, status) != ERR_OK)
+            fail_by_memory(link);
+        return;
+    default: fail_by_libpq(link);
+    }
+}
+
+/* Notices go to the log; a FATAL between statements comes as one, and tells why
+ * the connection is about to be lost. */
+static void on_notice(void *ud, const PGresult *notice)
+{
+    struct pg_link *link = ud;
+    const char *severity =
+        PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+    struct err_text text = { 0 };
+    enum log_level level = LOG_INFO;
+
+    link_error_text(link, notice, &text);
+    if (link_is_fatal(notice))
+        link->last_words = text;
+    if (severity != NULL && strcmp(severity, "WARNING") == 0)
+        level = LOG_WARN;
+    else if (severity != NULL && strcmp(severity, "DEBUG") == 0)
+        level = LOG_DEBUG;
+    log_event(link->pg->log, level, "notice", LOG_STR("pool", link->pg->name),
+              LOG_INT("conn", link->conn.id), LOG_STR("text", text.text),
+              LOG_STR("sqlstate", text.sqlstate));
+}
+
+/* Ours come before the url, which overrides them, or behind it. */
+static PGconn *start(const struct pg_pool *pg, const struct dial_list *dial)
+{
+    bool has_keepalives = pg->book.has_keepalives;
+    const char *const keywords[] = {
+        "keepalives_idle",
+        "keepalives_interval",
+        "keepalives_count",
+        "tcp_user_timeout",
+        "dbname",
+        "host",
+        "hostaddr",
+        "port",
+        "client_encoding",
+        "fallback_application_name",
+        NULL,
+    };
+    const char *const values[] = {
+        has_keepalives ? NULL : "10",
+        has_keepalives ? NULL : "5",
+        has_keepalives ? NULL : "3",
+        pg->book.has_user_timeout ? NULL : "10000",
+        pg->book.url,
+        dial->host.data,
+        dial->hostaddr.data,
+        dial->port.data,
+        "UTF8",
+        pg->application_name,
+        NULL,
+    };
+
+    return PQconnectStartParams(keywords, values, 1);
+}
+
+static void dial(struct pg_link *link)
+{
+    struct connecting *connecting = link->connecting;
+    const struct address_book *book = &link->pg->book;
+
+    deadline_stop(link->pg->loop, &link->deadline);
+    connecting->is_dialled = true;
+    for (unsigned i = 0; i < book->count; i++)
+        if (connecting->is_wanted[i] && connecting->lookups[i] == NULL)
+            dial_list_add(&connecting->dial, book, i, &connecting->ips[i]);
+    if (connecting->dial.count == 0) {
+        fail(link, &connecting->why);
+        return;
+    }
+    if (dial_list_end(&connecting->dial) == ERR_OK)
+        link->pq = start(link->pg, &connecting->dial);
+    if (link->pq == NULL) {
+        fail_by_memory(link);
+        return;
+    }
+    PQsetErrorVerbosity(link->pq, PQERRORS_VERBOSE);
+    PQsetNoticeReceiver(link->pq, on_notice, link);
+    if (PQstatus(link->pq) == CONNECTION_BAD)
+        fail_by_libpq(link);
+    else if (await(link, PGRES_POLLING_WRITING) != ERR_OK)
+        fail_by_memory(link);
+}
+
+/* ---- look-ups */
+
+static bool is_some_known(const struct connecting *connecting, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (connecting->is_wanted[i] && connecting->lookups[i] == NULL)
+            return true;
+    return false;
+}
+
+/* Those that are known need not wait any longer. */
+static void on_grace_over(struct deadline *deadline)
+{
+    struct pg_link *link = container_of(deadline, struct pg_link, deadline);
+
+    for (unsigned i = 0; i < link->pg->book.count; i++)
+        if (link->connecting->lookups[i] != NULL)
+            host_failed(link, i);
+    dial(link);
+}
+
+static void lookup_failed(struct pg_link *link, unsigned index,
+                          const struct err_text *why)
+{
+    link->connecting->is_wanted[index] = false;
+    link->connecting->why = *why;
+    host_failed(link, index);
+}
+
+static void on_resolved(struct resolve *resolve, enum err err,
+                        const struct addrinfo *addresses,
+                        const struct err_text *why, void *ud)
+{
+    struct pg_link *link = ud;
+    struct connecting *connecting = link->connecting;
+    unsigned index = 0;
+
+    while (connecting->lookups[index] != resolve)
+        index++;
+    connecting->lookups[index] = NULL;
+    connecting->pending--;
+    if (err == ERR_OK)
+        address_ips_read(&connecting->ips[index], addresses);
+    else
+        lookup_failed(link, index, why);
+    if (connecting->is_dialled)
+        return;
+    if (connecting->pending == 0)
+        dial(link);
+    else if (is_some_known(connecting, link->pg->book.count) &&
+             !deadline_is_armed(&link->deadline))
+        deadline_start(link->pg->loop, &link->deadline,
+                       link_now(link) + LOOKUP_GRACE_NS);
+}
+
+static void look_up(struct pg_link *link, unsigned index)
+{
+    struct connecting *connecting = link->connecting;
+    const struct address *address = &link->pg->book.list[index];
+    struct err_text why = { 0 };
+    enum err err;
+
+    if (!connecting->is_wanted[index] || !address_needs_lookup(address))
+        return;
+    err = resolve_start(&connecting->lookups[index], link->pg->loop,
+                        address->host, address->port, on_resolved, link);
+    if (err == ERR_OK) {
+        connecting->pending++;
+        return;
+    }
+    err_text_set(&why, "cannot resolve %s: %s", address->host,
+                 err_sentence(err));
+    lookup_failed(link, index, &why);
+}
+
+/* Leaves out hosts that failed a moment ago when another is ready. */
+static void choose(struct pg_link *link)
+{
+    const struct pool *pool = link->pg->clock.pool;
+    unsigned count = link->pg->book.count;
+    uint64_t now_ns = link_now(link);
+    bool is_any_ready = false;
+
+    for (unsigned i = 0; i < count; i++) {
+        link->connecting->is_wanted[i] = pool_address_ready(pool, i, now_ns);
+        is_any_ready = is_any_ready || link->connecting->is_wanted[i];
+    }
+    /* libpq cannot be told that a host has no address where the url gave one
+     * for another: then it gets the whole list. */
+    if (is_any_ready && !link->pg->book.has_hostaddr)
+        return;
+    for (unsigned i = 0; i < count; i++)
+        link->connecting->is_wanted[i] = true;
+}
+
+static void begin(struct loop_job *job)
+{
+    struct pg_link *link = container_of(job, struct pg_link, job);
+
+    choose(link);
+    for (unsigned i = 0; i < link->pg->book.count; i++)
+        look_up(link, i);
+    if (link->connecting->pending == 0)
+        dial(link);
+}
+
+struct conn *connect_open(void *driver)
+{
+    struct pg_pool *pg = driver;
+    struct pg_link *link = calloc(1, sizeof(*link));
+    struct connecting *connecting = calloc(1, sizeof(*connecting));
+
+    if (link == NULL || connecting == NULL) {
+        free(link);
+        free(connecting);
+        return NULL;
+    }
+    link->pg = pg;
+    link->connecting = connecting;
+    link->deadline.fn = on_grace_over;
+    link->job.fn = begin;
+    stmts_init(&link->stmts, rand_next(&pg->rand));
+    loop_defer(pg->loop, LOOP_RUN, &link->job);
+    return &link->conn;
+}

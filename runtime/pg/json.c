@@ -1,0 +1,154 @@
+/* json.c - pg.h: rows as JSON, straight from libpq's memory. */
+#include "pg/value.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Up to here a JSON number is exact for those who read it as a double. */
+static const int64_t EXACT_MAX = 1LL << 53;
+
+static bool is_plain(unsigned char c)
+{
+    return c >= 0x20 && c != '"' && c != '\\';
+}
+
+static void put_escaped(struct buf *out, char c)
+{
+    switch (c) {
+    case '"': buf_put_str(out, "\\\""); break;
+    case '\\': buf_put_str(out, "\\\\"); break;
+    case '\n': buf_put_str(out, "\\n"); break;
+    case '\r': buf_put_str(out, "\\r"); break;
+    case '\t': buf_put_str(out, "\\t"); break;
+    default: buf_printf(out, "\\u%04x", (unsigned)c); break;
+    }
+}
+
+static void put_string(struct buf *out, const char *text, size_t len)
+{
+    const char *end = text + len;
+
+    buf_put_char(out, '"');
+    while (text < end) {
+        const char *start = text;
+
+        while (text < end && is_plain((unsigned char)*text))
+            text++;
+        buf_put(out, start, (size_t)(text - start));
+        if (text < end)
+            put_escaped(out, *text++);
+    }
+    buf_put_char(out, '"');
+}
+
+static void put_value(struct buf *out, const struct pg_value *value);
+
+struct array_writer {
+    struct buf *out;
+    bool has_more; /* something stands before what comes next */
+};
+
+static void separate(struct array_writer *writer)
+{
+    if (writer->has_more)
+        buf_put_char(writer->out, ',');
+}
+
+static void on_begin(void *ud)
+{
+    struct array_writer *writer = ud;
+
+    separate(writer);
+    buf_put_char(writer->out, '[');
+    writer->has_more = false;
+}
+
+static void on_element(void *ud, const struct pg_value *value)
+{
+    struct array_writer *writer = ud;
+
+    separate(writer);
+    put_value(writer->out, value);
+    writer->has_more = true;
+}
+
+static void on_end(void *ud)
+{
+    struct array_writer *writer = ud;
+
+    buf_put_char(writer->out, ']');
+    writer->has_more = true;
+}
+
+/* What turns out not to be an array becomes a string. */
+static void put_array(struct buf *out, const struct pg_value *value)
+{
+    struct array_writer writer = { .out = out };
+    const struct pg_array_visitor visitor = { on_begin, on_element, on_end,
+                                              &writer };
+    size_t before = out->len;
+
+    if (pg_array_walk(value, &visitor) == ERR_OK || buf_failed(out))
+        return;
+    out->len = before;
+    put_string(out, value->text, value->len);
+}
+
+static bool is_exact(const struct pg_value *value)
+{
+    if (value->kind == PG_VALUE_FLOAT)
+        return isfinite(value->number) != 0;
+    return value->integer <= EXACT_MAX && value->integer >= -EXACT_MAX;
+}
+
+static void put_value(struct buf *out, const struct pg_value *value)
+{
+    switch (value->kind) {
+    case PG_VALUE_NULL: buf_put(out, "null", 4); return;
+    case PG_VALUE_BOOL:
+        buf_put_str(out, value->truth ? "true" : "false");
+        return;
+    case PG_VALUE_JSON: buf_put(out, value->text, value->len); return;
+    case PG_VALUE_ARRAY: put_array(out, value); return;
+    case PG_VALUE_INT:
+    case PG_VALUE_FLOAT: /* the server writes numbers as JSON does */
+        if (is_exact(value))
+            buf_put(out, value->text, value->len);
+        else
+            put_string(out, value->text, value->len);
+        return;
+    case PG_VALUE_TEXT: put_string(out, value->text, value->len); return;
+    }
+}
+
+void pg_rows_row_json(const struct pg_rows *rows, unsigned row, struct buf *out)
+{
+    unsigned columns = pg_rows_columns(rows);
+    struct pg_value value;
+
+    buf_put_char(out, '{');
+    for (unsigned i = 0; i < columns; i++) {
+        const char *name = pg_rows_column(rows, i);
+
+        if (i > 0)
+            buf_put_char(out, ',');
+        put_string(out, name, strlen(name));
+        buf_put_char(out, ':');
+        pg_rows_value(rows, row, i, &value);
+        put_value(out, &value);
+    }
+    buf_put_char(out, '}');
+}
+
+void pg_rows_json(const struct pg_rows *rows, struct buf *out)
+{
+    unsigned count = pg_rows_count(rows);
+
+    buf_put_char(out, '[');
+    for (unsigned i = 0; i < count; i++) {
+        if (i > 0)
+            buf_put_char(out, ',');
+        pg_rows_row_json(rows, i, out);
+    }
+    buf_put_char(out, ']');
+}

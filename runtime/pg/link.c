@@ -1,0 +1,393 @@
+/* link.c - see link.h: reading a link, its chores, its end. */
+#include "pg/link.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+/* clang-format off */
+static const bool legal_moves[LINK_PHASES][LINK_PHASES] = {
+    [LINK_CONNECTING] = { [LINK_QUIET] = true },
+    [LINK_QUIET]      = { [LINK_PREPARING] = true, [LINK_RUNNING] = true,
+                          [LINK_CHORE] = true, [LINK_BROKEN] = true },
+    [LINK_PREPARING]  = { [LINK_QUIET] = true, [LINK_BROKEN] = true },
+    [LINK_RUNNING]    = { [LINK_QUIET] = true, [LINK_BROKEN] = true },
+    [LINK_CHORE]      = { [LINK_QUIET] = true, [LINK_BROKEN] = true },
+    [LINK_BROKEN]     = { [LINK_BROKEN] = true },
+};
+/* clang-format on */
+
+void link_move(struct pg_link *link, enum link_phase phase)
+{
+    assert(legal_moves[link->phase][phase]);
+    link->phase = phase;
+}
+
+static bool is_dead(const struct pg_link *link)
+{
+    return PQstatus(link->pq) == CONNECTION_BAD;
+}
+
+/* ---- words */
+
+static const char *field(const PGresult *error, int code)
+{
+    const char *text = error != NULL ? PQresultErrorField(error, code) : NULL;
+
+    return text != NULL ? text : "";
+}
+
+void link_error_text(const struct pg_link *link, const PGresult *error,
+                     struct err_text *text)
+{
+    const char *message = field(error, PG_DIAG_MESSAGE_PRIMARY);
+    const char *sqlstate = field(error, PG_DIAG_SQLSTATE);
+
+    if (message[0] == '\0' && error != NULL)
+        message = PQresultErrorMessage(error);
+    if (message[0] == '\0') /* more lines guess at reasons */
+        message = PQerrorMessage(link->pq);
+    if (message[0] == '\0')
+        message = err_sentence(ERR_LOST);
+    err_text_set(text, "%.*s", (int)strcspn(message, "\n"), message);
+    memset(text->sqlstate, 0, sizeof(text->sqlstate));
+    if (strlen(sqlstate) == SQLSTATE_LEN)
+        memcpy(text->sqlstate, sqlstate, SQLSTATE_LEN);
+}
+
+bool link_is_fatal(const PGresult *error)
+{
+    const char *severity = field(error, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+    return strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0;
+}
+
+/* ---- the end */
+
+void link_break(struct pg_link *link)
+{
+    watch_close(link->watch);
+    link->watch = NULL;
+    if (link_is_fatal(link->result))
+        link_error_text(link, link->result, &link->text);
+    else if (link->last_words.text[0] != '\0')
+        link->text = link->last_words;
+    else
+        link_error_text(link, NULL, &link->text);
+    link_move(link, LINK_BROKEN);
+}
+
+void link_lost(struct pg_link *link)
+{
+    struct err_text text;
+
+    link_break(link);
+    if (link->request != NULL) {
+        request_finish(link, ERR_LOST);
+        return;
+    }
+    text = link->text;
+    pool_conn_lost(&link->conn, &text, link_now(link));
+}
+
+void link_close(struct conn *conn, enum close_reason reason)
+{
+    struct pg_link *link = link_of(conn);
+    struct pg_pool *pg = link->pg;
+
+    connect_abort(link, reason);
+    loop_cancel(pg->loop, LOOP_RUN, &link->job);
+    link_cancel_detach(link);
+    if (link->request != NULL)
+        request_orphan(link);
+    watch_close(link->watch); /* before its socket goes */
+    PQclear(link->result);
+    PQfinish(link->pq);
+    stmt_free(link->preparing);
+    stmts_deinit(&link->stmts);
+    pool_conn_closed(conn, loop_now_ns(pg->loop));
+    free(link);
+}
+
+/* ---- writing */
+
+bool link_flush(struct pg_link *link)
+{
+    int left = PQflush(link->pq);
+
+    if (left < 0 || link->phase == LINK_BROKEN || is_dead(link))
+        return false;
+    /* the socket can be written to, so that is called again at once */
+    if (left > 0 || link->is_undrained)
+        watch_want(link->watch, WATCH_READ | WATCH_WRITE);
+    else
+        watch_want(link->watch, WATCH_READ);
+    return true;
+}
+
+void link_rest(struct pg_link *link)
+{
+    if (is_dead(link))
+        link_break(link);
+    else
+        link_move(link, LINK_QUIET);
+}
+
+void link_settle(struct pg_link *link)
+{
+    if (link->phase != LINK_QUIET && link->phase != LINK_BROKEN)
+        return;
+    if (!link_cancel_drop(link))
+        return;
+    if (link->request != NULL)
+        request_end(link);
+    else if (link->conn.state == CONN_CANCELLING)
+        pool_conn_cancelled(&link->conn, link->phase == LINK_QUIET,
+                            link_now(link));
+}
+
+/* ---- chores */
+
+static void on_lost_job(struct loop_job *job)
+{
+    link_lost(container_of(job, struct pg_link, job));
+}
+
+static void on_settle_job(struct loop_job *job)
+{
+    link_settle(container_of(job, struct pg_link, job));
+}
+
+static void later(struct pg_link *link, void (*fn)(struct loop_job *job))
+{
+    link->job.fn = fn;
+    loop_defer(link->pg->loop, LOOP_RUN, &link->job);
+}
+
+bool link_chore(struct pg_link *link, enum link_chore chore)
+{
+    static const char *const statements[] = {
+        [CHORE_TEST] = "",
+        [CHORE_ROLLBACK] = "ROLLBACK",
+        [CHORE_DISCARD] = "DISCARD ALL",
+        /* there is none: an error, which is what fails a transaction */
+        [CHORE_POISON] = "ROLLBACK TO SAVEPOINT tidepool_statement_timeout",
+    };
+
+    link->chore = chore;
+    link->is_chore_done = true;
+    if (PQsendQuery(link->pq, statements[chore]) != 1)
+        return false;
+    link_move(link, LINK_CHORE);
+    return link_flush(link);
+}
+
+static void begin_chore(struct pg_link *link, enum link_chore chore)
+{
+    if (!link_chore(link, chore))
+        later(link, on_lost_job);
+}
+
+static void chore_answer(struct pg_link *link, PGresult *answer)
+{
+    if (PQresultStatus(answer) == PGRES_FATAL_ERROR) {
+        link->is_chore_done = false;
+        link_error_text(link, answer, &link->text);
+    }
+    PQclear(answer);
+}
+
+static void reset_on(struct pg_link *link)
+{
+    bool is_done = link->is_chore_done;
+
+    if (is_done && link->chore == CHORE_DISCARD) {
+        stmts_clear(&link->stmts);
+        link->is_touched = false;
+    }
+    if (!is_done || !link->is_touched)
+        pool_conn_reset(&link->conn, is_done, link_now(link));
+    else if (!link_chore(link, CHORE_DISCARD))
+        link_lost(link);
+}
+
+static void chore_end(struct pg_link *link)
+{
+    link_rest(link);
+    if (link->phase == LINK_BROKEN && link->chore != CHORE_POISON) {
+        link_lost(link);
+        return;
+    }
+    switch (link->chore) {
+    case CHORE_TEST:
+        pool_conn_tested(&link->conn, link->is_chore_done, link_now(link));
+        break;
+    case CHORE_ROLLBACK:
+    case CHORE_DISCARD: reset_on(link); break;
+    case CHORE_POISON:
+        if (PQtransactionStatus(link->pq) == PQTRANS_INTRANS)
+            link_break(link); /* it did not work */
+        link_settle(link);
+    }
+}
+
+void link_test(struct conn *conn)
+{
+    begin_chore(link_of(conn), CHORE_TEST);
+}
+
+void link_reset(struct conn *conn)
+{
+    struct pg_link *link = link_of(conn);
+    bool is_idle = PQtransactionStatus(link->pq) == PQTRANS_IDLE;
+
+    begin_chore(link, is_idle ? CHORE_DISCARD : CHORE_ROLLBACK);
+}
+
+void link_stop(struct conn *conn)
+{
+    struct pg_link *link = link_of(conn);
+
+    link_cancel_start(link);
+    if (link->phase == LINK_QUIET || link->phase == LINK_BROKEN)
+        later(link, on_settle_job);
+}
+
+enum conn_wire link_wire(const struct conn *conn)
+{
+    const struct pg_link *link = link_of(conn);
+
+    if (link->phase == LINK_BROKEN)
+        return CONN_BROKEN;
+    if (link->phase != LINK_QUIET || link->cancel != NULL)
+        return CONN_BUSY;
+    switch (PQtransactionStatus(link->pq)) {
+    case PQTRANS_IDLE: return link->is_touched ? CONN_DIRTY : CONN_CLEAN;
+    case PQTRANS_INTRANS:
+    case PQTRANS_INERROR: return CONN_DIRTY;
+    default: return CONN_BROKEN;
+    }
+}
+
+/* ---- reading */
+
+/* What to do with the answers that are due in each phase. */
+static const struct {
+    void (*answer)(struct pg_link *link, PGresult *answer);
+    void (*end)(struct pg_link *link);
+} readers[LINK_PHASES] = {
+    [LINK_PREPARING] = { query_prepare_answer, query_prepared },
+    [LINK_RUNNING] = { query_run_answer, query_ran },
+    [LINK_CHORE] = { chore_answer, chore_end },
+};
+
+/*
+ * Reads once.  Under TLS libpq may leave bytes in the TLS library, which no
+ * poll will ever tell of: so then until the socket is empty, and on, for they
+ * are at most one record of 16 KiB and libpq takes at least half of that.
+ */
+static bool consume(struct pg_link *link)
+{
+    enum { READS_MAX = 32 }; /* in one turn */
+    int waiting = 1;
+
+    link->is_undrained = false;
+    if (PQconsumeInput(link->pq) == 0)
+        return false;
+    if (!PQsslInUse(link->pq))
+        return true;
+    for (int reads = 0; waiting > 0; reads++) {
+        if (reads == READS_MAX) {
+            link->is_undrained = true;
+            return true;
+        }
+        (void)PQisBusy(link->pq); /* makes room */
+        if (ioctl(PQsocket(link->pq), FIONREAD, &waiting) != 0)
+            waiting = 0;
+        if (PQconsumeInput(link->pq) == 0)
+            return false;
+    }
+    return PQconsumeInput(link->pq) == 1;
+}
+
+/* Drops what a COPY sends; true when it has ended. */
+static bool drop_copied(struct pg_link *link)
+{
+    char *row = NULL;
+    int len;
+
+    while ((len = PQgetCopyData(link->pq, &row, 1)) > 0)
+        PQfreemem(row);
+    if (len != 0)
+        link->is_copying = false;
+    return len != 0;
+}
+
+/* In a group a NULL stands behind each answer, and a sync at the end. */
+static bool is_last(const struct pg_link *link, const PGresult *answer)
+{
+    if (link->phase == LINK_PREPARING)
+        return answer != NULL ? PQresultStatus(answer) == PGRES_PIPELINE_SYNC
+                              : is_dead(link);
+    return answer == NULL;
+}
+
+/* Hands on the answers that have come; true when the last one has. */
+static bool take_answers(struct pg_link *link)
+{
+    while (link->phase != LINK_BROKEN &&
+           (!link->is_copying || drop_copied(link)) && !PQisBusy(link->pq)) {
+        PGresult *answer = PQgetResult(link->pq);
+
+        if (is_last(link, answer)) {
+            PQclear(answer);
+            return !is_dead(link) || link->phase != LINK_PREPARING;
+        }
+        if (answer != NULL)
+            readers[link->phase].answer(link, answer);
+    }
+    return false;
+}
+
+/* Nothing is due: notices, notifications, new settings, or the end. */
+static void drop_unasked(struct pg_link *link)
+{
+    PGnotify *notify;
+
+    while ((notify = PQnotifies(link->pq)) != NULL)
+        PQfreemem(notify);
+}
+
+static void on_ready(struct watch *watch, int events, void *ud)
+{
+    struct pg_link *link = ud;
+    bool is_alive = true;
+    bool is_done = false;
+
+    (void)watch;
+    if ((events & WATCH_READ) != 0 || link->is_undrained) {
+        is_alive = consume(link);
+        pool_conn_byte(&link->conn, link_now(link));
+    }
+    if (readers[link->phase].answer != NULL)
+        is_done = take_answers(link);
+    else
+        drop_unasked(link);
+    is_alive = is_alive && link_flush(link);
+    if (is_done)
+        readers[link->phase].end(link);
+    else if (!is_alive)
+        link_lost(link);
+}
+
+enum err link_begin(struct pg_link *link)
+{
+    enum err err = watch_open(&link->watch, link->pg->loop, PQsocket(link->pq),
+                              on_ready, link);
+
+    if (err != ERR_OK)
+        return err;
+    watch_want(link->watch, WATCH_READ);
+    link_move(link, LINK_QUIET);
+    return ERR_OK;
+}

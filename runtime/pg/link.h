@@ -1,0 +1,137 @@
+/*
+ * link.h - one connection: what the files of pg/ share of it.  Private to pg/.
+ *
+ * Owned by pg/, run by the pool.  A call into the pool, or on_done of a
+ * request, may close and free the link: whoever makes one touches the link no
+ * more.  The comments below say "the link may be gone".
+ */
+#ifndef TIDEPOOL_PG_LINK_H
+#define TIDEPOOL_PG_LINK_H
+
+#include "net/deadline.h"
+#include "net/watch.h"
+#include "pg/cancel.h"
+#include "pg/owner.h"
+#include "pg/stmt.h"
+
+enum link_phase {
+    LINK_CONNECTING,
+    LINK_QUIET,     /* nothing is due */
+    LINK_PREPARING, /* Parse and Describe, and Close of doomed statements */
+    LINK_RUNNING,   /* the request's statement */
+    LINK_CHORE,     /* a statement of our own */
+    LINK_BROKEN,    /* for good */
+    LINK_PHASES
+};
+
+enum link_chore {
+    CHORE_TEST,
+    CHORE_ROLLBACK,
+    CHORE_DISCARD,
+    CHORE_POISON, /* makes the open transaction fail */
+};
+
+struct connecting;
+
+struct pg_link {
+    struct conn conn; /* what the pool sees */
+    struct pg_pool *pg;
+    PGconn *pq; /* NULL until there are addresses */
+    struct watch *watch;
+    enum link_phase phase;
+    struct connecting *connecting; /* while CONNECTING */
+    struct loop_job job;           /* an answer that may not come from inside */
+    struct err_text text;          /* why it was lost, or the request failed */
+    struct err_text last_words;    /* of the server, without being asked */
+    bool is_undrained;             /* the TLS library may hold bytes */
+    struct link_cancel *cancel;    /* waiting or on its way */
+
+    struct stmts stmts;
+    struct stmt *preparing; /* not yet in stmts */
+    bool is_parsed;         /* the server has it */
+    unsigned answers;       /* to the group that prepares, so far */
+    bool is_touched;        /* the session is not as a new one */
+
+    struct pg_request *request; /* NULL: what is due is nobody's any more */
+    struct deadline deadline;   /* the request's, or the look-up's */
+    struct stmt *stmt;          /* that runs; NULL when it is not in stmts */
+    unsigned traits;            /* of its text: SESSION_* */
+    PGresult *result;           /* what it gave; an error stays */
+    enum err err;               /* how it ends whatever the result says */
+    bool is_retried;
+    bool is_copying; /* out: its data is read and dropped */
+
+    enum link_chore chore;
+    bool is_chore_done; /* without an error */
+};
+
+static inline struct pg_link *link_of(const struct conn *conn)
+{
+    return container_of(conn, struct pg_link, conn);
+}
+
+static inline uint64_t link_now(const struct pg_link *link)
+{
+    return loop_now_ns(link->pg->loop);
+}
+
+/* ---- link.c */
+
+void link_move(struct pg_link *link, enum link_phase phase);
+/* It has connected: from here on it is QUIET and read.  ERR_NOMEM. */
+enum err link_begin(struct pg_link *link) MUST_CHECK;
+/* Everything due has come: QUIET, or BROKEN when it is dead. */
+void link_rest(struct pg_link *link);
+/* Sends what libpq has not sent yet; false when the connection is dead. */
+bool link_flush(struct pg_link *link);
+/* Ends the request, or tells the pool, as soon as nothing is due and no cancel
+ * is on its way.  The link may be gone. */
+void link_settle(struct pg_link *link);
+/* Gives the connection up: BROKEN, link->text says why. */
+void link_break(struct pg_link *link);
+/* Does that and tells those who have it.  The link may be gone. */
+void link_lost(struct pg_link *link);
+/* Sends a statement of our own; false when the connection is dead. */
+bool link_chore(struct pg_link *link, enum link_chore chore) MUST_CHECK;
+/* The words and SQLSTATE of an error; libpq's when error is NULL. */
+void link_error_text(const struct pg_link *link, const PGresult *error,
+                     struct err_text *text);
+
+/* Whether the server ends the connection after this error; NULL: no. */
+bool link_is_fatal(const PGresult *error);
+
+/* conn_ops, but open */
+enum conn_wire link_wire(const struct conn *conn);
+void link_test(struct conn *conn);
+void link_reset(struct conn *conn);
+void link_stop(struct conn *conn);
+void link_close(struct conn *conn, enum close_reason reason);
+
+/* ---- connect.c */
+
+struct conn *connect_open(void *driver);
+/* The attempt is over, before it succeeded: learns what there is to learn. */
+void connect_abort(struct pg_link *link, enum close_reason reason);
+
+/* ---- query.c */
+
+/* link is lent and QUIET.  Ends with request->on_done, never from inside. */
+void query_begin(struct pg_link *link, struct pg_request *request);
+/* One answer to what was sent; owned by the callee. */
+void query_prepare_answer(struct pg_link *link, PGresult *answer);
+void query_run_answer(struct pg_link *link, PGresult *answer);
+/* All answers are there.  The link may be gone. */
+void query_prepared(struct pg_link *link);
+void query_ran(struct pg_link *link);
+bool query_is_error(const PGresult *result);
+
+/* ---- request.c */
+
+/* Ends the request by link->err or the result.  The link may be gone. */
+void request_end(struct pg_link *link);
+/* Ends it with err; link->text says why.  The link may be gone. */
+void request_finish(struct pg_link *link, enum err err);
+/* The link is closing: its request ends with ERR_CLOSED, later. */
+void request_orphan(struct pg_link *link);
+
+#endif

@@ -1,0 +1,31 @@
+/* owner.h - the pool that owns the links: its insides, private to pg/. */
+#ifndef TIDEPOOL_PG_OWNER_H
+#define TIDEPOOL_PG_OWNER_H
+
+#include "base/rand.h"
+#include "net/pool_clock.h"
+#include "pg/address.h"
+#include "pg/param.h"
+#include "pg/pg.h"
+
+/* Lives until it is closed and its last cancel has come back. */
+struct pg_pool {
+    struct loop *loop;
+    const struct log *log;
+    char *name;
+    char *application_name; /* or NULL */
+    struct address_book book;
+    struct pool_clock clock;
+    struct rand rand;         /* of the statements' names */
+    struct param_list params; /* of the statement being sent */
+    struct list cancels;      /* waiting for their turn */
+    unsigned cancels_running;
+    bool is_closed;
+    void (*on_closed)(void *ud);
+    void *ud;
+};
+
+/* Frees it when nothing holds it any more. */
+void pg_pool_settle(struct pg_pool *pg);
+
+#endif

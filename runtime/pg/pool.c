@@ -1,0 +1,143 @@
+/* pool.c - pg.h: opening, naming and closing pools, and what leases show. */
+#include "pg/link.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* unshare is missing: nothing of ours asks for a SHARED connection. */
+static const struct conn_ops ops = {
+    .name = "postgres",
+    .open = connect_open,
+    .wire = link_wire,
+    .test = link_test,
+    .reset = link_reset,
+    .cancel = link_stop,
+    .close = link_close,
+};
+
+static void free_pool(struct pg_pool *pg)
+{
+    address_book_free(&pg->book);
+    param_list_free(&pg->params);
+    free(pg->application_name);
+    free(pg->name);
+    free(pg);
+}
+
+void pg_pool_settle(struct pg_pool *pg)
+{
+    if (pg->is_closed && pg->cancels_running == 0)
+        free_pool(pg);
+}
+
+static void on_pool_closed(struct pool_clock *clock)
+{
+    struct pg_pool *pg = container_of(clock, struct pg_pool, clock);
+    void (*on_closed)(void *ud) = pg->on_closed;
+    void *ud = pg->ud;
+
+    pool_clock_free(clock);
+    pg->is_closed = true;
+    pg_pool_settle(pg);
+    if (on_closed != NULL)
+        on_closed(ud);
+}
+
+static enum err copy_config(struct pg_pool *pg, const struct pg_config *config)
+{
+    pg->name = strdup(config->name);
+    if (pg->name == NULL)
+        return ERR_NOMEM;
+    if (config->application_name == NULL)
+        return ERR_OK;
+    pg->application_name = strdup(config->application_name);
+    return pg->application_name != NULL ? ERR_OK : ERR_NOMEM;
+}
+
+static enum err open_clock(struct pg_pool *pg, const struct pg_config *config)
+{
+    const struct pool_config pool_config = {
+        .ops = &ops,
+        .driver = pg,
+        .settings = config->settings,
+        .seed = config->seed,
+        .addresses = pg->book.count,
+    };
+
+    pg->clock.loop = pg->loop;
+    pg->clock.log = pg->log;
+    pg->clock.name = pg->name;
+    pg->clock.on_closed = on_pool_closed;
+    return pool_clock_open(&pg->clock, &pool_config);
+}
+
+enum err pg_pool_open(struct pg_pool **out, struct loop *loop,
+                      const struct pg_config *config, struct err_text *why)
+{
+    struct pg_pool *pg = calloc(1, sizeof(*pg));
+    enum err err;
+
+    if (pg == NULL)
+        return ERR_NOMEM;
+    pg->loop = loop;
+    pg->log = config->log;
+    /* workers share a seed, and so would their statements' names */
+    pg->rand.state =
+        config->seed ^ loop_now_ns(loop) ^ ((uint64_t)getpid() << 32);
+    list_init(&pg->cancels);
+    err = copy_config(pg, config);
+    if (err == ERR_OK)
+        err = address_book_open(&pg->book, config->url, why);
+    if (err == ERR_OK)
+        err = open_clock(pg, config);
+    if (err != ERR_OK) {
+        free_pool(pg);
+        return err;
+    }
+    *out = pg;
+    return ERR_OK;
+}
+
+struct pool *pg_pool_pool(struct pg_pool *pg)
+{
+    return pg->clock.pool;
+}
+
+const char *pg_pool_name(const struct pg_pool *pg)
+{
+    return pg->name;
+}
+
+void pg_pool_close(struct pg_pool *pg, uint64_t deadline_ns,
+                   void (*on_closed)(void *ud), void *ud)
+{
+    pg->on_closed = on_closed;
+    pg->ud = ud;
+    pool_close(pg->clock.pool, deadline_ns, loop_now_ns(pg->loop));
+}
+
+struct pg_link *pg_link_of(struct conn *conn)
+{
+    return link_of(conn);
+}
+
+struct conn *pg_link_conn(struct pg_link *link)
+{
+    return &link->conn;
+}
+
+enum pg_tx pg_link_tx(const struct pg_link *link)
+{
+    switch (PQtransactionStatus(link->pq)) {
+    case PQTRANS_IDLE: return PG_TX_NONE;
+    case PQTRANS_INTRANS: return PG_TX_OPEN;
+    case PQTRANS_INERROR: return PG_TX_FAILED;
+    default: return PG_TX_UNKNOWN;
+    }
+}
+
+int pg_link_backend_pid(const struct pg_link *link)
+{
+    return PQbackendPID(link->pq);
+}

@@ -1,0 +1,159 @@
+/*
+ * value.c - pg.h: what is in rows.  A struct pg_rows is libpq's PGresult seen
+ * from above, where that type is not known.
+ */
+#include "pg/value.h"
+
+#include "pg/type.h"
+
+#include <libpq-fe.h>
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const PGresult *result_of(const struct pg_rows *rows)
+{
+    return (const PGresult *)rows;
+}
+
+void pg_rows_free(struct pg_rows *rows)
+{
+    PQclear((PGresult *)rows);
+}
+
+unsigned pg_rows_count(const struct pg_rows *rows)
+{
+    return (unsigned)PQntuples(result_of(rows));
+}
+
+unsigned pg_rows_columns(const struct pg_rows *rows)
+{
+    return (unsigned)PQnfields(result_of(rows));
+}
+
+const char *pg_rows_column(const struct pg_rows *rows, unsigned column)
+{
+    return PQfname(result_of(rows), (int)column);
+}
+
+uint64_t pg_rows_affected(const struct pg_rows *rows)
+{
+    /* PQcmdTuples only reads, but is older than const */
+    return strtoull(PQcmdTuples((PGresult *)rows), NULL, 10);
+}
+
+size_t pg_rows_bytes(const struct pg_rows *rows)
+{
+    return PQresultMemorySize(result_of(rows));
+}
+
+static const char *error_field(const struct pg_rows *rows, int code)
+{
+    const char *text = PQresultErrorField(result_of(rows), code);
+
+    return text != NULL ? text : "";
+}
+
+void pg_rows_error(const struct pg_rows *rows, struct pg_error_fields *out)
+{
+    *out = (struct pg_error_fields){
+        .sqlstate = error_field(rows, PG_DIAG_SQLSTATE),
+        .message = error_field(rows, PG_DIAG_MESSAGE_PRIMARY),
+        .detail = error_field(rows, PG_DIAG_MESSAGE_DETAIL),
+        .hint = error_field(rows, PG_DIAG_MESSAGE_HINT),
+        .position = error_field(rows, PG_DIAG_STATEMENT_POSITION),
+        .schema = error_field(rows, PG_DIAG_SCHEMA_NAME),
+        .table = error_field(rows, PG_DIAG_TABLE_NAME),
+        .column = error_field(rows, PG_DIAG_COLUMN_NAME),
+        .constraint = error_field(rows, PG_DIAG_CONSTRAINT_NAME),
+    };
+}
+
+/* ---- values */
+
+/* False when text is no whole number of 64 bits. */
+static bool read_integer(const char *text, size_t len, int64_t *out)
+{
+    bool is_negative = len > 0 && text[0] == '-';
+    uint64_t magnitude = 0;
+
+    if (len == (size_t)is_negative || len > 20)
+        return false;
+    for (size_t i = is_negative; i < len; i++) {
+        unsigned digit = (unsigned)(text[i] - '0');
+
+        if (digit > 9 || magnitude > (UINT64_MAX - digit) / 10)
+            return false;
+        magnitude = magnitude * 10 + digit;
+    }
+    if (magnitude > (uint64_t)INT64_MAX + is_negative)
+        return false;
+    *out = (int64_t)(is_negative ? 0 - magnitude : magnitude);
+    return true;
+}
+
+/* strtod() goes by a locale that a host program may have set. */
+static bool read_float(const char *text, size_t len, double *out)
+{
+    char copy[64];
+    char *end;
+
+    if (len == 0 || len >= sizeof(copy))
+        return false;
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    *out = strtod(copy, &end);
+    if (*end == '.') {
+        *end = localeconv()->decimal_point[0];
+        *out = strtod(copy, &end);
+    }
+    return *end == '\0';
+}
+
+void value_read(struct pg_value *value, uint32_t type)
+{
+    uint32_t element;
+
+    value->type = type;
+    value->kind = PG_VALUE_TEXT;
+    switch (type) {
+    case TYPE_BOOL:
+        value->kind = PG_VALUE_BOOL;
+        value->truth = value->len > 0 && value->text[0] == 't';
+        return;
+    case TYPE_INT2:
+    case TYPE_INT4:
+    case TYPE_INT8:
+    case TYPE_OID:
+        if (read_integer(value->text, value->len, &value->integer))
+            value->kind = PG_VALUE_INT;
+        return;
+    case TYPE_FLOAT4:
+    case TYPE_FLOAT8:
+        if (read_float(value->text, value->len, &value->number))
+            value->kind = PG_VALUE_FLOAT;
+        return;
+    case TYPE_JSON:
+    case TYPE_JSONB: value->kind = PG_VALUE_JSON; return;
+    default: break;
+    }
+    element = type_element(type);
+    if (element == 0)
+        return;
+    value->kind = PG_VALUE_ARRAY;
+    value->type = element;
+}
+
+void pg_rows_value(const struct pg_rows *rows, unsigned row, unsigned column,
+                   struct pg_value *out)
+{
+    const PGresult *result = result_of(rows);
+    uint32_t type = PQftype(result, (int)column);
+
+    *out = (struct pg_value){ .type = type };
+    if (PQgetisnull(result, (int)row, (int)column))
+        return;
+    out->text = PQgetvalue(result, (int)row, (int)column);
+    out->len = (size_t)PQgetlength(result, (int)row, (int)column);
+    value_read(out, type);
+}
