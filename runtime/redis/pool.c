@@ -19,6 +19,10 @@ static void explain(const struct redis_request *request,
     struct pool_why why;
 
     pool_explain(redis->clock.pool, waiter, err, redis_now(redis), &why);
+    if (why.waited_ns == 0) { /* its waiter stands in line still */
+        why.waited_ns = redis_now(redis) - request->since_ns;
+        why.phase_ns[WAIT_QUEUE] = why.waited_ns;
+    }
     pool_why_text(&why, redis->name, out);
 }
 

@@ -245,10 +245,12 @@ static void test_nil_exec_answers_all_with_nil(void **state)
 
 static void test_exec_of_another_shape_breaks_the_protocol(void **state)
 {
-    static const char *const wrong[] = { "*1\r\n:1\r\n",
-                                         "*3\r\n:1\r\n:2\r\n:3"
-                                         "\r\n",
-                                         ":1\r\n", "+OK\r\n" };
+    static const char *const wrong[] = {
+        "*1\r\n:1\r\n",
+        "*3\r\n:1\r\n:2\r\n:3\r\n",
+        ":1\r\n",
+        "+OK\r\n",
+    };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
