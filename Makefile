@@ -70,7 +70,7 @@ $(BUILD)/lua_modules.o: $(BUILD)/lua_modules.c
 
 $(BUILD)/libtidepool.a: $(LIB_OBJECTS)
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && $(AR) rcs $@ $(LIB_OBJECTS)
+	$(Q)rm -f $@ && $(AR) qcs $@ $(LIB_OBJECTS)
 
 $(BUILD)/libtidepool.so: $(LIB_OBJECTS)
 	$(call say,LINK,$@)

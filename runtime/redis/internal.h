@@ -105,8 +105,8 @@ void link_on_open(struct stream *stream, void *ud);
 /* It was closed while it was read. */
 void link_free(struct redis_link *link);
 /* It cannot go on, whatever state it is in. */
-void link_break(struct redis_link *link, enum close_reason reason, enum err err,
-                const struct err_text *text);
+void redis_link_break(struct redis_link *link, enum close_reason reason,
+                      enum err err, const struct err_text *text);
 
 /* ---- wire.c: requests onto the stream, replies off it */
 
@@ -157,6 +157,6 @@ void request_end_later(struct redis_request *request, enum err err);
 /* Ends all that wait for the job. */
 void request_end_all(struct redis_pool *redis);
 /* Ends it now: never inside a call from above or from the pool. */
-void request_end(struct redis_request *request, enum err err);
+void redis_request_end(struct redis_request *request, enum err err);
 
 #endif

@@ -227,8 +227,8 @@ static struct conn *open_link(void *driver)
 
 /* ---- what becomes of one that failed */
 
-void link_break(struct redis_link *link, enum close_reason reason, enum err err,
-                const struct err_text *text)
+void redis_link_break(struct redis_link *link, enum close_reason reason,
+                      enum err err, const struct err_text *text)
 {
     bool was_greeted = link->own.n_commands > 0;
 

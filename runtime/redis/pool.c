@@ -68,7 +68,7 @@ static void describe(const struct redis_request *request, enum err err,
     }
 }
 
-void request_end(struct redis_request *request, enum err err)
+void redis_request_end(struct redis_request *request, enum err err)
 {
     struct err_text text;
 
@@ -101,7 +101,7 @@ void request_end_all(struct redis_pool *redis)
         struct redis_request *request =
             container_of(node, struct redis_request, node);
 
-        request_end(request, request->err);
+        redis_request_end(request, request->err);
     }
 }
 
@@ -115,13 +115,13 @@ static void on_deadline(struct deadline *deadline)
 
     if (request->state == REDIS_REQUEST_QUEUED) {
         list_remove(&redis->queue, &request->node);
-        request_end(request, ERR_TIMEOUT);
+        redis_request_end(request, ERR_TIMEOUT);
         lane_spare(redis);
     } else if (request->state == REDIS_REQUEST_SENT && request->is_blocking) {
         lease_end(request, ERR_TIMEOUT);
     } else if (request->state == REDIS_REQUEST_SENT) {
         wire_forget(request);
-        request_end(request, ERR_TIMEOUT);
+        redis_request_end(request, ERR_TIMEOUT);
     } /* else it is ending already */
 }
 

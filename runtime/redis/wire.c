@@ -106,7 +106,7 @@ static void answered(struct redis_link *link, struct redis_request *request)
     } else {
         request->was_sent = true;
         request->link = NULL;
-        request_end(request, ERR_OK);
+        redis_request_end(request, ERR_OK);
     }
 }
 
@@ -211,7 +211,7 @@ static void on_data(struct stream *stream, void *ud)
     if (link->is_gone)
         link_free(link);
     else if (err != ERR_OK)
-        link_break(link, CLOSE_LOST, err, &text);
+        redis_link_break(link, CLOSE_LOST, err, &text);
     else if (link->conn.state == CONN_SHARED)
         lane_rest(link);
 }
@@ -225,7 +225,7 @@ static void on_end(struct stream *stream, const struct err_text *text, void *ud)
         err_text_set(&closed, "%s closed the connection", stream_peer(stream));
         text = &closed;
     }
-    link_break(link, CLOSE_LOST, ERR_LOST, text);
+    redis_link_break(link, CLOSE_LOST, ERR_LOST, text);
 }
 
 static void on_drained(struct stream *stream, void *ud)
