@@ -93,7 +93,7 @@ static int l_spawn_child(lua_State *L)
 {
     int index = luaL_checkint(L, 1);
 
-    spawn(L, 2, task_check(L))->shape = index;
+    spawn(L, 2, task_check(L))->child_index = index;
     return 1;
 }
 

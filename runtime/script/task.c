@@ -177,7 +177,7 @@ int task_take_child(struct task *task, lua_State *L)
     int count;
 
     child->parent = NULL;
-    lua_pushinteger(L, child->shape);
+    lua_pushinteger(L, child->child_index);
     count = 1 + task_push_outcome(child, L);
     if (child->handles == 0)
         recycle(child);
