@@ -116,32 +116,54 @@ void connect_abort(struct pg_link *link, enum close_reason reason)
 
 /* ---- how it ends */
 
+/* Takes "28P01: " out of "FATAL:  28P01: password ...", if it is there. */
+static void take_sqlstate(char *line, struct err_text *text)
+{
+    static const char code_chars[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    char *at = line;
+
+    while ((at = strstr(at, ":  ")) != NULL) {
+        char *code = at + 3;
+        char *rest = code + SQLSTATE_LEN;
+
+        if (strspn(code, code_chars) == SQLSTATE_LEN &&
+            strncmp(rest, ": ", 2) == 0) {
+            memcpy(text->sqlstate, code, SQLSTATE_LEN);
+            memmove(code, rest + 2, strlen(rest + 2) + 1);
+            return;
+        }
+        at = code;
+    }
+}
+
+/* A line that libpq adds: a guess at the reason, or where in its source the
+ * server was. */
+static bool is_aside(const char *line)
+{
+    return line[0] == '\t' || line[0] == '\0' ||
+           strncmp(line, "LOCATION:", 9) == 0;
+}
+
 /*
  * libpq keeps no SQLSTATE of a failed connect but prints it when it is told to
- * be verbose: "FATAL:  28P01: password ...\nLOCATION:  auth_failed, ...".
+ * be verbose.  There is a line for each server that it tried.
  */
 static void read_error(const struct pg_link *link, struct err_text *text)
 {
-    static const char code_chars[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    char words[ERR_TEXT_MAX];
-    char *location, *code;
+    char words[2 * ERR_TEXT_MAX];
+    char *rest = words;
+    char *line;
+    struct buf out = { 0 };
 
     snprintf(words, sizeof(words), "%s", PQerrorMessage(link->pq));
-    location = strstr(words, "\nLOCATION:");
-    if (location != NULL)
-        *location = '\0';
-    for (code = strstr(words, ":  "); code != NULL;
-         code = strstr(code + 1, ":  ")) {
-        char *end_of_code = code + 3 + SQLSTATE_LEN;
-
-        if (strspn(code + 3, code_chars) != SQLSTATE_LEN ||
-            strncmp(end_of_code, ": ", 2) != 0)
+    while ((line = strsep(&rest, "\n")) != NULL) {
+        if (is_aside(line))
             continue;
-        memcpy(text->sqlstate, code + 3, SQLSTATE_LEN);
-        memmove(code + 2, end_of_code + 1, strlen(end_of_code + 1) + 1);
-        break;
+        take_sqlstate(line, text);
+        buf_printf(&out, "%s%s", out.len > 0 ? "; " : "", line);
     }
-    err_text_set(text, "%s", words);
+    err_text_set(text, "%.*s", (int)out.len, out.len > 0 ? out.data : "");
+    buf_free(&out);
 }
 
 /* The link is gone afterwards. */
@@ -234,8 +256,8 @@ static void on_ready(struct watch *watch, int events, void *ud)
     }
 }
 
-/* Notices go to the log; a FATAL between statements comes as one, and tells why
- * the connection is about to be lost. */
+/* Notices go to the log; those that tell why the connection is about to be lost
+ * are kept: a FATAL between statements, or a warning of a crash. */
 static void on_notice(void *ud, const PGresult *notice)
 {
     struct pg_link *link = ud;
@@ -245,7 +267,7 @@ static void on_notice(void *ud, const PGresult *notice)
     enum log_level level = LOG_INFO;
 
     link_error_text(link, notice, &text);
-    if (link_is_fatal(notice))
+    if (link_is_fatal(notice) || strncmp(text.sqlstate, "57P", 3) == 0)
         link->last_words = text;
     if (severity != NULL && strcmp(severity, "WARNING") == 0)
         level = LOG_WARN;

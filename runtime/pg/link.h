@@ -49,7 +49,8 @@ struct pg_link {
     struct stmts stmts;
     struct stmt *preparing; /* not yet in stmts */
     bool is_parsed;         /* the server has it */
-    unsigned answers;       /* to the group that prepares, so far */
+    unsigned closes;        /* of doomed statements, in the same group */
+    unsigned answers;       /* to the group, so far */
     bool is_touched;        /* the session is not as a new one */
 
     struct pg_request *request; /* NULL: what is due is nobody's any more */

@@ -136,6 +136,7 @@ static bool send_group(struct pg_link *link, const struct stmt *stmt)
 {
     bool is_idle = PQtransactionStatus(link->pq) == PQTRANS_IDLE;
 
+    link->closes = 0;
     if (PQenterPipelineMode(link->pq) != 1 ||
         PQsendPrepare(link->pq, stmt->name, stmt->sql, 0, NULL) != 1 ||
         PQsendDescribePrepared(link->pq, stmt->name) != 1)
@@ -144,6 +145,7 @@ static bool send_group(struct pg_link *link, const struct stmt *stmt)
         list_each (node, &link->stmts.doomed) {
             if (!send_close(link, container_of(node, struct stmt, order)))
                 return false;
+            link->closes++;
         }
     }
     return PQpipelineSync(link->pq) == 1;
@@ -446,10 +448,26 @@ static void note_effect(struct pg_link *link)
     }
 }
 
+/* Of a statement that was not described: only the server counts. */
+static void note_miscount(struct pg_link *link)
+{
+    const char *where;
+
+    if (link->err != ERR_OK || link->stmt != NULL || !is_error(link->result) ||
+        !has_sqlstate(link->result, "08P01"))
+        return;
+    where = PQresultErrorField(link->result, PG_DIAG_SOURCE_FUNCTION);
+    if (where == NULL || strcmp(where, "exec_bind_message") != 0)
+        return;
+    link->err = ERR_BADARG;
+    link_error_text(link, link->result, &link->text);
+}
+
 void query_ran(struct pg_link *link)
 {
     link_rest(link);
     note_effect(link);
+    note_miscount(link);
     if (is_stale(link) && may_retry(link)) {
         retry(link);
         return;

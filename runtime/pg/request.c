@@ -93,6 +93,20 @@ static bool must_poison(const struct pg_link *link)
            PQtransactionStatus(link->pq) == PQTRANS_INTRANS;
 }
 
+/* There is no result, or an error that is the connection's: libpq's own ones
+ * have no SQLSTATE. */
+static bool is_lost(const struct pg_link *link)
+{
+    const PGresult *result = link->result;
+
+    if (link->phase != LINK_BROKEN)
+        return false;
+    return result == NULL ||
+           (query_is_error(result) &&
+            (link_is_fatal(result) ||
+             PQresultErrorField(result, PG_DIAG_SQLSTATE) == NULL));
+}
+
 void request_end(struct pg_link *link)
 {
     enum err err = link->err;
@@ -102,14 +116,11 @@ void request_end(struct pg_link *link)
             return;
         link_break(link);
     }
-    if (err == ERR_OK && link->result == NULL) {
-        err = ERR_LOST; /* libpq always gives one otherwise */
+    if (err == ERR_OK && is_lost(link)) {
+        err = ERR_LOST;
     } else if (err == ERR_OK && query_is_error(link->result)) {
         link_error_text(link, link->result, &link->text);
-        err = link->phase == LINK_BROKEN && (link->text.sqlstate[0] == '\0' ||
-                                             link_is_fatal(link->result))
-                  ? ERR_LOST
-                  : ERR_SERVER;
+        err = ERR_SERVER;
     }
     request_finish(link, err);
 }
