@@ -45,6 +45,7 @@ struct task {
     struct list children;        /* by child_node */
     struct list ended;           /* children that ended and were not taken */
     struct list_node child_node; /* on parent->children or ->ended */
+    int child_index;             /* what the parent calls it */
     struct list waiters;         /* tasks parked in its wait(), by wait_node */
     struct list_node wait_node;
     struct list *waits_on;
