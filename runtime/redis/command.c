@@ -139,8 +139,10 @@ static const struct command *find(const struct command *table, size_t count,
 
     while (count > 0) {
         const struct command *middle = &table[low + count / 2];
-        int order = strcmp(name, middle->name);
+        int order = name[0] - middle->name[0];
 
+        if (order == 0)
+            order = strcmp(name, middle->name);
         if (order == 0)
             return middle;
         if (order > 0) {

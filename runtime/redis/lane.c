@@ -320,9 +320,11 @@ static bool may_move(struct redis_request *request)
     return true;
 }
 
-/* Puts what may run again at the head of the queue, in its order. */
-static void move_requests(struct redis_link *link, enum err err)
+/* Puts what may run again at the head of the queue, in its order; returns how
+ * many. */
+static uint32_t move_requests(struct redis_link *link, enum err err)
 {
+    uint32_t count;
     struct redis_request *request;
     struct list_node *node;
     struct list moving;
@@ -334,6 +336,7 @@ static void move_requests(struct redis_link *link, enum err err)
         else
             request_end_later(request, err);
     }
+    count = moving.len;
     while ((node = list_last(&moving)) != NULL) {
         request = container_of(node, struct redis_request, node);
         list_remove(&moving, node);
@@ -341,6 +344,7 @@ static void move_requests(struct redis_link *link, enum err err)
         request->state = REDIS_REQUEST_QUEUED;
         list_push_front(&link->redis->queue, node);
     }
+    return count;
 }
 
 void lane_lose(struct redis_link *link, enum close_reason reason, enum err err,
@@ -348,8 +352,14 @@ void lane_lose(struct redis_link *link, enum close_reason reason, enum err err,
 {
     struct redis_pool *redis = link->redis;
 
+    uint32_t n_moved;
+
     redis->lost_text = *text;
-    move_requests(link, err);
+    n_moved = move_requests(link, err);
+    log_event(redis->clock.log, LOG_WARN, "lane lost",
+              LOG_STR("pool", redis->name), LOG_INT("conn", link->conn.id),
+              LOG_INT("moved", n_moved), LOG_INT("lost", redis->ending.len),
+              LOG_STR("error", text->text));
     lane_deinit(link);
     pool_discard(redis->clock.pool, &link->conn, reason, redis_now(redis));
     loop_defer(redis->loop, LOOP_FLUSH, &redis->write_job);
