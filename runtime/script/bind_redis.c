@@ -1,25 +1,22 @@
 /* bind_redis.c - Redis pools as Lua values. */
+#include "base/number.h"
 #include "script/bind_pool.h"
 
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { ARGS_MAX = 250 };
 
 /* ---- commands */
 
-/* An argument as text, or NULL; integers have no point.  The text is kept by
+/* An argument as text, or NULL; whole ones have no point.  The text is kept by
  * the stack. */
 static const char *argument(lua_State *L, int index, size_t *len)
 {
-    char digits[40];
+    char digits[NUMBER_TEXT_MAX];
 
     if (lua_type(L, index) == LUA_TNUMBER) {
-        double value = lua_tonumber(L, index);
-        bool is_whole = value == floor(value) && fabs(value) < 1e15;
-        snprintf(digits, sizeof(digits), is_whole ? "%.0f" : "%.17g", value);
-        lua_pushstring(L, digits);
+        size_t count = number_text(digits, lua_tonumber(L, index));
+        lua_pushlstring(L, digits, count);
         lua_replace(L, index);
     }
     if (lua_type(L, index) != LUA_TSTRING)

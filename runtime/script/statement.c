@@ -1,30 +1,13 @@
 /* statement.c - see statement.h. */
 #include "script/statement.h"
+#include "base/number.h"
 #include "script/bind_rows.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- arguments */
-
-/* The shortest text that reads back as the same double. */
-static size_t number_text(char *out, size_t size, double number)
-{
-    if (isnan(number))
-        return (size_t)snprintf(out, size, "NaN");
-    if (isinf(number))
-        return (size_t)snprintf(out, size, "%sInfinity", number < 0 ? "-" : "");
-    if (number == floor(number) && fabs(number) < 1e15)
-        return (size_t)snprintf(out, size, "%.0f", number);
-    for (int digits = 15; digits < 17; digits++) {
-        int len = snprintf(out, size, "%.*g", digits, number);
-        if (strtod(out, NULL) == number)
-            return (size_t)len;
-    }
-    return (size_t)snprintf(out, size, "%.17g", number);
-}
 
 /* text is an offset into scratch until fix_up(). */
 static void put_param(struct task *task, struct pg_param *param,
@@ -54,7 +37,7 @@ static void put_json(lua_State *L, struct task *task, int index, int number,
 static void fill_param(lua_State *L, struct task *task, int index, int number,
                        struct pg_param *param)
 {
-    char digits[40];
+    char digits[NUMBER_TEXT_MAX];
     const char *text;
     size_t len;
 
@@ -67,7 +50,7 @@ static void fill_param(lua_State *L, struct task *task, int index, int number,
         put_param(task, param, text, strlen(text));
         return;
     case LUA_TNUMBER:
-        len = number_text(digits, sizeof(digits), lua_tonumber(L, index));
+        len = number_text(digits, lua_tonumber(L, index));
         put_param(task, param, digits, len);
         return;
     case LUA_TSTRING:
