@@ -91,6 +91,7 @@ static char **take_env(lua_State *L)
     size_t size = 0;
     char **env;
     int count = 0;
+    int total;
     int table = lua_gettop(L);
 
     if (lua_isnil(L, table))
@@ -108,10 +109,11 @@ static char **take_env(lua_State *L)
         size++;
     env = lua_newuserdata(L, (size + (size_t)count + 1) * sizeof(*env));
     memcpy(env, added, (size_t)count * sizeof(*env));
+    total = count;
     for (char **entry = environ; *entry != NULL; entry++)
         if (!is_overridden(*entry, added, count))
-            env[count++] = *entry;
-    env[count] = NULL;
+            env[total++] = *entry;
+    env[total] = NULL;
     return env;
 }
 

@@ -59,7 +59,7 @@ void push_err_why(lua_State *L, const struct pool *pool, const char *pool_name,
                   uint64_t now_ns)
 {
     struct pool_why why;
-    struct err_text text;
+    struct err_text text = { .text = "" };
 
     pool_explain(pool, waiter, err, now_ns, &why);
     pool_why_text(&why, pool_name, &text);
