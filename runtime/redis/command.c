@@ -212,7 +212,8 @@ static unsigned find_block(const struct words *words)
     return 0;
 }
 
-static void read_option(const struct words *words, struct command_use *out)
+static void read_option(const struct words *words,
+                        struct redis_command_use *out)
 {
     unsigned at = find_block(words);
 
@@ -228,12 +229,12 @@ static enum err refuse(const struct command *command, struct err_text *why)
     return ERR_BADARG;
 }
 
-enum err command_check(unsigned n_args, const char *const *args,
-                       const size_t *lens, struct command_use *out,
-                       struct err_text *why)
+enum err redis_command_check(unsigned n_args, const char *const *args,
+                             const size_t *lens, struct redis_command_use *out,
+                             struct err_text *why)
 {
     struct words words = { n_args, args, lens };
-    struct command_use use = { 0 };
+    struct redis_command_use use = { 0 };
     const struct command *command;
 
     if (n_args == 0 || word_len(&words, 0) == 0) {

@@ -11,7 +11,7 @@
 
 static const uint64_t COMMAND_BLOCKS_FOR_EVER = UINT64_MAX;
 
-struct command_use {
+struct redis_command_use {
     bool is_read_only; /* changes nothing, so it may be sent twice */
     bool is_blocking;
     uint64_t block_ns; /* how long it may block, 0 when it does not */
@@ -23,8 +23,8 @@ struct command_use {
  * count as writes.  Returns ERR_BADARG when the command would change or take
  * over a connection that others share: why names what to use instead.
  */
-enum err command_check(unsigned n_args, const char *const *args,
-                       const size_t *lens, struct command_use *out,
-                       struct err_text *why) MUST_CHECK;
+enum err redis_command_check(unsigned n_args, const char *const *args,
+                             const size_t *lens, struct redis_command_use *out,
+                             struct err_text *why) MUST_CHECK;
 
 #endif

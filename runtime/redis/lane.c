@@ -42,7 +42,7 @@ static void refuse_queue(struct redis_pool *redis, enum err err)
     pool_why_text(&why, redis->name, &redis->down_text);
     while ((request = first_queued(redis)) != NULL) {
         list_remove(&redis->queue, &request->node);
-        request_end_later(request, err);
+        redis_request_end_later(request, err);
     }
 }
 
@@ -130,26 +130,27 @@ static void ask_for_lane(struct redis_pool *redis)
 
 /* ---- the queue */
 
-void lane_write_all(struct redis_pool *redis)
+void redis_lane_write_all(struct redis_pool *redis)
 {
     struct redis_request *request;
 
     while ((request = first_queued(redis)) != NULL) {
         struct redis_link *link = best_lane(redis);
 
-        if (link == NULL || wire_write(link, request) != ERR_OK)
+        if (link == NULL || redis_wire_write(link, request) != ERR_OK)
             break;
         list_remove(&redis->queue, &request->node);
     }
     ask_for_lane(redis);
 }
 
-enum err lane_submit(struct redis_pool *redis, struct redis_request *request)
+enum err redis_lane_submit(struct redis_pool *redis,
+                           struct redis_request *request)
 {
     const struct pool_settings *settings = pool_settings(redis->clock.pool);
 
     if (redis->queue.len >= settings->max_waiters)
-        lane_write_all(redis);
+        redis_lane_write_all(redis);
     if (redis->queue.len > 0 && redis->queue.len >= settings->max_waiters)
         return ERR_BUSY;
     if (redis->lanes.len == 0 && !redis->is_lane_coming) {
@@ -166,7 +167,7 @@ enum err lane_submit(struct redis_pool *redis, struct redis_request *request)
     return ERR_OK;
 }
 
-void lane_spare(struct redis_pool *redis)
+void redis_lane_spare(struct redis_pool *redis)
 {
     if (redis->queue.len > 0 || redis->lanes.len > 0 || !redis->is_lane_coming)
         return;
@@ -191,7 +192,7 @@ static void release(struct redis_link *link)
 {
     struct redis_pool *redis = link->redis;
 
-    lane_deinit(link);
+    redis_lane_deinit(link);
     pool_release(redis->clock.pool, &link->conn, redis_now(redis));
 }
 
@@ -212,7 +213,7 @@ static void judge_stall(struct redis_link *link, uint64_t limit_ns)
     err_text_set(&text, "%s sent no byte for %llu ms with %u replies due",
                  stream_peer(link->stream),
                  (unsigned long long)(limit_ns / 1000000), link->n_due);
-    lane_lose(link, CLOSE_STALLED, ERR_LOST, &text);
+    redis_lane_lose(link, CLOSE_STALLED, ERR_LOST, &text);
 }
 
 static void on_patience(struct deadline *deadline)
@@ -258,7 +259,7 @@ static void begin_lane(struct redis_link *link)
     loop_defer(redis->loop, LOOP_FLUSH, &redis->write_job);
 }
 
-void lane_begin_due(struct redis_link *link)
+void redis_lane_begin_due(struct redis_link *link)
 {
     uint64_t at_ns;
 
@@ -270,7 +271,7 @@ void lane_begin_due(struct redis_link *link)
         be_patient_until(link, at_ns);
 }
 
-void lane_deinit(struct redis_link *link)
+void redis_lane_deinit(struct redis_link *link)
 {
     if (list_is_linked(&link->node))
         list_remove(&link->redis->lanes, &link->node);
@@ -278,7 +279,7 @@ void lane_deinit(struct redis_link *link)
     link->is_finishing = false;
 }
 
-void lane_finish(struct redis_link *link)
+void redis_lane_finish(struct redis_link *link)
 {
     struct redis_pool *redis = link->redis;
 
@@ -289,19 +290,19 @@ void lane_finish(struct redis_link *link)
         loop_defer(redis->loop, LOOP_FLUSH, &redis->write_job);
 }
 
-void lane_finish_all(struct redis_pool *redis)
+void redis_lane_finish_all(struct redis_pool *redis)
 {
     struct list_node *node;
 
     while ((node = list_first(&redis->lanes)) != NULL) {
         struct redis_link *link = container_of(node, struct redis_link, node);
 
-        lane_finish(link);
-        lane_rest(link);
+        redis_lane_finish(link);
+        redis_lane_rest(link);
     }
 }
 
-void lane_rest(struct redis_link *link)
+void redis_lane_rest(struct redis_link *link)
 {
     if (link->is_finishing && link->n_due == 0)
         release(link);
@@ -330,25 +331,25 @@ static uint32_t move_requests(struct redis_link *link, enum err err)
     struct list moving;
 
     list_init(&moving);
-    while ((request = wire_take_back(link)) != NULL) {
+    while ((request = redis_wire_take_back(link)) != NULL) {
         if (may_move(request))
             list_push_back(&moving, &request->node);
         else
-            request_end_later(request, err);
+            redis_request_end_later(request, err);
     }
     count = moving.len;
     while ((node = list_last(&moving)) != NULL) {
         request = container_of(node, struct redis_request, node);
         list_remove(&moving, node);
-        request_rewind(request);
+        redis_request_rewind(request);
         request->state = REDIS_REQUEST_QUEUED;
         list_push_front(&link->redis->queue, node);
     }
     return count;
 }
 
-void lane_lose(struct redis_link *link, enum close_reason reason, enum err err,
-               const struct err_text *text)
+void redis_lane_lose(struct redis_link *link, enum close_reason reason,
+                     enum err err, const struct err_text *text)
 {
     struct redis_pool *redis = link->redis;
 
@@ -360,8 +361,8 @@ void lane_lose(struct redis_link *link, enum close_reason reason, enum err err,
               LOG_STR("pool", redis->name), LOG_INT("conn", link->conn.id),
               LOG_INT("moved", n_moved), LOG_INT("lost", redis->ending.len),
               LOG_STR("error", text->text));
-    lane_deinit(link);
+    redis_lane_deinit(link);
     pool_discard(redis->clock.pool, &link->conn, reason, redis_now(redis));
     loop_defer(redis->loop, LOOP_FLUSH, &redis->write_job);
-    request_end_all(redis);
+    redis_request_end_all(redis);
 }

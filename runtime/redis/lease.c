@@ -5,7 +5,7 @@
 static enum err run(struct redis_request *request, struct conn *conn)
 {
     struct redis_pool *redis = request->redis;
-    enum err err = wire_write(redis_link_at(conn), request);
+    enum err err = redis_wire_write(redis_link_at(conn), request);
 
     if (err != ERR_OK) {
         pool_release(redis->clock.pool, conn, redis_now(redis));
@@ -25,10 +25,11 @@ static void on_lease(struct pool_waiter *waiter, enum err err,
     if (err == ERR_OK)
         err = run(request, conn);
     if (err != ERR_OK)
-        request_end_later(request, err);
+        redis_request_end_later(request, err);
 }
 
-enum err lease_submit(struct redis_pool *redis, struct redis_request *request)
+enum err redis_lease_submit(struct redis_pool *redis,
+                            struct redis_request *request)
 {
     struct pool *pool = redis->clock.pool;
     uint64_t now_ns = redis_now(redis);
@@ -51,30 +52,30 @@ enum err lease_submit(struct redis_pool *redis, struct redis_request *request)
     return err;
 }
 
-void lease_end(struct redis_request *request, enum err err)
+void redis_lease_end(struct redis_request *request, enum err err)
 {
     struct redis_pool *redis = request->redis;
     struct conn *conn = &request->link->conn;
 
     if (err != ERR_OK)
-        wire_forget(request);
+        redis_wire_forget(request);
     request->link = NULL;
-    request_end_later(request, err);
+    redis_request_end_later(request, err);
     pool_release(redis->clock.pool, conn, redis_now(redis));
-    request_end_all(redis);
+    redis_request_end_all(redis);
 }
 
-void lease_lose(struct redis_link *link, enum close_reason reason, enum err err,
-                const struct err_text *text)
+void redis_lease_lose(struct redis_link *link, enum close_reason reason,
+                      enum err err, const struct err_text *text)
 {
     struct redis_pool *redis = link->redis;
-    struct redis_request *request = wire_take_back(link);
+    struct redis_request *request = redis_wire_take_back(link);
 
     link->is_broken = true;
     if (request == NULL)
         return; /* somebody else's lease: they will give it back */
     redis->lost_text = *text;
-    request_end_later(request, err);
+    redis_request_end_later(request, err);
     pool_discard(redis->clock.pool, &link->conn, reason, redis_now(redis));
-    request_end_all(redis);
+    redis_request_end_all(redis);
 }

@@ -23,7 +23,7 @@ static void dial_next(struct redis_link *link, const struct err_text *text)
 
         pool_conn_phase(&link->conn, WAIT_TCP, redis_now(link->redis));
         if (stream_connect(&link->stream, link->redis->loop, &address->any,
-                           &wire_events, link) == ERR_OK)
+                           &redis_wire_events, link) == ERR_OK)
             return;
     }
     fail_opening(link, text);
@@ -101,7 +101,7 @@ static void begin(struct loop_job *job)
     if (target->path != NULL) {
         pool_conn_phase(&link->conn, WAIT_TCP, redis_now(link->redis));
         err = stream_connect_unix(&link->stream, loop, target->path,
-                                  &wire_events, link);
+                                  &redis_wire_events, link);
     } else {
         err = resolve_start(&link->resolve, loop, target->host, target->port,
                             on_resolved, link);
@@ -156,11 +156,11 @@ static enum err put_auth(struct redis_request *own,
 
     if (target->user == NULL) {
         args[1] = target->password;
-        return request_append(own, 2, args, NULL);
+        return redis_request_append(own, 2, args, NULL);
     }
     if (target->password == NULL)
         args[2] = "";
-    return request_append(own, 3, args, NULL);
+    return redis_request_append(own, 3, args, NULL);
 }
 
 static enum err put_greeting(struct redis_request *own,
@@ -174,9 +174,9 @@ static enum err put_greeting(struct redis_request *own,
     if (err == ERR_OK && target->db > 0) {
         snprintf(db, sizeof(db), "%u", target->db);
         args[1] = db;
-        err = request_append(own, 2, args, NULL);
+        err = redis_request_append(own, 2, args, NULL);
     }
-    return err == ERR_OK ? request_append(own, 1, &ping, NULL) : err;
+    return err == ERR_OK ? redis_request_append(own, 1, &ping, NULL) : err;
 }
 
 static void begin_own(struct redis_link *link, redis_request_fn on_done)
@@ -187,7 +187,7 @@ static void begin_own(struct redis_link *link, redis_request_fn on_done)
     link->own.on_done = on_done;
 }
 
-void link_on_open(struct stream *stream, void *ud)
+void redis_link_on_open(struct stream *stream, void *ud)
 {
     struct redis_link *link = ud;
     const struct redis_target *target = &link->redis->target;
@@ -201,7 +201,7 @@ void link_on_open(struct stream *stream, void *ud)
     begin_own(link, on_greeted);
     err = put_greeting(&link->own, target, has_auth);
     if (err == ERR_OK)
-        err = wire_write(link, &link->own);
+        err = redis_wire_write(link, &link->own);
     if (err != ERR_OK) {
         err_text_set(&text, "%s", err_sentence(err));
         fail_opening(link, &text);
@@ -239,8 +239,8 @@ void redis_link_break(struct redis_link *link, enum close_reason reason,
         else
             dial_next(link, text);
         return;
-    case CONN_SHARED: lane_lose(link, reason, err, text); return;
-    case CONN_LEASED: lease_lose(link, reason, err, text); return;
+    case CONN_SHARED: redis_lane_lose(link, reason, err, text); return;
+    case CONN_LEASED: redis_lease_lose(link, reason, err, text); return;
     case CONN_CLOSING: return;
     default: link->is_broken = true;
     }
@@ -259,8 +259,8 @@ static void end_all_on(struct redis_link *link, enum close_reason reason)
     if (err == ERR_LOST)
         err_text_set(&redis->lost_text, "the connection was closed: %s",
                      close_reason_name(reason));
-    while ((request = wire_take_back(link)) != NULL)
-        request_end_later(request, err);
+    while ((request = redis_wire_take_back(link)) != NULL)
+        redis_request_end_later(request, err);
 }
 
 static void close_link(struct conn *conn, enum close_reason reason)
@@ -271,21 +271,21 @@ static void close_link(struct conn *conn, enum close_reason reason)
     if (reason == CLOSE_CONNECT_TIMEOUT && link->at_address > 0)
         redis->slow = link->addresses[link->at_address - 1];
     end_all_on(link, reason);
-    lane_deinit(link);
+    redis_lane_deinit(link);
     loop_cancel(redis->loop, LOOP_RUN, &link->job);
     resolve_cancel(link->resolve);
     stream_close(link->stream);
     pool_conn_closed(conn, redis_now(redis));
     link->is_gone = true;
     if (!link->is_reading)
-        link_free(link);
+        redis_link_free(link);
 }
 
-void link_free(struct redis_link *link)
+void redis_link_free(struct redis_link *link)
 {
     link->own.state = REDIS_REQUEST_DONE;
     redis_request_deinit(&link->own);
-    wire_free(link);
+    redis_wire_free(link);
     free(link);
 }
 
@@ -296,7 +296,7 @@ static enum conn_wire read_wire(const struct conn *conn)
     const struct redis_link *link =
         container_of(conn, const struct redis_link, conn);
 
-    if (link->is_broken || !wire_is_clean(link))
+    if (link->is_broken || !redis_wire_is_clean(link))
         return CONN_BROKEN;
     return link->n_due > 0 ? CONN_BUSY : CONN_CLEAN;
 }
@@ -332,8 +332,8 @@ static void test_link(struct conn *conn)
     const char *ping = "PING";
 
     begin_own(link, on_pong);
-    if (request_append(&link->own, 1, &ping, NULL) != ERR_OK ||
-        wire_write(link, &link->own) != ERR_OK)
+    if (redis_request_append(&link->own, 1, &ping, NULL) != ERR_OK ||
+        redis_wire_write(link, &link->own) != ERR_OK)
         answer_later(link, fail_test);
 }
 
@@ -365,18 +365,18 @@ static void cancel_link(struct conn *conn)
 
 static void finish_lane(struct loop_job *job)
 {
-    lane_rest(container_of(job, struct redis_link, job));
+    redis_lane_rest(container_of(job, struct redis_link, job));
 }
 
 static void unshare_link(struct conn *conn)
 {
     struct redis_link *link = redis_link_at(conn);
 
-    lane_finish(link);
+    redis_lane_finish(link);
     answer_later(link, finish_lane);
 }
 
-const struct conn_ops link_ops = {
+const struct conn_ops redis_link_ops = {
     .name = "redis",
     .open = open_link,
     .wire = read_wire,

@@ -83,7 +83,7 @@ void redis_request_end(struct redis_request *request, enum err err)
     request->on_done(request, err, &text);
 }
 
-void request_end_later(struct redis_request *request, enum err err)
+void redis_request_end_later(struct redis_request *request, enum err err)
 {
     struct redis_pool *redis = request->redis;
 
@@ -93,7 +93,7 @@ void request_end_later(struct redis_request *request, enum err err)
     loop_defer(redis->loop, LOOP_RUN, &redis->end_job);
 }
 
-void request_end_all(struct redis_pool *redis)
+void redis_request_end_all(struct redis_pool *redis)
 {
     struct list_node *node;
 
@@ -116,11 +116,11 @@ static void on_deadline(struct deadline *deadline)
     if (request->state == REDIS_REQUEST_QUEUED) {
         list_remove(&redis->queue, &request->node);
         redis_request_end(request, ERR_TIMEOUT);
-        lane_spare(redis);
+        redis_lane_spare(redis);
     } else if (request->state == REDIS_REQUEST_SENT && request->is_blocking) {
-        lease_end(request, ERR_TIMEOUT);
+        redis_lease_end(request, ERR_TIMEOUT);
     } else if (request->state == REDIS_REQUEST_SENT) {
-        wire_forget(request);
+        redis_wire_forget(request);
         redis_request_end(request, ERR_TIMEOUT);
     } /* else it is ending already */
 }
@@ -148,15 +148,15 @@ enum err redis_send(struct redis_pool *redis, struct redis_request *request)
     assert(request->state == REDIS_REQUEST_NEW && request->on_done != NULL);
     if (redis->is_closing)
         return ERR_CLOSED;
-    err = request_seal(request);
+    err = redis_request_seal(request);
     if (err != ERR_OK)
         return err;
     request->redis = redis;
     request->since_ns = redis_now(redis);
     request->deadline_ns = deadline_of(request);
     request->deadline.fn = on_deadline;
-    return request->is_blocking ? lease_submit(redis, request)
-                                : lane_submit(redis, request);
+    return request->is_blocking ? redis_lease_submit(redis, request)
+                                : redis_lane_submit(redis, request);
 }
 
 static void forget_sent(struct redis_request *request)
@@ -164,7 +164,7 @@ static void forget_sent(struct redis_request *request)
     struct conn *conn = &request->link->conn;
     struct redis_pool *redis = request->redis;
 
-    wire_forget(request);
+    redis_wire_forget(request);
     if (request->is_blocking) /* busy: the pool has it closed */
         pool_release(redis->clock.pool, conn, redis_now(redis));
 }
@@ -181,7 +181,7 @@ void redis_request_cancel(struct redis_request *request)
     switch (state) {
     case REDIS_REQUEST_QUEUED:
         list_remove(&redis->queue, &request->node);
-        lane_spare(redis);
+        redis_lane_spare(redis);
         break;
     case REDIS_REQUEST_WAITING:
         pool_wait_cancel(redis->clock.pool, &request->waiter, redis_now(redis));
@@ -210,7 +210,7 @@ static void finish_close(struct loop_job *job)
     void (*on_closed)(void *ud) = redis->on_closed;
     void *ud = redis->closed_ud;
 
-    request_end_all(redis);
+    redis_request_end_all(redis);
     assert(redis->queue.len == 0 && redis->lanes.len == 0);
     loop_cancel(redis->loop, LOOP_RUN, &redis->end_job);
     loop_cancel(redis->loop, LOOP_FLUSH, &redis->write_job);
@@ -232,10 +232,10 @@ static void begin_close(struct loop_job *job)
 {
     struct redis_pool *redis = container_of(job, struct redis_pool, close_job);
 
-    lane_write_all(redis);
-    lane_finish_all(redis);
+    redis_lane_write_all(redis);
+    redis_lane_finish_all(redis);
     pool_close(redis->clock.pool, redis->close_ns, redis_now(redis));
-    lane_write_all(redis); /* what is left is refused */
+    redis_lane_write_all(redis); /* what is left is refused */
 }
 
 void redis_pool_close(struct redis_pool *redis, uint64_t deadline_ns,
@@ -252,12 +252,12 @@ void redis_pool_close(struct redis_pool *redis, uint64_t deadline_ns,
 
 static void on_write_job(struct loop_job *job)
 {
-    lane_write_all(container_of(job, struct redis_pool, write_job));
+    redis_lane_write_all(container_of(job, struct redis_pool, write_job));
 }
 
 static void on_end_job(struct loop_job *job)
 {
-    request_end_all(container_of(job, struct redis_pool, end_job));
+    redis_request_end_all(container_of(job, struct redis_pool, end_job));
 }
 
 static enum err copy_name(struct redis_pool *redis, const char *name)
@@ -275,7 +275,7 @@ static enum err open_clock(struct redis_pool *redis,
                            const struct redis_config *config)
 {
     const struct pool_config pool_config = {
-        .ops = &link_ops,
+        .ops = &redis_link_ops,
         .driver = redis,
         .settings = config->settings,
         .seed = config->seed,

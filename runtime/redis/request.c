@@ -27,14 +27,14 @@ void redis_request_deinit(struct redis_request *request)
 {
     assert(request->state == REDIS_REQUEST_NEW ||
            request->state == REDIS_REQUEST_DONE);
-    request_rewind(request);
+    redis_request_rewind(request);
     free(request->replies);
     request->replies = NULL;
     request->n_commands = 0;
     buf_free(&request->bytes);
 }
 
-void request_rewind(struct redis_request *request)
+void redis_request_rewind(struct redis_request *request)
 {
     for (unsigned i = 0; i < request->n_commands; i++) {
         freeReplyObject(request->replies[i]); /* accepts NULL */
@@ -87,8 +87,8 @@ static enum err put_word(struct redis_request *request, const char *word)
     return put_command(request, 1, &word, NULL);
 }
 
-enum err request_append(struct redis_request *request, unsigned n_args,
-                        const char *const *args, const size_t *lens)
+enum err redis_request_append(struct redis_request *request, unsigned n_args,
+                              const char *const *args, const size_t *lens)
 {
     enum err err = reserve_reply(request);
 
@@ -105,12 +105,12 @@ enum err redis_request_add(struct redis_request *request, unsigned n_args,
                            const char *const *args, const size_t *lens,
                            struct err_text *why)
 {
-    struct command_use use;
-    enum err err = command_check(n_args, args, lens, &use, why);
+    struct redis_command_use use;
+    enum err err = redis_command_check(n_args, args, lens, &use, why);
 
     assert(request->state == REDIS_REQUEST_NEW);
     if (err == ERR_OK)
-        err = request_append(request, n_args, args, lens);
+        err = redis_request_append(request, n_args, args, lens);
     if (err != ERR_OK)
         return err;
     if (!use.is_read_only)
@@ -130,7 +130,7 @@ void redis_request_set_multi(struct redis_request *request)
     request->is_multi = true;
 }
 
-enum err request_seal(struct redis_request *request)
+enum err redis_request_seal(struct redis_request *request)
 {
     enum err err;
 
@@ -144,7 +144,7 @@ enum err request_seal(struct redis_request *request)
     return err;
 }
 
-unsigned request_due(const struct redis_request *request)
+unsigned redis_request_due(const struct redis_request *request)
 {
     return request->n_commands + (request->is_multi ? 2 : 0);
 }
@@ -187,9 +187,9 @@ static enum err take_in_multi(struct redis_request *request, redisReply *reply)
     return ERR_OK;
 }
 
-enum err request_take(struct redis_request *request, redisReply *reply)
+enum err redis_request_take(struct redis_request *request, redisReply *reply)
 {
-    assert(request->n_seen < request_due(request));
+    assert(request->n_seen < redis_request_due(request));
     if (request->is_multi)
         return take_in_multi(request, reply);
     request->n_seen++;

@@ -7,16 +7,17 @@
 struct redisReply; /* hiredis */
 
 /* Adds a command as it is, with no look at the table; lens may be NULL. */
-enum err request_append(struct redis_request *request, unsigned n_args,
-                        const char *const *args, const size_t *lens) MUST_CHECK;
+enum err redis_request_append(struct redis_request *request, unsigned n_args,
+                              const char *const *args,
+                              const size_t *lens) MUST_CHECK;
 /* Before it is sent: ERR_BADARG when it is empty. */
-enum err request_seal(struct redis_request *request) MUST_CHECK;
+enum err redis_request_seal(struct redis_request *request) MUST_CHECK;
 /* How many replies its bytes will bring. */
-unsigned request_due(const struct redis_request *request);
+unsigned redis_request_due(const struct redis_request *request);
 /* Takes over the next of these.  ERR_PROTOCOL: it cannot be one of them. */
-enum err request_take(struct redis_request *request,
-                      struct redisReply *reply) MUST_CHECK;
+enum err redis_request_take(struct redis_request *request,
+                            struct redisReply *reply) MUST_CHECK;
 /* Forgets the replies so far, for sending it once more. */
-void request_rewind(struct redis_request *request);
+void redis_request_rewind(struct redis_request *request);
 
 #endif

@@ -32,7 +32,8 @@ static enum err grow(struct redis_link *link)
     return ERR_OK;
 }
 
-enum err wire_write(struct redis_link *link, struct redis_request *request)
+enum err redis_wire_write(struct redis_link *link,
+                          struct redis_request *request)
 {
     struct buf *out;
 
@@ -51,12 +52,12 @@ enum err wire_write(struct redis_link *link, struct redis_request *request)
     *slot_at(link, request->slot) = (struct link_slot){
         .request = request,
         .start = link->n_written,
-        .due = request_due(request),
+        .due = redis_request_due(request),
     };
     link->n_written += request->bytes.len;
     if (link->n_due == 0)
-        lane_begin_due(link);
-    link->n_due += request_due(request);
+        redis_lane_begin_due(link);
+    link->n_due += redis_request_due(request);
     return ERR_OK;
 }
 
@@ -67,7 +68,7 @@ static bool has_left(const struct redis_link *link,
     return slot->start < link->n_written - stream_unsent(link->stream);
 }
 
-void wire_forget(struct redis_request *request)
+void redis_wire_forget(struct redis_request *request)
 {
     struct link_slot *slot = slot_at(request->link, request->slot);
 
@@ -77,14 +78,14 @@ void wire_forget(struct redis_request *request)
     slot->request = NULL;
 }
 
-struct redis_request *wire_take_back(struct redis_link *link)
+struct redis_request *redis_wire_take_back(struct redis_link *link)
 {
     while (link->head != link->tail) {
         struct link_slot *slot = slot_at(link, link->head);
         struct redis_request *request = slot->request;
 
         if (request != NULL)
-            wire_forget(request);
+            redis_wire_forget(request);
         link->head++;
         link->n_due -= slot->due;
         if (request != NULL && request != &link->own)
@@ -102,7 +103,7 @@ static void answered(struct redis_link *link, struct redis_request *request)
         request->on_done(request, ERR_OK, NULL);
     } else if (request->is_blocking) {
         request->was_sent = true;
-        lease_end(request, ERR_OK);
+        redis_lease_end(request, ERR_OK);
     } else {
         request->was_sent = true;
         request->link = NULL;
@@ -137,7 +138,7 @@ static enum err take(struct redis_link *link, redisReply *reply,
     slot->due--;
     if (request == NULL) {
         freeReplyObject(reply);
-    } else if (request_take(request, reply) != ERR_OK) {
+    } else if (redis_request_take(request, reply) != ERR_OK) {
         err_text_set(text, "EXEC had not one answer for each command");
         return ERR_PROTOCOL;
     }
@@ -168,7 +169,7 @@ static enum err take_replies(struct redis_link *link, struct err_text *text)
     return err;
 }
 
-bool wire_is_clean(const struct redis_link *link)
+bool redis_wire_is_clean(const struct redis_link *link)
 {
     return link->n_due > 0 || link->reader->pos == link->reader->len;
 }
@@ -188,7 +189,7 @@ static enum err read_all(struct redis_link *link, struct err_text *text)
         buf_consume(in, size);
         err = take_replies(link, text);
     }
-    if (err == ERR_OK && !link->is_gone && !wire_is_clean(link)) {
+    if (err == ERR_OK && !link->is_gone && !redis_wire_is_clean(link)) {
         err_text_set(text, "bytes came that nobody asked for");
         err = ERR_PROTOCOL;
     }
@@ -209,11 +210,11 @@ static void on_data(struct stream *stream, void *ud)
     err = read_all(link, &text);
     link->is_reading = false;
     if (link->is_gone)
-        link_free(link);
+        redis_link_free(link);
     else if (err != ERR_OK)
         redis_link_break(link, CLOSE_LOST, err, &text);
     else if (link->conn.state == CONN_SHARED)
-        lane_rest(link);
+        redis_lane_rest(link);
 }
 
 static void on_end(struct stream *stream, const struct err_text *text, void *ud)
@@ -234,17 +235,17 @@ static void on_drained(struct stream *stream, void *ud)
 
     (void)stream;
     if (link->conn.state == CONN_SHARED)
-        lane_rest(link);
+        redis_lane_rest(link);
 }
 
-const struct stream_events wire_events = {
-    .on_open = link_on_open,
+const struct stream_events redis_wire_events = {
+    .on_open = redis_link_on_open,
     .on_data = on_data,
     .on_end = on_end,
     .on_drained = on_drained,
 };
 
-void wire_free(struct redis_link *link)
+void redis_wire_free(struct redis_link *link)
 {
     if (link->reader != NULL)
         redisReaderFree(link->reader);

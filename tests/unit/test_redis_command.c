@@ -8,7 +8,7 @@ enum { WORDS_MAX = 16 };
 
 /* Splits line at its spaces; words lie one after another in it, so that only
  * their lengths end them. */
-static enum err check(const char *line, struct command_use *use,
+static enum err check(const char *line, struct redis_command_use *use,
                       struct err_text *why)
 {
     const char *args[WORDS_MAX];
@@ -22,12 +22,12 @@ static enum err check(const char *line, struct command_use *use,
         line += lens[count++];
         line += *line == ' ';
     }
-    return command_check(count, args, lens, use, why);
+    return redis_command_check(count, args, lens, use, why);
 }
 
-static struct command_use used(const char *line)
+static struct redis_command_use used(const char *line)
 {
-    struct command_use use = { 0 };
+    struct redis_command_use use = { 0 };
     struct err_text why = { 0 };
 
     if (check(line, &use, &why) != ERR_OK)
@@ -122,7 +122,7 @@ static void test_what_would_disturb_others_is_refused_with_advice(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
-        struct command_use use = { 0 };
+        struct redis_command_use use = { 0 };
         struct err_text why = { 0 };
 
         assert_err(check(refused[i][0], &use, &why), ERR_BADARG);
@@ -157,7 +157,7 @@ static void test_blocking_commands_say_for_how_long(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(blocking); i++) {
-        struct command_use use = used(blocking[i].line);
+        struct redis_command_use use = used(blocking[i].line);
 
         assert_true(use.is_blocking);
         assert_int_equal(use.block_ns, blocking[i].ms * 1000000);
@@ -170,8 +170,9 @@ static void test_blocking_commands_say_for_how_long(void **state)
 
 static void test_stream_reads_block_only_with_block(void **state)
 {
-    struct command_use read = used("XREAD COUNT 2 STREAMS BLOCK 0");
-    struct command_use group = used("XREADGROUP GROUP BLOCK c STREAMS s >");
+    struct redis_command_use read = used("XREAD COUNT 2 STREAMS BLOCK 0");
+    struct redis_command_use group =
+        used("XREADGROUP GROUP BLOCK c STREAMS s >");
 
     (void)state;
     assert_false(read.is_blocking);
@@ -184,11 +185,11 @@ static void test_stream_reads_block_only_with_block(void **state)
 static void test_words_may_end_with_zeroes_instead(void **state)
 {
     const char *const args[] = { "blpop", "k", "5" };
-    struct command_use use;
+    struct redis_command_use use;
     struct err_text why;
 
     (void)state;
-    assert_ok(command_check(3, args, NULL, &use, &why));
+    assert_ok(redis_command_check(3, args, NULL, &use, &why));
     assert_true(use.is_blocking);
     assert_int_equal(use.block_ns, 5000000000);
 }

@@ -38,7 +38,7 @@ static enum err feed(struct redis_request *request, const char *text)
         assert_int_equal(redisReaderGetReply(reader, &reply), REDIS_OK);
         if (reply == NULL)
             break;
-        err = request_take(request, reply);
+        err = redis_request_take(request, reply);
     }
     redisReaderFree(reader);
     return err;
@@ -63,7 +63,7 @@ static void init(struct redis_request *request, unsigned count, bool is_multi)
         redis_request_set_multi(request);
     while (count-- > 0)
         add(request, "GET k");
-    assert_ok(request_seal(request));
+    assert_ok(redis_request_seal(request));
 }
 
 static void test_every_kind_of_reply_is_read(void **state)
@@ -123,9 +123,9 @@ static void test_commands_are_written_one_after_another(void **state)
     redis_request_init(&request);
     add(&request, "GET a");
     assert_ok(redis_request_add(&request, 3, args, lens, &why));
-    assert_ok(request_seal(&request));
+    assert_ok(redis_request_seal(&request));
 
-    assert_int_equal(request_due(&request), 2);
+    assert_int_equal(redis_request_due(&request), 2);
     assert_buf(&request.bytes, "*2\r\n$3\r\nGET\r\n$1\r\na\r\n"
                                "*3\r\n$3\r\nSET\r\n$3\r\nk\0y\r\n$0\r\n\r\n");
     redis_request_deinit(&request);
@@ -137,9 +137,9 @@ static void test_multi_is_written_whole(void **state)
 
     (void)state;
     init(&request, 1, true);
-    assert_ok(request_seal(&request)); /* again: EXEC is there once */
+    assert_ok(redis_request_seal(&request)); /* again: EXEC is there once */
 
-    assert_int_equal(request_due(&request), 3);
+    assert_int_equal(redis_request_due(&request), 3);
     assert_buf(&request.bytes, "*1\r\n$5\r\nMULTI\r\n"
                                "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"
                                "*1\r\n$4\r\nEXEC\r\n");
@@ -152,9 +152,9 @@ static void test_empty_request_is_refused(void **state)
 
     (void)state;
     redis_request_init(&request);
-    assert_err(request_seal(&request), ERR_BADARG);
+    assert_err(redis_request_seal(&request), ERR_BADARG);
     redis_request_set_multi(&request);
-    assert_err(request_seal(&request), ERR_BADARG);
+    assert_err(redis_request_seal(&request), ERR_BADARG);
     redis_request_deinit(&request);
 }
 
@@ -270,7 +270,7 @@ static void test_rewound_request_takes_its_replies_anew(void **state)
     (void)state;
     init(&request, 2, false);
     assert_ok(feed(&request, "+half\r\n"));
-    request_rewind(&request);
+    redis_request_rewind(&request);
     assert_int_equal(request.n_replies, 0);
     assert_ok(feed(&request, "+one\r\n+two\r\n"));
 
