@@ -1,0 +1,77 @@
+-- admin.lua - health and metrics over HTTP, read only.
+
+local cjson = require "cjson"
+local core = require "tidepool.core"
+local metrics = require "tidepool.metrics"
+
+local JSON = { ["content-type"] = "application/json", ["cache-control"] = "no-store" }
+local METRICS = { ["content-type"] = metrics.TYPE, ["cache-control"] = "no-store" }
+local NOT_ALLOWED = { ["content-type"] = "text/plain", allow = "GET, HEAD" }
+
+local function milliseconds(seconds)
+  return math.floor(seconds * 1e6 + 0.5) / 1e3
+end
+
+local function pool_health(stats)
+  return {
+    kind = stats.kind, max = stats.max, min = stats.min, open = stats.open,
+    idle = stats.idle, leased = stats.leased, shared = stats.shared,
+    opening = stats.opening, waiting = stats.waiting,
+    timeouts = stats.counters.timeouts, wait_p99_ms = milliseconds(stats.wait.p99),
+    down = stats.down, paused = stats.paused, last_error = stats.last_error or cjson.null,
+  }
+end
+
+-- Degraded: a pool cannot serve, the service itself can.  Down: the service is stopping.
+local function health_of(state)
+  local pools, status = {}, "ok"
+  for _, pool in ipairs(state.pools) do
+    local stats = pool:stats()
+    pools[stats.name] = pool_health(stats)
+    if stats.down or stats.paused then status = "degraded" end
+  end
+  if state.is_stopping() then status = "down" end
+  return { status = status, version = core.version, pools = pools }
+end
+
+local PAGES = {}
+
+PAGES["/health"] = function(state)
+  local health = health_of(state)
+  return health.status == "down" and 503 or 200, JSON, cjson.encode(health)
+end
+
+PAGES["/health/live"] = function()
+  return 200, JSON, '{"status":"ok"}'
+end
+
+PAGES["/health/ready"] = function(state)
+  local status = health_of(state).status
+  return status == "ok" and 200 or 503, JSON, cjson.encode { status = status }
+end
+
+PAGES["/metrics"] = function(state)
+  local pools = {}
+  for i, pool in ipairs(state.pools) do pools[i] = pool:stats() end
+  local server = state.server()
+  return 200, METRICS, metrics.page(pools, server and server:stats(), core.task_counts())
+end
+
+local admin = {}
+
+-- Gives a function that answers a request as core.listen's handler does, or gives nil
+-- when the path is not one of these.  state: pools (an array), server() (the main one, or
+-- nil before it listens), is_stopping().
+function admin.new(state)
+  return function(request)
+    local page = PAGES[request:path()]
+    if not page then return nil end
+    local method = request:method()
+    if method ~= "GET" and method ~= "HEAD" then
+      return 405, NOT_ALLOWED, "method not allowed\n"
+    end
+    return page(state)
+  end
+end
+
+return admin

@@ -1,0 +1,222 @@
+-- metrics.lua - pools, servers and tasks in Prometheus' text format 0.0.4.
+--
+-- The names of db_client_connection_* follow OpenTelemetry's conventions.
+
+local core = require "tidepool.core"
+
+local STATES = {
+  "opening", "idle", "leased", "shared", "testing", "resetting", "cancelling", "closing",
+}
+
+-- name, kind of pool:stats() entry, help
+local POOL_GAUGES = {
+  { "db_client_connection_max", "max", "The most connections that the pool may have." },
+  { "db_client_connection_idle_min", "min", "Connections that the pool keeps open." },
+  { "db_client_connection_pending_requests", "waiting", "Callers that stand in line." },
+}
+
+local POOL_FLAGS = {
+  { "tidepool_pool_down", "down", "1 while no connection is open and connecting fails." },
+  { "tidepool_pool_paused", "paused", "1 while the pool hands nothing out." },
+}
+
+local POOL_HISTOGRAMS = {
+  { "db_client_connection_create_time_seconds", "create", "Time to open a connection." },
+  { "db_client_connection_wait_time_seconds", "wait", "Time to get a connection." },
+  { "db_client_connection_use_time_seconds", "use", "Time from getting to giving back." },
+}
+
+local POOL_COUNTERS = {
+  acquires = "Connections handed out.",
+  waits = "Connections handed out after standing in line.",
+  busy = "Callers refused because the line was full.",
+  refused = "Callers refused because the server could not be reached.",
+  closed = "Callers refused because the pool was closing.",
+  cancelled = "Waits that their caller gave up.",
+  connects = "Connection attempts begun.",
+  connect_failures = "Connection attempts that failed.",
+  tests = "Connections tested before they were handed out.",
+  resets = "Connections that came back with a transaction or session state open.",
+  cancels = "Connections that came back with a statement running.",
+  slow_acquires = "Waits longer than acquire_slow_threshold.",
+  leaks = "Leases longer than leak_threshold.",
+}
+
+local HTTP_COUNTERS = {
+  connections = "Connections accepted.",
+  refused = "Connections closed at once, because there were max_connections.",
+  requests = "Requests handed to the application.",
+  gone = "Requests whose client left before the reply.",
+  bad_requests = "Requests answered with 4xx by the server itself.",
+  header_timeouts = "Requests whose headers came too slowly.",
+  body_timeouts = "Requests whose body came too slowly.",
+  write_timeouts = "Connections closed because the client did not read.",
+  idle_closes = "Idle connections closed.",
+}
+
+local ESCAPES = { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n" }
+
+local Writer = {}
+Writer.__index = Writer
+
+local function number_text(value)
+  if value == math.huge then return "+Inf" end
+  if value % 1 == 0 and math.abs(value) < 2 ^ 53 then return ("%.0f"):format(value) end
+  return ("%.12g"):format(value)
+end
+
+-- labels: array of name, value, name, value...
+local function label_text(labels)
+  local parts = {}
+  for i = 1, #labels, 2 do
+    local value = tostring(labels[i + 1]):gsub('[\\"\n]', ESCAPES)
+    parts[#parts + 1] = ('%s="%s"'):format(labels[i], value)
+  end
+  return #parts > 0 and "{" .. table.concat(parts, ",") .. "}" or ""
+end
+
+function Writer:family(name, kind, help)
+  self[#self + 1] = ("# HELP %s %s\n# TYPE %s %s\n"):format(name, help, name, kind)
+end
+
+function Writer:sample(name, labels, value)
+  self[#self + 1] = ("%s%s %s\n"):format(name, label_text(labels), number_text(value))
+end
+
+function Writer:histogram(name, labels, stats)
+  local with_bound = { unpack(labels) }
+  local at = #labels + 1
+  with_bound[at] = "le"
+  for _, bucket in ipairs(stats.buckets) do
+    with_bound[at + 1] = number_text(bucket.le)
+    self:sample(name .. "_bucket", with_bound, bucket.count)
+  end
+  with_bound[at + 1] = "+Inf"
+  self:sample(name .. "_bucket", with_bound, stats.count)
+  self:sample(name .. "_sum", labels, stats.sum)
+  self:sample(name .. "_count", labels, stats.count)
+end
+
+local function sorted_keys(values)
+  local keys = {}
+  for key in pairs(values) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return keys
+end
+
+local function add_states(out, all)
+  -- promtool wants no name of a gauge to end in _count, so its type stays unsaid.
+  out:family("db_client_connection_count", "untyped", "Connections by state.")
+  for _, stats in ipairs(all) do
+    for _, state in ipairs(STATES) do
+      out:sample("db_client_connection_count",
+        { "pool_name", stats.name, "state", state }, stats[state] or 0)
+    end
+  end
+end
+
+local function add_gauges(out, all)
+  for _, gauge in ipairs(POOL_GAUGES) do
+    out:family(gauge[1], "gauge", gauge[3])
+    for _, stats in ipairs(all) do
+      out:sample(gauge[1], { "pool_name", stats.name }, stats[gauge[2]])
+    end
+  end
+  for _, flag in ipairs(POOL_FLAGS) do
+    out:family(flag[1], "gauge", flag[3])
+    for _, stats in ipairs(all) do
+      out:sample(flag[1], { "pool_name", stats.name }, stats[flag[2]] and 1 or 0)
+    end
+  end
+end
+
+local function add_counter(out, all, counter, name, help)
+  out:family(name, "counter", help)
+  for _, stats in ipairs(all) do
+    out:sample(name, { "pool_name", stats.name }, stats.counters[counter] or 0)
+  end
+end
+
+local function add_counters(out, all)
+  add_counter(out, all, "timeouts", "db_client_connection_timeouts_total",
+    "Waits that ended at their deadline.")
+  for _, counter in ipairs(sorted_keys(POOL_COUNTERS)) do
+    add_counter(out, all, counter, "tidepool_pool_" .. counter .. "_total",
+      POOL_COUNTERS[counter])
+  end
+  out:family("tidepool_pool_closes_total", "counter", "Connections closed, by reason.")
+  for _, stats in ipairs(all) do
+    for _, reason in ipairs(sorted_keys(stats.closes)) do
+      out:sample("tidepool_pool_closes_total",
+        { "pool_name", stats.name, "reason", reason }, stats.closes[reason])
+    end
+  end
+end
+
+local function add_histograms(out, all)
+  for _, entry in ipairs(POOL_HISTOGRAMS) do
+    out:family(entry[1], "histogram", entry[3])
+    for _, stats in ipairs(all) do
+      out:histogram(entry[1], { "pool_name", stats.name }, stats[entry[2]])
+    end
+  end
+  local name = "tidepool_pool_wait_phase_seconds"
+  out:family(name, "histogram", "Where the time of a wait went.")
+  for _, stats in ipairs(all) do
+    for _, phase in ipairs(sorted_keys(stats.phases)) do
+      out:histogram(name, { "pool_name", stats.name, "phase", phase },
+        stats.phases[phase])
+    end
+  end
+end
+
+local function add_http(out, stats)
+  for _, counter in ipairs(sorted_keys(HTTP_COUNTERS)) do
+    local name = "tidepool_http_" .. counter .. "_total"
+    out:family(name, "counter", HTTP_COUNTERS[counter])
+    out:sample(name, {}, stats[counter] or 0)
+  end
+  out:family("tidepool_http_responses_total", "counter", "Replies by class of status.")
+  for class = 1, 5 do
+    out:sample("tidepool_http_responses_total", { "class", class .. "xx" },
+      stats.status[class] or 0)
+  end
+  out:family("tidepool_http_open_connections", "gauge", "Connections of clients.")
+  out:sample("tidepool_http_open_connections", {}, stats.open)
+  out:family("tidepool_http_requests_in_flight", "gauge", "Requests without a reply.")
+  out:sample("tidepool_http_requests_in_flight", {}, stats.in_flight)
+end
+
+local function add_runtime(out, tasks)
+  out:family("tidepool_build_info", "gauge", "1, and the version as a label.")
+  out:sample("tidepool_build_info", { "version", core.version }, 1)
+  out:family("tidepool_lua_memory_bytes", "gauge", "Memory of the Lua heap.")
+  out:sample("tidepool_lua_memory_bytes", {}, math.floor(collectgarbage "count" * 1024))
+  out:family("tidepool_tasks", "gauge", "Tasks that have not ended.")
+  out:sample("tidepool_tasks", {}, tasks.live)
+  out:family("tidepool_tasks_started_total", "counter", "Tasks started.")
+  out:sample("tidepool_tasks_started_total", {}, tasks.started)
+  out:family("tidepool_task_errors_total", "counter", "Tasks that ended with an error.")
+  out:sample("tidepool_task_errors_total", {}, tasks.errors)
+end
+
+local metrics = {}
+
+metrics.TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+-- The page.  pools: array of what pool:stats() gives; http: server:stats() or nil; tasks:
+-- core.task_counts().
+function metrics.page(pools, http, tasks)
+  local out = setmetatable({}, Writer)
+  if #pools > 0 then
+    add_states(out, pools)
+    add_gauges(out, pools)
+    add_counters(out, pools)
+    add_histograms(out, pools)
+  end
+  if http then add_http(out, http) end
+  add_runtime(out, tasks)
+  return table.concat(out)
+end
+
+return metrics
