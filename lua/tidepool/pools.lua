@@ -1,0 +1,40 @@
+-- pools.lua - opens the pools that are configured, and closes them.
+
+local config = require "tidepool.config"
+local core = require "tidepool.core"
+local of = require("tidepool.result").of
+
+local OPENERS = { postgres = core.postgres_open, redis = core.redis_open }
+
+local pools = {}
+
+-- Closes all at the same time: what is lent has so many seconds to come back.
+function pools.close(opened, seconds)
+  local closers = {}
+  for i, pool in ipairs(opened) do
+    closers[i] = core.spawn(function() return of(pool:close(seconds)) end)
+  end
+  for _, closer in ipairs(closers) do of(closer:wait()) end
+end
+
+-- Opens the pools of a Config; no server is asked, so one that is away stops nothing.
+-- on_open(entry, pool) is told of each.  Returns them; or nil and a sentence on the url
+-- that is wrong.
+function pools.open(settings, on_open)
+  local opened = {}
+  for _, entry in ipairs(settings:pools()) do
+    local pool, err = OPENERS[entry.kind] {
+      name = entry.label, url = entry.url, settings = entry.settings,
+    }
+    if not pool then
+      pools.close(opened, 0)
+      return nil, ("%s: %s: %s"):format(entry.source, config.mask_url(entry.url),
+        err.message)
+    end
+    opened[#opened + 1] = pool
+    on_open(entry, pool)
+  end
+  return opened
+end
+
+return pools

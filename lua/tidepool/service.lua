@@ -1,0 +1,188 @@
+-- service.lua - runs a script: opens its pools, loads it, serves its app or runs it to
+-- its end, stops in order.
+
+local admin = require "tidepool.admin"
+local config = require "tidepool.config"
+local core = require "tidepool.core"
+local of = require("tidepool.result").of
+local pools = require "tidepool.pools"
+local reload = require "tidepool.reload"
+local sandbox = require "tidepool.sandbox"
+local tide = require "tidepool"
+
+local DONE, FAILED, MISCONFIGURED = 0, 1, 2
+
+local Service = {}
+Service.__index = Service
+
+local function complain(message, ...)
+  io.stderr:write("tidepool: ", message:format(...), "\n")
+end
+
+local function say(line)
+  io.stdout:write(line, "\n")
+  io.stdout:flush()
+end
+
+local function tell_of_pool(entry, pool)
+  tide._set_pool(entry.kind, entry.name, pool)
+  core.log("info", "pool", { name = entry.label, kind = entry.kind,
+    url = config.mask_url(entry.url), source = entry.source })
+end
+
+-- ---- the script
+
+-- Runs the script in a task, so that a signal can cancel it.
+function Service:load()
+  self.loader = core.spawn(sandbox.load, self.path, unpack(self.args))
+  local ok, generation, err = of(self.loader:wait())
+  self.loader = nil
+  if ok and generation then return generation end
+  if not ok then err = generation end
+  local is_err = core.is_err(err)
+  if is_err and err.code == "cancelled" and self.stopping then
+    complain("%s was interrupted", self.path)
+  else
+    complain("%s%s", tostring(err), is_err and err.traceback or "")
+  end
+end
+
+-- ---- serving
+
+function Service:handler()
+  local health = admin.new {
+    pools = self.pools,
+    server = function() return self.server end,
+    is_stopping = function() return self.stopping end,
+  }
+  if self.config.server.admin then
+    local function not_found(request)
+      local status, headers, body = health(request)
+      if status then return status, headers, body end
+      return 404, nil, "no such page\n"
+    end
+    return function(request) return self.app:handle(request) end, not_found
+  end
+  return function(request)
+    local status, headers, body = health(request)
+    if status then return status, headers, body end
+    return self.app:handle(request)
+  end
+end
+
+local function url_of(server)
+  local address = server:address()
+  return address:find("^unix:") and address or "http://" .. address
+end
+
+-- Listens on both addresses; says where when both are there.
+function Service:listen()
+  local settings = self.config.server
+  local handler, admin_handler = self:handler()
+  local err
+  self.server, err = core.listen {
+    address = settings.listen, handler = handler, limits = settings.limits,
+  }
+  if self.server and admin_handler then
+    self.admin, err = core.listen { address = settings.admin, handler = admin_handler }
+  end
+  if err then
+    complain("%s", err.message)
+    return false
+  end
+  say("listening on " .. url_of(self.server))
+  if self.admin then say("admin listening on " .. url_of(self.admin)) end
+  return true
+end
+
+-- Parks until a signal says to stop.
+function Service:wait_for_stop()
+  self.gate = core.spawn(function()
+    while not self.stopping do of(core.sleep(3600)) end
+  end)
+  of(self.gate:wait())
+end
+
+-- Finishes what runs, for as long as the configuration grants.
+function Service:drain()
+  local limit = core.now() + self.config.server.drain
+  core.log("info", "draining", { in_flight = self.server:stats().in_flight,
+    seconds = self.config.server.drain })
+  if not of(self.server:drain(self.config.server.drain)) then
+    core.log("warn", "requests were cut off: the drain time is over",
+      { in_flight = self.server:stats().in_flight })
+  end
+  self.server:close()
+  if self.admin then self.admin:close() end
+  pools.close(self.pools, math.max(0, limit - core.now()))
+  core.log("info", "stopped")
+end
+
+function Service:serve(generation)
+  sandbox.lock(generation)
+  self.app = generation.value
+  if not self:listen() then return FAILED end
+  if self.watch then
+    reload.start(self.path, self.args, generation, function(app) self.app = app end)
+  end
+  self:wait_for_stop()
+  self:drain()
+  return DONE
+end
+
+-- ---- signals
+
+-- The first one stops in order, the second one at once.
+function Service:stop(name)
+  if self.stopping then os.exit(FAILED) end
+  self.stopping = true
+  core.log("info", "stopping", { signal = name })
+  if self.loader then self.loader:cancel() end
+  if self.gate then self.gate:cancel() end
+end
+
+function Service:watch_signals()
+  for _, name in ipairs { "INT", "TERM" } do
+    core.on_signal(name, function() self:stop(name) end)
+  end
+end
+
+-- ---- the module
+
+local service = {}
+
+function Service:run()
+  self:watch_signals()
+  local opened, wrong = pools.open(self.config, tell_of_pool)
+  if not opened then
+    complain("%s", wrong)
+    return MISCONFIGURED
+  end
+  self.pools = opened
+  local generation = self:load()
+  if not generation then return FAILED end
+  local value = generation.value
+  if tide._is_app(value) then return self:serve(generation) end
+  if value == nil then return DONE end
+  complain("%s returned a %s; a script returns an app (of tide.app) or nothing",
+    self.path, type(value))
+  return FAILED
+end
+
+-- Runs the script at path with the arguments args; watch: reload it when it is saved.
+-- Returns the exit status.
+function service.run(settings, path, args, watch)
+  local self = setmetatable({
+    config = settings, path = path, args = args, watch = watch, pools = {},
+    stopping = false,
+  }, Service)
+  core.log_setup(settings.log)
+  for _, line in ipairs(settings:describe()) do
+    core.log("debug", "setting", { is = line })
+  end
+  local status = self:run()
+  pools.close(self.pools, 0)
+  return status
+end
+
+return service
