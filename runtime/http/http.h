@@ -71,6 +71,11 @@ struct http_reply {
         body; /* not sent, but counted, for HEAD; none for 204, 304 */
 };
 
+/* False for a name or value that would break out of its line, and for the names
+ * that are the server's own.  A reply with such a header, or with a status
+ * other than 200 to 599, is sent as an empty 500. */
+bool http_header_is_valid(const struct http_header *header);
+
 /* Copies the reply to the connection's output; request is gone afterwards. */
 void http_reply(struct http_request *request, const struct http_reply *reply);
 

@@ -1,0 +1,405 @@
+/* conn.c - one connection: reads requests, hands them out, keeps its times. */
+#include "http/conn.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PENDING_MOST = 64 * 1024, /* read ahead while a request is handled */
+    UNSENT_MOST = 256 * 1024, /* of replies, before the next is handled */
+};
+
+/* How long what a client still sends is read and dropped, lest the kernel
+ * answers it with a reset that overtakes our reply. */
+static const uint64_t LINGER_NS = 1000000000;
+
+/* clang-format off */
+static const bool allowed[HTTP_STATES][HTTP_STATES] = {
+    [HTTP_IDLE] = { [HTTP_HEAD] = 1, [HTTP_BODY] = 1, [HTTP_HANDLING] = 1,
+                    [HTTP_ENDING] = 1, [HTTP_CLOSED] = 1 },
+    [HTTP_HEAD] = { [HTTP_BODY] = 1, [HTTP_HANDLING] = 1, [HTTP_ENDING] = 1,
+                    [HTTP_CLOSED] = 1 },
+    [HTTP_BODY] = { [HTTP_HANDLING] = 1, [HTTP_ENDING] = 1,
+                    [HTTP_CLOSED] = 1 },
+    [HTTP_HANDLING] = { [HTTP_SENDING] = 1, [HTTP_ENDING] = 1,
+                        [HTTP_GONE] = 1 },
+    [HTTP_SENDING] = { [HTTP_IDLE] = 1, [HTTP_HEAD] = 1, [HTTP_BODY] = 1,
+                       [HTTP_HANDLING] = 1, [HTTP_ENDING] = 1,
+                       [HTTP_CLOSED] = 1 },
+    [HTTP_ENDING] = { [HTTP_LINGERING] = 1, [HTTP_CLOSED] = 1 },
+    [HTTP_LINGERING] = { [HTTP_CLOSED] = 1 },
+    [HTTP_GONE] = { [HTTP_CLOSED] = 1 },
+};
+/* clang-format on */
+
+/* 0: none. */
+static uint64_t timeout_of(const struct http_conn *conn)
+{
+    const struct http_limits *limits = conn->parse.limits;
+
+    switch (conn->state) {
+    case HTTP_IDLE: return limits->idle_timeout_ns;
+    case HTTP_HEAD: return limits->header_timeout_ns;
+    case HTTP_BODY: return limits->body_timeout_ns;
+    case HTTP_SENDING:
+    case HTTP_ENDING: return limits->write_timeout_ns;
+    case HTTP_LINGERING: return LINGER_NS;
+    default: return 0;
+    }
+}
+
+static void start_deadline(struct http_conn *conn)
+{
+    uint64_t timeout_ns = timeout_of(conn);
+
+    conn->unsent = conn->stream != NULL ? stream_unsent(conn->stream) : 0;
+    if (timeout_ns > 0)
+        deadline_start(conn->loop, &conn->deadline,
+                       loop_now_ns(conn->loop) + timeout_ns);
+    else
+        deadline_stop(conn->loop, &conn->deadline);
+}
+
+/* The only place where a connection changes state. */
+static void set_state(struct http_conn *conn, enum http_state next)
+{
+    assert(allowed[conn->state][next]);
+    conn->state = next;
+    start_deadline(conn);
+}
+
+/* ---- closing */
+
+static void on_free(struct loop_job *job)
+{
+    struct http_conn *conn = container_of(job, struct http_conn, free_job);
+
+    http_parse_free(&conn->parse);
+    buf_free(&conn->nowhere);
+    free(conn);
+}
+
+/* Nobody refers to it any more, but callbacks of it may be on the stack. */
+static void end(struct http_conn *conn)
+{
+    set_state(conn, HTTP_CLOSED);
+    loop_defer(conn->loop, LOOP_FLUSH, &conn->free_job);
+}
+
+void http_conn_close(struct http_conn *conn)
+{
+    struct http_server *server = conn->server;
+
+    assert(conn->stream != NULL);
+    stream_close(conn->stream);
+    conn->stream = NULL;
+    loop_cancel(conn->loop, LOOP_RUN, &conn->advance_job);
+    list_remove(&server->conns, &conn->node);
+    server->stats.open--;
+    if (conn->state == HTTP_HANDLING) {
+        set_state(conn, HTTP_GONE);
+        list_push_back(&server->gone, &conn->node);
+    } else {
+        end(conn);
+    }
+    http_server_left(server);
+}
+
+/* ---- requests */
+
+/* Splits the target; "http://host/a?b" is for the one with path "/a". */
+static void set_target(struct http_request *request, struct http_text target)
+{
+    static const struct http_text root = { "/", 1 };
+    const char *end = target.bytes + target.len;
+    const char *path = target.bytes;
+    const char *query;
+
+    if (target.bytes[0] != '/' && target.bytes[0] != '*') {
+        const char *scheme = memmem(path, target.len, "://", 3);
+
+        if (scheme != NULL)
+            path = scheme + 3;
+        while (path < end && *path != '/' && *path != '?')
+            path++;
+    }
+    query = memchr(path, '?', (size_t)(end - path));
+    request->target = target;
+    request->query = (struct http_text){ end, 0 };
+    if (query != NULL)
+        request->query =
+            (struct http_text){ query + 1, (size_t)(end - query - 1) };
+    else
+        query = end;
+    request->path = (struct http_text){ path, (size_t)(query - path) };
+    if (request->path.len == 0)
+        request->path = root;
+}
+
+static void hand_out(struct http_conn *conn)
+{
+    struct http_server *server = conn->server;
+    struct http_parse *parse = &conn->parse;
+
+    conn->request = (struct http_request){
+        .method = parse->method,
+        .headers = parse->headers,
+        .n_headers = parse->n_headers,
+        .body = { parse->body.data, parse->body.len },
+        .remote = stream_peer(conn->stream),
+        .is_head = parse->method.len == 4 &&
+                   memcmp(parse->method.bytes, "HEAD", 4) == 0,
+        .started_ns = loop_now_ns(conn->loop),
+    };
+    set_target(&conn->request, parse->target);
+    set_state(conn, HTTP_HANDLING);
+    server->stats.requests++;
+    server->stats.in_flight++;
+    server->on_request(server, &conn->request, server->ud);
+}
+
+static void send_continue(struct http_conn *conn)
+{
+    conn->parse.expects_continue = false;
+    conn->server->stats.status_classes[1]++;
+    buf_put_str(stream_out(conn->stream), "HTTP/1.1 100 Continue\r\n\r\n");
+    stream_flush(conn->stream);
+}
+
+/* Reads as far as one request; false when more bytes are needed for that. */
+static bool read_request(struct http_conn *conn, struct buf *in)
+{
+    switch (http_parse_run(&conn->parse, in)) {
+    case HTTP_STAGE_HEAD:
+        /* Empty lines between requests begin none. */
+        if (conn->state != HTTP_HEAD && in->len > 0)
+            set_state(conn, HTTP_HEAD);
+        return false;
+    case HTTP_STAGE_BODY:
+        if (conn->state != HTTP_BODY)
+            set_state(conn, HTTP_BODY);
+        if (conn->parse.expects_continue)
+            send_continue(conn);
+        return false;
+    case HTTP_STAGE_WHOLE: hand_out(conn); return true;
+    case HTTP_STAGE_REFUSED:
+        http_conn_refuse(conn, conn->parse.status);
+        return true;
+    }
+    return false;
+}
+
+static bool can_read(const struct http_conn *conn)
+{
+    switch (conn->state) {
+    case HTTP_IDLE:
+    case HTTP_HEAD:
+    case HTTP_BODY: return stream_in(conn->stream)->len > 0;
+    case HTTP_SENDING:
+        return stream_in(conn->stream)->len > 0 &&
+               stream_unsent(conn->stream) <= UNSENT_MOST;
+    default: return false;
+    }
+}
+
+/* Holds the client up while more than enough of it is waiting. */
+static void hold_back(struct http_conn *conn)
+{
+    bool is_waiting =
+        conn->state == HTTP_HANDLING || conn->state == HTTP_SENDING;
+    bool pauses = is_waiting && stream_in(conn->stream)->len > PENDING_MOST;
+
+    if (pauses && !conn->is_paused)
+        stream_pause(conn->stream);
+    if (!pauses && conn->is_paused)
+        stream_resume(conn->stream);
+    conn->is_paused = pauses;
+}
+
+/* Hands out what was read, one request after the reply to the one before. */
+static void advance(struct http_conn *conn)
+{
+    if (conn->is_advancing)
+        return; /* a handler replied at once: the loop below goes on */
+    conn->is_advancing = true;
+    while (can_read(conn) && read_request(conn, stream_in(conn->stream)))
+        continue;
+    conn->is_advancing = false;
+    if (conn->stream != NULL)
+        hold_back(conn);
+}
+
+static void on_advance(struct loop_job *job)
+{
+    advance(container_of(job, struct http_conn, advance_job));
+}
+
+/* ---- replies */
+
+/* The last reply is out: the client is told that no other follows. */
+static void begin_end(struct http_conn *conn)
+{
+    set_state(conn, HTTP_ENDING);
+    hold_back(conn); /* what still comes is read, to be dropped */
+    if (conn->lingers)
+        stream_shutdown(conn->stream);
+    else
+        stream_flush(conn->stream);
+}
+
+void http_conn_replied(struct http_conn *conn)
+{
+    struct http_server *server = conn->server;
+    bool keeps_alive = conn->parse.keeps_alive;
+
+    if (server != NULL)
+        server->stats.in_flight--;
+    if (conn->state == HTTP_GONE) {
+        if (server != NULL)
+            list_remove(&server->gone, &conn->node);
+        end(conn);
+        if (server != NULL)
+            http_server_left(server);
+        return;
+    }
+    http_parse_reset(&conn->parse);
+    if (!keeps_alive || server->is_draining) {
+        conn->lingers = keeps_alive || stream_in(conn->stream)->len > 0;
+        begin_end(conn);
+        return;
+    }
+    set_state(conn, HTTP_SENDING);
+    stream_flush(conn->stream);
+    if (!conn->is_advancing && (can_read(conn) || conn->is_paused))
+        loop_defer(conn->loop, LOOP_RUN, &conn->advance_job);
+}
+
+void http_conn_refuse(struct http_conn *conn, int status)
+{
+    struct buf *in = stream_in(conn->stream);
+
+    if (status < 500)
+        conn->server->stats.bad_requests++;
+    buf_consume(in, in->len);
+    http_reply_refusal(conn, status);
+    conn->lingers = true;
+    begin_end(conn);
+}
+
+/* ---- what the stream tells */
+
+static void on_data(struct stream *stream, void *ud)
+{
+    struct http_conn *conn = ud;
+    struct buf *in = stream_in(stream);
+
+    if (conn->state == HTTP_ENDING || conn->state == HTTP_LINGERING)
+        buf_consume(in, in->len);
+    else
+        advance(conn);
+}
+
+static void on_drained(struct stream *stream, void *ud)
+{
+    struct http_conn *conn = ud;
+
+    if (conn->state == HTTP_ENDING) {
+        if (conn->lingers && !conn->has_ended)
+            set_state(conn, HTTP_LINGERING);
+        else
+            http_conn_close(conn);
+    } else if (conn->state == HTTP_SENDING && conn->server->is_draining) {
+        conn->lingers = true;
+        begin_end(conn);
+    } else if (conn->state == HTTP_SENDING) {
+        set_state(conn, HTTP_IDLE);
+        if (stream_in(stream)->len > 0)
+            loop_defer(conn->loop, LOOP_RUN, &conn->advance_job);
+    }
+}
+
+static void on_end(struct stream *stream, const struct err_text *text, void *ud)
+{
+    struct http_conn *conn = ud;
+    bool is_half = text->text[0] == '\0' && stream_unsent(stream) > 0;
+    struct http_request *request = &conn->request;
+
+    conn->has_ended = true;
+    if (conn->state == HTTP_HANDLING) {
+        conn->server->stats.gone++;
+        http_conn_close(conn);
+        if (request->on_gone != NULL)
+            request->on_gone(request);
+    } else if (is_half && conn->state == HTTP_SENDING) {
+        begin_end(conn); /* it may still read what it asked for */
+    } else if (!is_half || conn->state != HTTP_ENDING) {
+        http_conn_close(conn);
+    }
+}
+
+static const struct stream_events events = {
+    .on_data = on_data,
+    .on_end = on_end,
+    .on_drained = on_drained,
+};
+
+/* ---- times */
+
+/* A client that takes some of the reply each time is slow, not stuck. */
+static void judge_sending(struct http_conn *conn)
+{
+    if (stream_unsent(conn->stream) < conn->unsent) {
+        start_deadline(conn);
+        return;
+    }
+    conn->server->stats.write_timeouts++;
+    http_conn_close(conn);
+}
+
+static void on_deadline(struct deadline *deadline)
+{
+    struct http_conn *conn = container_of(deadline, struct http_conn, deadline);
+    struct http_stats *stats = &conn->server->stats;
+
+    switch (conn->state) {
+    case HTTP_IDLE:
+        stats->idle_closes++;
+        http_conn_close(conn);
+        break;
+    case HTTP_HEAD:
+        stats->header_timeouts++;
+        http_conn_refuse(conn, 408);
+        break;
+    case HTTP_BODY:
+        stats->body_timeouts++;
+        http_conn_refuse(conn, 408);
+        break;
+    case HTTP_SENDING:
+    case HTTP_ENDING: judge_sending(conn); break;
+    case HTTP_LINGERING: http_conn_close(conn); break;
+    default: assert(false); /* the others have no deadline */
+    }
+}
+
+void http_conn_open(struct http_server *server, struct stream *stream)
+{
+    struct http_conn *conn = calloc(1, sizeof(*conn));
+
+    if (conn == NULL) {
+        stream_close(stream);
+        return;
+    }
+    conn->loop = server->loop;
+    conn->server = server;
+    conn->stream = stream;
+    conn->state = HTTP_IDLE;
+    conn->deadline.fn = on_deadline;
+    conn->advance_job.fn = on_advance;
+    conn->free_job.fn = on_free;
+    http_parse_init(&conn->parse, &server->limits);
+    stream_set_events(stream, &events, conn);
+    list_push_back(&server->conns, &conn->node);
+    server->stats.open++;
+    start_deadline(conn);
+}

@@ -1,0 +1,83 @@
+/* conn.h - the insides of the server: its connections, shared by conn.c,
+ * server.c and reply.c. */
+#ifndef TIDEPOOL_HTTP_CONN_H
+#define TIDEPOOL_HTTP_CONN_H
+
+#include "http/http.h"
+#include "http/parse.h"
+#include "net/deadline.h"
+
+/* Which also says what its one deadline is for. */
+enum http_state {
+    HTTP_IDLE,      /* between requests */
+    HTTP_HEAD,      /* part of a head is there */
+    HTTP_BODY,      /* part of a body is due */
+    HTTP_HANDLING,  /* the request is lent; no deadline of ours */
+    HTTP_SENDING,   /* replied; the kernel has not taken all of it */
+    HTTP_ENDING,    /* the same, and it was the last reply */
+    HTTP_LINGERING, /* our side is shut; drops what still comes */
+    HTTP_GONE,      /* closed while the request is lent */
+    HTTP_CLOSED,    /* its memory goes at the end of the turn */
+    HTTP_STATES
+};
+
+/* Owned by its server; by its request while HTTP_GONE. */
+struct http_conn {
+    struct loop *loop;
+    struct http_server *server; /* NULL once that is closed */
+    struct stream *stream;      /* NULL once closed */
+    struct list_node node;      /* on server->conns, or gone while GONE */
+    enum http_state state;
+    struct http_parse parse;
+    struct http_request request;
+    struct deadline deadline;
+    struct loop_job advance_job; /* the next request of what was read */
+    struct loop_job free_job;
+    size_t unsent;     /* when the deadline of sending began */
+    bool is_advancing; /* http_conn_advance() is on the stack */
+    bool is_paused;    /* reads no more: too much is waiting */
+    bool has_ended;    /* the client ended its side */
+    bool lingers;      /* more may come that must not become a reset */
+
+    /* of a reply between its begin and its end */
+    size_t length_at; /* where its length goes */
+    size_t body_at;
+    bool has_body;
+    struct buf nowhere; /* the body for a client that is gone */
+};
+
+struct http_server {
+    struct loop *loop;
+    struct listener *listener; /* NULL once draining */
+    struct http_limits limits;
+    http_request_fn on_request;
+    void *ud;
+    struct http_stats stats;
+    struct list conns; /* with a stream */
+    struct list gone;  /* without: their request is lent */
+    bool is_draining;
+    void (*on_drained)(void *ud);
+    void *drained_ud;
+    struct loop_job drained_job;
+    struct loop_job free_job;
+    int64_t date_s;    /* of date[] */
+    char date[96];     /* "Tue, 15 Nov 1994 08:12:31 GMT" */
+    char address[128]; /* as bound */
+};
+
+/* Takes stream over, or closes it. */
+void http_conn_open(struct http_server *server, struct stream *stream);
+/* Cuts it; a request that is lent stays until it is replied to. */
+void http_conn_close(struct http_conn *conn);
+/* The reply to the request was put out, or had nowhere to go. */
+void http_conn_replied(struct http_conn *conn);
+
+/* Answers by itself, without a request, and closes. */
+void http_conn_refuse(struct http_conn *conn, int status);
+/* Puts the reply of the server itself to status out. */
+void http_reply_refusal(struct http_conn *conn, int status);
+
+/* A connection has left server->conns or server->gone. */
+void http_server_left(struct http_server *server);
+
+#endif

@@ -1,0 +1,157 @@
+/* server.c - see http.h: listening, limits, draining, closing. */
+#include "http/conn.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t seconds(uint64_t count)
+{
+    return count * 1000000000;
+}
+
+void http_limits_init(struct http_limits *limits)
+{
+    *limits = (struct http_limits){
+        .max_header_bytes = 16 * 1024,
+        .max_headers = 100,
+        .max_body_bytes = 1024 * 1024,
+        .header_timeout_ns = seconds(10),
+        .body_timeout_ns = seconds(30),
+        .idle_timeout_ns = seconds(75),
+        .write_timeout_ns = seconds(30),
+        .max_connections = 10000,
+    };
+}
+
+const struct http_text *http_request_header(const struct http_request *request,
+                                            const char *name)
+{
+    size_t len = strlen(name);
+
+    for (size_t i = 0; i < request->n_headers; i++) {
+        const struct http_header *header = &request->headers[i];
+
+        if (header->name.len == len &&
+            memcmp(header->name.bytes, name, len) == 0)
+            return &header->value;
+    }
+    return NULL;
+}
+
+static void on_accept(struct listener *listener, struct stream *stream,
+                      void *ud)
+{
+    struct http_server *server = ud;
+
+    (void)listener;
+    if (server->stats.open >= server->limits.max_connections) {
+        server->stats.refused++;
+        stream_close(stream);
+        return;
+    }
+    server->stats.connections++;
+    http_conn_open(server, stream);
+}
+
+static void on_drained(struct loop_job *job)
+{
+    struct http_server *server =
+        container_of(job, struct http_server, drained_job);
+    void (*fn)(void *ud) = server->on_drained;
+
+    server->on_drained = NULL;
+    fn(server->drained_ud);
+}
+
+static void on_free(struct loop_job *job)
+{
+    free(container_of(job, struct http_server, free_job));
+}
+
+void http_server_left(struct http_server *server)
+{
+    if (server->on_drained != NULL && server->conns.len + server->gone.len == 0)
+        loop_defer(server->loop, LOOP_RUN, &server->drained_job);
+}
+
+enum err http_server_open(struct http_server **out, struct loop *loop,
+                          const char *address, const struct http_limits *limits,
+                          http_request_fn on_request, void *ud,
+                          struct err_text *why)
+{
+    struct http_server *server = calloc(1, sizeof(*server));
+    enum err err;
+
+    if (server == NULL) {
+        err_text_set(why, "cannot listen on %s: %s", address,
+                     err_sentence(ERR_NOMEM));
+        return ERR_NOMEM;
+    }
+    server->loop = loop;
+    server->limits = *limits;
+    server->on_request = on_request;
+    server->ud = ud;
+    server->drained_job.fn = on_drained;
+    server->free_job.fn = on_free;
+    list_init(&server->conns);
+    list_init(&server->gone);
+    err =
+        listener_open(&server->listener, loop, address, on_accept, server, why);
+    if (err != ERR_OK) {
+        free(server);
+        return err;
+    }
+    snprintf(server->address, sizeof(server->address), "%s",
+             listener_address(server->listener));
+    *out = server;
+    return ERR_OK;
+}
+
+const char *http_server_address(const struct http_server *server)
+{
+    return server->address;
+}
+
+const struct http_stats *http_server_stats(const struct http_server *server)
+{
+    return &server->stats;
+}
+
+void http_server_drain(struct http_server *server, void (*fn)(void *ud),
+                       void *ud)
+{
+    struct list_node *node = list_first(&server->conns);
+
+    assert(!server->is_draining);
+    server->is_draining = true;
+    server->on_drained = fn;
+    server->drained_ud = ud;
+    listener_close(server->listener);
+    server->listener = NULL;
+    for (uint32_t left = server->conns.len; left > 0; left--) {
+        struct http_conn *conn = container_of(node, struct http_conn, node);
+
+        node = node->next;
+        if (conn->state == HTTP_IDLE)
+            http_conn_close(conn);
+    }
+    http_server_left(server);
+}
+
+void http_server_close(struct http_server *server)
+{
+    struct list_node *node;
+
+    if (server == NULL)
+        return;
+    server->on_drained = NULL;
+    loop_cancel(server->loop, LOOP_RUN, &server->drained_job);
+    listener_close(server->listener);
+    while ((node = list_first(&server->conns)) != NULL)
+        http_conn_close(container_of(node, struct http_conn, node));
+    while ((node = list_pop_front(&server->gone)) != NULL)
+        container_of(node, struct http_conn, node)->server = NULL;
+    loop_defer(server->loop, LOOP_FLUSH, &server->free_job);
+}

@@ -1,0 +1,29 @@
+/*
+ * strict.h - what of a request's bytes is let through.  The parsers of both
+ * distributions read more than the standard allows, and what two readers of
+ * one request understand differently is how requests are smuggled; so each
+ * line passes here before a parser sees it.
+ */
+#ifndef TIDEPOOL_HTTP_STRICT_H
+#define TIDEPOOL_HTTP_STRICT_H
+
+#include "http/http.h"
+
+/* Each takes a line without its CRLF and returns 0 or the status to refuse the
+ * request with. */
+int http_strict_request_line(struct http_text line);
+int http_strict_header_line(struct http_text line);
+int http_strict_chunk_line(struct http_text line, uint64_t *size);
+
+/* Digits only, below 2^63. */
+bool http_strict_length(struct http_text text, uint64_t *length);
+bool http_strict_host(struct http_text text);
+bool http_is_token(struct http_text text);
+
+/* name is in lower case; text may be in any. */
+bool http_text_is(struct http_text text, const char *name);
+/* Takes the next member of a list off the front of text; false at its end. */
+bool http_text_next(struct http_text *list, struct http_text *member);
+void http_text_trim(struct http_text *text);
+
+#endif
