@@ -272,7 +272,8 @@ void query_prepare_answer(struct pg_link *link, PGresult *answer)
         link->result = answer;
         return;
     }
-    if (place >= 2 && !is_aborted)
+    /* A dying backend gives more errors than answers are due. */
+    if (place >= 2 && !is_aborted && link->stmts.doomed.len > 0)
         stmt_free(container_of(list_pop_front(&link->stmts.doomed), struct stmt,
                                order));
     PQclear(answer);
