@@ -38,9 +38,15 @@ static size_t address_size(const struct sockaddr *address)
     }
 }
 
+/* But for the port: that is the same for all. */
 static bool is_same(const union link_address *a, const union link_address *b)
 {
-    return memcmp(a, b, sizeof(*a)) == 0;
+    if (a->any.sa_family != b->any.sa_family)
+        return false;
+    if (a->any.sa_family == AF_INET)
+        return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
+    return memcmp(a->v6.sin6_addr.s6_addr, b->v6.sin6_addr.s6_addr,
+                  sizeof(a->v6.sin6_addr.s6_addr)) == 0;
 }
 
 /* What did not answer in time when it was dialled last comes after the others:
