@@ -109,8 +109,10 @@ unit: $(UNIT_PROGRAMS)
 
 SPECS := $(wildcard tests/live/*_spec.lua)
 
+# Failures are made on purpose there: the log is shown when it is needed.
 live: $(BUILD)/tidepool
-	$(PROVE) --exec '$(BUILD)/tidepool run' tests/live/run.lua :: -- $(SPECS)
+	$(PROVE) --exec '$(BUILD)/tidepool run' tests/live/run.lua :: -- $(SPECS) \
+		2>$(BUILD)/live.log || { tail -n 100 $(BUILD)/live.log; exit 1; }
 
 # ---- tests/cli: the built program from outside
 

@@ -4,8 +4,10 @@ local core = require "tidepool.core"
 local sandbox = require "tidepool.sandbox"
 local support = require "support"
 
+local must = support.must
+
 local function load(text)
-  local generation = assert(sandbox.load(support.file("script.lua", text)))
+  local generation = must(sandbox.load(support.file("script.lua", text)))
   sandbox.lock(generation)
   return generation.value, generation
 end

@@ -3,19 +3,19 @@
 local support = require "support"
 local tide = require "tidepool"
 
-local eventually = support.eventually
+local eventually, must = support.eventually, support.must
 
 describe("Postgres leases", function()
   local db
 
   setup(function()
     db = support.postgres { max_connections = 2, acquire_timeout = 5 * support.slowness }
-    assert(db:exec "CREATE TABLE acct (id int PRIMARY KEY, n int NOT NULL)")
+    must(db:exec "CREATE TABLE acct (id int PRIMARY KEY, n int NOT NULL)")
   end)
 
   before_each(function()
-    assert(db:exec "TRUNCATE acct")
-    assert(db:exec "INSERT INTO acct VALUES (1, 100), (2, 100)")
+    must(db:exec "TRUNCATE acct")
+    must(db:exec "INSERT INTO acct VALUES (1, 100), (2, 100)")
   end)
 
   after_each(function()
@@ -23,22 +23,20 @@ describe("Postgres leases", function()
       local stats = db:stats()
       return stats.leased == 0 and stats.waiting == 0
     end)
-    assert.are.equal(0, support.running(db, "%pg_sleep%"))
+    eventually("nothing runs at the server", function()
+      return support.running(db, "%pg_sleep%") == 0
+    end)
   end)
 
   local function balance(id)
-    return assert(db:one("SELECT n FROM acct WHERE id = $1", id)).n
-  end
-
-  local function in_transaction(conn)
-    return assert(conn:one "SELECT now() <> statement_timestamp() AS yes").yes
+    return must(db:one("SELECT n FROM acct WHERE id = $1", id)).n
   end
 
   describe("with", function()
     it("lends one connection and gives what fn returns", function()
       local a, b, c = db:with(function(conn)
-        local first = assert(conn:one "SELECT pg_backend_pid() AS pid").pid
-        assert.are.equal(first, assert(conn:one "SELECT pg_backend_pid() AS pid").pid)
+        local first = must(conn:one "SELECT pg_backend_pid() AS pid").pid
+        assert.are.equal(first, must(conn:one "SELECT pg_backend_pid() AS pid").pid)
         assert.are.equal(1, db:stats().leased)
         return "a", nil, "c"
       end)
@@ -55,22 +53,22 @@ describe("Postgres leases", function()
 
     it("takes back a transaction that was left open", function()
       db:with(function(conn)
-        assert(conn:exec "BEGIN")
-        assert(conn:exec "UPDATE acct SET n = 0")
+        must(conn:exec "BEGIN")
+        must(conn:exec "UPDATE acct SET n = 0")
       end)
       assert.are.equal(100, balance(1))
-      db:with(function(conn) assert.is_false(in_transaction(conn)) end)
+      db:with(function(conn) assert.are.equal("none", conn:tx()) end)
     end)
 
     it("clears session state before the next borrower", function()
       local one = support.postgres { max_connections = 1 }
       one:with(function(conn)
-        assert(conn:exec "SET application_name = 'left over'")
-        assert(conn:exec "CREATE TEMP TABLE scratch (a int)")
-        assert(conn:one "SELECT pg_advisory_lock(7)")
+        must(conn:exec "SET application_name = 'left over'")
+        must(conn:exec "CREATE TEMP TABLE scratch (a int)")
+        must(conn:one "SELECT pg_advisory_lock(7)")
       end)
       one:with(function(conn)
-        local row = assert(conn:one [[SELECT
+        local row = must(conn:one [[SELECT
           current_setting('application_name') AS name,
           to_regclass('pg_temp.scratch')::text AS temp,
           (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory') AS locks]])
@@ -83,8 +81,8 @@ describe("Postgres leases", function()
 
   describe("transaction", function()
     local function move(tx, amount)
-      assert(tx:exec("UPDATE acct SET n = n - $1 WHERE id = 1", amount))
-      assert(tx:exec("UPDATE acct SET n = n + $1 WHERE id = 2", amount))
+      must(tx:exec("UPDATE acct SET n = n - $1 WHERE id = 1", amount))
+      must(tx:exec("UPDATE acct SET n = n + $1 WHERE id = 2", amount))
     end
 
     it("commits when fn returns, and gives its results", function()
@@ -126,7 +124,7 @@ describe("Postgres leases", function()
     it("rolls back and gives nil, err when fn asserts an err of the world", function()
       local result, err = db:transaction(function(tx)
         move(tx, 30)
-        assert(tx:exec "INSERT INTO acct VALUES (1, 1)")
+        must(tx:exec "INSERT INTO acct VALUES (1, 1)")
         return "not reached"
       end)
       assert.is_nil(result)
@@ -151,7 +149,7 @@ describe("Postgres leases", function()
         return db:transaction(function(tx)
           move(tx, 30)
           moved.open()
-          assert(tx:one "SELECT pg_sleep(60)")
+          must(tx:one "SELECT pg_sleep(60)")
         end)
       end)
       moved.wait()
@@ -162,8 +160,8 @@ describe("Postgres leases", function()
 
     it("can be made read only", function()
       local result, err = db:transaction(function(tx)
-        assert(tx:exec "SET TRANSACTION READ ONLY")
-        return assert(tx:exec "UPDATE acct SET n = 0")
+        must(tx:exec "SET TRANSACTION READ ONLY")
+        return must(tx:exec "UPDATE acct SET n = 0")
       end)
       assert.is_nil(result)
       assert.are.equal("25006", err.sqlstate)
@@ -171,7 +169,7 @@ describe("Postgres leases", function()
 
     it("takes the timeout of its wait for a connection", function()
       local one = support.postgres { max_connections = 1 }
-      local held = assert(one:acquire())
+      local held = must(one:acquire())
       local result, err = one:transaction({ timeout_ms = 20 }, function() return true end)
       held:release()
       assert.is_nil(result)
@@ -190,13 +188,13 @@ describe("Postgres leases", function()
     it("gives a serialization failure as retryable", function()
       local began, go_on = support.gate(), support.gate()
       local function swap(tx, id)
-        assert(tx:exec "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
-        local n = assert(tx:one "SELECT sum(n)::int AS n FROM acct").n
+        must(tx:exec "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+        local n = must(tx:one "SELECT sum(n)::int AS n FROM acct").n
         if id == 1 then
           began.open()
           go_on.wait()
         end
-        assert(tx:exec("UPDATE acct SET n = $1 WHERE id = $2", n, id))
+        must(tx:exec("UPDATE acct SET n = $1 WHERE id = $2", n, id))
         return true
       end
       local other = tide.spawn(function()
@@ -215,15 +213,15 @@ describe("Postgres leases", function()
 
   describe("acquire and release", function()
     it("lend until release", function()
-      local conn = assert(db:acquire())
+      local conn = must(db:acquire())
       assert.are.equal(1, db:stats().leased)
-      assert.are.equal(1, assert(conn:one "SELECT 1 AS n").n)
+      assert.are.equal(1, must(conn:one "SELECT 1 AS n").n)
       conn:release()
       assert.are.equal(0, db:stats().leased)
     end)
 
     it("raise when used after release, naming where it was acquired", function()
-      local conn = assert(db:acquire())
+      local conn = must(db:acquire())
       conn:release()
       local ok, err = pcall(function()
         local rows = conn:query "SELECT 1"
@@ -235,9 +233,9 @@ describe("Postgres leases", function()
 
     it("may release twice: the second does nothing", function()
       local one = support.postgres { max_connections = 1 }
-      local conn = assert(one:acquire())
+      local conn = must(one:acquire())
       assert.is_true(conn:release())
-      local other = assert(one:acquire())
+      local other = must(one:acquire())
       assert.is_false(conn:release())
       assert.are.equal(1, one:stats().leased)
       other:release()
@@ -245,16 +243,16 @@ describe("Postgres leases", function()
 
     it("raise for an old handle also while the connection is lent anew", function()
       local one = support.postgres { max_connections = 1 }
-      local old = assert(one:acquire())
+      local old = must(one:acquire())
       old:release()
-      local new = assert(one:acquire())
+      local new = must(one:acquire())
       assert.has_error(function() old:query "SELECT 1" end)
-      assert.are.equal(1, assert(new:one "SELECT 1 AS n").n)
+      assert.are.equal(1, must(new:one "SELECT 1 AS n").n)
       new:release()
     end)
 
     it("raise when another task uses the handle, naming both", function()
-      local conn = assert(db:acquire())
+      local conn = must(db:acquire())
       local ok, err = tide.spawn(function() return conn:query "SELECT 1" end):wait()
       conn:release()
       assert.is_false(ok)
@@ -268,7 +266,7 @@ describe("Postgres leases", function()
     it("end with the task at the latest", function()
       local pid
       local task = tide.spawn(function()
-        pid = assert(assert(db:acquire()):one "SELECT pg_backend_pid() AS pid").pid
+        pid = must(must(db:acquire()):one "SELECT pg_backend_pid() AS pid").pid
       end)
       assert.is_true(task:wait())
       assert.is_number(pid)
@@ -277,12 +275,12 @@ describe("Postgres leases", function()
 
     it("end when the task raises or is cancelled in a statement", function()
       local raised = tide.spawn(function()
-        assert(db:acquire())
+        must(db:acquire())
         error("mine", 0)
       end)
       assert.is_false((raised:wait()))
       local cancelled = tide.spawn(function()
-        assert(assert(db:acquire()):one "SELECT pg_sleep(60)")
+        must(must(db:acquire()):one "SELECT pg_sleep(60)")
       end)
       eventually("the statement runs", function()
         return support.running(db, "%pg_sleep(60)%") == 1
@@ -292,7 +290,7 @@ describe("Postgres leases", function()
     end)
 
     it("end when the handle is forgotten, at the next collection", function()
-      local function forget() assert(db:acquire()) end
+      local function forget() must(db:acquire()) end
       local task = tide.spawn(function()
         forget()
         eventually("the lease is rescued", function()
@@ -304,17 +302,17 @@ describe("Postgres leases", function()
     end)
 
     it("try_acquire never waits", function()
-      local first, second = assert(db:acquire()), assert(db:acquire())
+      local first, second = must(db:acquire()), must(db:acquire())
       assert.is_nil((db:try_acquire()))
       first:release()
-      local third = assert(db:try_acquire())
+      local third = must(db:try_acquire())
       third:release()
       second:release()
     end)
 
     it("wait their turn, first come first served", function()
       local one = support.postgres { max_connections = 1 }
-      local held = assert(one:acquire())
+      local held = must(one:acquire())
       local order, tasks = {}, {}
       for i = 1, 5 do
         tasks[i] = tide.spawn(function()
@@ -331,7 +329,7 @@ describe("Postgres leases", function()
   describe("timeouts", function()
     it("of a wait in line say where the time went and who holds", function()
       local one = support.postgres { max_connections = 1, acquire_timeout = 0.05 }
-      local held = assert(one:acquire())
+      local held = must(one:acquire())
       local conn, err = one:acquire()
       held:release()
       assert.is_nil(conn)
@@ -344,12 +342,17 @@ describe("Postgres leases", function()
     end)
 
     it("of a full line come at once as busy", function()
-      local one = support.postgres { max_connections = 1, max_waiters = 0 }
-      local held = assert(one:acquire())
+      local one = support.postgres { max_connections = 1, max_waiters = 1 }
+      local held = must(one:acquire())
+      local waiter = tide.spawn(function() return one:acquire() end)
+      eventually("one waits", function() return one:stats().waiting == 1 end)
       local conn, err = one:acquire()
       held:release()
       assert.is_nil(conn)
       assert.are.equal("busy", err.code)
+      assert.is_nil(err.sqlstate)
+      assert.are.equal(1, one:stats().counters.busy)
+      assert.is_true((waiter:wait()))
     end)
 
     it("of a statement stop it at the server", function()
@@ -366,7 +369,7 @@ describe("Postgres leases", function()
         local row, err = conn:one { "SELECT pg_sleep(62)", timeout_ms = 50 }
         assert.is_nil(row)
         assert.are.equal("timeout", err.code)
-        assert.are.equal(5, assert(conn:one "SELECT 5 AS n").n)
+        assert.are.equal(5, must(conn:one "SELECT 5 AS n").n)
       end)
     end)
 
@@ -382,7 +385,7 @@ describe("Postgres leases", function()
 
     it("of tide.timeout give the lease back and stop the statement", function()
       local ok, err = tide.timeout(0.05, function()
-        return db:with(function(conn) return assert(conn:one "SELECT pg_sleep(64)") end)
+        return db:with(function(conn) return must(conn:one "SELECT pg_sleep(64)") end)
       end)
       assert.is_nil(ok)
       assert.are.equal("timeout", err.code)
@@ -395,10 +398,10 @@ describe("Postgres leases", function()
   describe("the pool", function()
     it("can be resized while it runs", function()
       local pool = support.postgres { max_connections = 1 }
-      local first = assert(pool:acquire())
+      local first = must(pool:acquire())
       assert.is_nil((pool:try_acquire()))
       assert.is_true(pool:set { max_connections = 2 })
-      local second = assert(pool:acquire())
+      local second = must(pool:acquire())
       assert.are.equal(2, pool:stats().open)
       assert.is_true(pool:set { max_connections = 1 })
       first:release()
@@ -414,13 +417,13 @@ describe("Postgres leases", function()
       ok, err = db:set { max_connections = 2, min_connections = 3 }
       assert.is_nil(ok)
       assert.is_not_nil(err)
-      assert.has_error(function() assert(db:set { max_conections = 3 }) end)
+      assert.has_error(function() must(db:set { max_conections = 3 }) end)
       assert.are.equal(2, db:settings().max_connections)
     end)
 
     it("hands nothing out while paused", function()
       db:pause()
-      local task = tide.spawn(function() return assert(db:one "SELECT 1 AS n").n end)
+      local task = tide.spawn(function() return must(db:one "SELECT 1 AS n").n end)
       assert.is_nil((db:try_acquire()))
       tide.sleep(0)
       assert.is_false(task:done())
@@ -432,9 +435,9 @@ describe("Postgres leases", function()
 
     it("replaces its connections when drained", function()
       local pool = support.postgres { max_connections = 1 }
-      local before = assert(pool:one "SELECT pg_backend_pid() AS pid").pid
+      local before = must(pool:one "SELECT pg_backend_pid() AS pid").pid
       pool:drain()
-      local after = assert(pool:one "SELECT pg_backend_pid() AS pid").pid
+      local after = must(pool:one "SELECT pg_backend_pid() AS pid").pid
       assert.are_not.equal(before, after)
     end)
 
@@ -472,7 +475,7 @@ describe("Postgres leases", function()
           return pool:with(function(conn) return conn:one "SELECT pg_sleep(0.02)" end)
         end
       end
-      assert(tide.all(jobs))
+      must(tide.all(jobs))
       eventually("one is left", function() return pool:stats().open == 1 end)
       assert.is_true(pool:stats().closes.idle_timeout >= 1)
     end)
@@ -480,7 +483,7 @@ describe("Postgres leases", function()
     it("counts what it did", function()
       local pool = support.postgres { max_connections = 1 }
       local before = pool:stats()
-      for _ = 1, 3 do assert(pool:with(function(conn) return conn:one "SELECT 1" end)) end
+      for _ = 1, 3 do must(pool:with(function(conn) return conn:one "SELECT 1" end)) end
       local after = pool:stats()
       assert.are.equal(3, after.counters.acquires - before.counters.acquires)
       assert.are.equal(3, after.wait.count - before.wait.count)

@@ -3,6 +3,8 @@
 local support = require "support"
 local tide = require "tidepool"
 
+local must = support.must
+
 local THIS_FILE = "pg_query_spec%.lua:%d+"
 
 describe("Postgres statements", function()
@@ -10,17 +12,17 @@ describe("Postgres statements", function()
 
   setup(function()
     db = support.postgres { max_connections = 4 }
-    assert(db:exec "CREATE TABLE item (id int PRIMARY KEY, name text NOT NULL)")
+    must(db:exec "CREATE TABLE item (id int PRIMARY KEY, name text NOT NULL)")
   end)
 
   before_each(function()
-    assert(db:exec "TRUNCATE item")
-    assert(db:exec "INSERT INTO item VALUES (1, 'one'), (2, 'two'), (3, 'three')")
+    must(db:exec "TRUNCATE item")
+    must(db:exec "INSERT INTO item VALUES (1, 'one'), (2, 'two'), (3, 'three')")
   end)
 
   describe("results", function()
     it("query gives all rows in order", function()
-      local rows = assert(db:query "SELECT id, name FROM item ORDER BY id DESC")
+      local rows = must(db:query "SELECT id, name FROM item ORDER BY id DESC")
       assert.are.equal(3, #rows)
       assert.are.same({ 3, 2, 1 }, { rows[1].id, rows[2].id, rows[3].id })
       assert.are.equal("three", rows[1].name)
@@ -28,7 +30,7 @@ describe("Postgres statements", function()
     end)
 
     it("rows know their columns, and can be made a table", function()
-      local rows = assert(db:query "SELECT id, name FROM item ORDER BY id LIMIT 1")
+      local rows = must(db:query "SELECT id, name FROM item ORDER BY id LIMIT 1")
       assert.are.same({ "id", "name" }, rows:columns())
       assert.are.same({ { id = 1, name = "one" } }, rows:table())
       assert.are.equal(1, rows:affected())
@@ -37,10 +39,10 @@ describe("Postgres statements", function()
 
     it("rows can be walked with ipairs, their columns with pairs", function()
       local names, columns = {}, {}
-      for i, row in ipairs(assert(db:query "SELECT name FROM item ORDER BY id")) do
+      for i, row in ipairs(must(db:query "SELECT name FROM item ORDER BY id")) do
         names[i] = row.name
       end
-      for name, value in pairs(assert(db:one "SELECT 7 AS a, 'x' AS b, NULL AS c")) do
+      for name, value in pairs(must(db:one "SELECT 7 AS a, 'x' AS b, NULL AS c")) do
         columns[name] = value
       end
       assert.are.same({ "one", "two", "three" }, names)
@@ -55,9 +57,9 @@ describe("Postgres statements", function()
     end)
 
     it("one gives the first row, or nil and no error", function()
-      local row = assert(db:one("SELECT name FROM item WHERE id = $1", 2))
+      local row = must(db:one("SELECT name FROM item WHERE id = $1", 2))
       assert.are.equal("two", row.name)
-      assert.are.equal(1, assert(db:one "SELECT id FROM item ORDER BY id").id)
+      assert.are.equal(1, must(db:one "SELECT id FROM item ORDER BY id").id)
       local none, err = db:one "SELECT * FROM item WHERE id = 10"
       assert.is_nil(none)
       assert.is_nil(err)
@@ -76,22 +78,22 @@ describe("Postgres statements", function()
     end)
 
     it("RETURNING gives rows of a write", function()
-      local row = assert(db:one([[INSERT INTO item VALUES ($1, $2)
+      local row = must(db:one([[INSERT INTO item VALUES ($1, $2)
         RETURNING id, name]], 9, "nine"))
       assert.are.same({ 9, "nine" }, { row.id, row.name })
     end)
 
     it("a result of 20,000 rows comes whole", function()
-      local rows = assert(db:query "SELECT n FROM generate_series(1, 20000) AS n")
+      local rows = must(db:query "SELECT n FROM generate_series(1, 20000) AS n")
       assert.are.equal(20000, #rows)
       assert.are.equal(20000, rows[20000].n)
     end)
 
     it("results outlive the connection they came on", function()
-      local rows = assert(db:with(function(conn)
-        return assert(conn:query "SELECT name FROM item ORDER BY id")
+      local rows = must(db:with(function(conn)
+        return must(conn:query "SELECT name FROM item ORDER BY id")
       end))
-      assert(db:query "SELECT 1")
+      must(db:query "SELECT 1")
       collectgarbage()
       assert.are.equal("one", rows[1].name)
     end)
@@ -136,7 +138,7 @@ describe("Postgres statements", function()
 
     it("are given for wrong syntax, and the connection goes on", function()
       fails("42601", "SELEKT 1")
-      assert.are.equal(1, assert(db:one "SELECT 1 AS n").n)
+      assert.are.equal(1, must(db:one "SELECT 1 AS n").n)
     end)
 
     it("are given for a value that the type cannot have", function()
@@ -157,10 +159,10 @@ describe("Postgres statements", function()
             local _, err = db:one("SELECT 1 / $1::int AS n", 0)
             return err.sqlstate
           end
-          return assert(db:one("SELECT $1::int AS n", i)).n
+          return must(db:one("SELECT $1::int AS n", i)).n
         end
       end
-      local results = assert(tide.all(jobs))
+      local results = must(tide.all(jobs))
       for i = 1, 60 do
         assert.are.equal(i % 3 == 0 and "22012" or i, results[i])
       end
@@ -173,8 +175,8 @@ describe("Postgres statements", function()
           return (db:exec("INSERT INTO item VALUES ($1, 'w')", 10 + i % 20))
         end
       end
-      assert(tide.all(jobs))
-      local row = assert(db:one "SELECT count(*) AS n FROM item WHERE name = 'w'")
+      must(tide.all(jobs))
+      local row = must(db:one "SELECT count(*) AS n FROM item WHERE name = 'w'")
       assert.are.equal(20, row.n)
     end)
   end)
@@ -220,7 +222,7 @@ describe("Postgres statements", function()
     end)
 
     it("and the pool goes on", function()
-      assert.are.equal(1, assert(db:one "SELECT 1 AS n").n)
+      assert.are.equal(1, must(db:one "SELECT 1 AS n").n)
     end)
   end)
 
@@ -233,7 +235,7 @@ describe("Postgres statements", function()
     end)
 
     it("timeout_ms is not felt by a statement that is in time", function()
-      local row = assert(db:one({ "SELECT $1::int AS n", timeout_ms = 5000 }, 3))
+      local row = must(db:one({ "SELECT $1::int AS n", timeout_ms = 5000 }, 3))
       assert.are.equal(3, row.n)
     end)
   end)
@@ -242,9 +244,9 @@ describe("Postgres statements", function()
     it("each gets its own answer", function()
       local jobs = {}
       for i = 1, 500 do
-        jobs[i] = function() return assert(db:one("SELECT $1::int AS n", i)).n end
+        jobs[i] = function() return must(db:one("SELECT $1::int AS n", i)).n end
       end
-      local results = assert(tide.all(jobs))
+      local results = must(tide.all(jobs))
       for i = 1, 500 do assert.are.equal(i, results[i]) end
     end)
 
@@ -252,17 +254,17 @@ describe("Postgres statements", function()
       local jobs = {}
       for i = 1, 100 do
         jobs[i] = function()
-          assert(db:one "SELECT pg_sleep(0.001)")
+          must(db:one "SELECT pg_sleep(0.001)")
           return db:stats().open
         end
       end
-      for _, open in ipairs(assert(tide.all(jobs))) do assert.is_true(open <= 4) end
+      for _, open in ipairs(must(tide.all(jobs))) do assert.is_true(open <= 4) end
     end)
 
     it("sees its own effects, one after the other", function()
       for i = 1, 50 do
-        assert(db:exec("UPDATE item SET name = $1 WHERE id = 1", "n" .. i))
-        local row = assert(db:one "SELECT name FROM item WHERE id = 1")
+        must(db:exec("UPDATE item SET name = $1 WHERE id = 1", "n" .. i))
+        local row = must(db:one "SELECT name FROM item WHERE id = 1")
         assert.are.equal("n" .. i, row.name)
       end
     end)
@@ -273,57 +275,57 @@ describe("Postgres statements", function()
     local KEPT = "SELECT count(*) AS n FROM pg_prepared_statements"
 
     it("are prepared again after DISCARD ALL", function()
-      assert(db:with(function(conn)
-        assert.are.equal(2, assert(conn:one(SQL, 1)).n)
-        assert(conn:exec "DISCARD ALL")
-        assert.are.equal(3, assert(conn:one(SQL, 2)).n)
+      must(db:with(function(conn)
+        assert.are.equal(2, must(conn:one(SQL, 1)).n)
+        must(conn:exec "DISCARD ALL")
+        assert.are.equal(3, must(conn:one(SQL, 2)).n)
         return true
       end))
     end)
 
     it("are prepared again after DEALLOCATE ALL", function()
-      assert(db:with(function(conn)
-        assert.are.equal(2, assert(conn:one(SQL, 1)).n)
-        assert(conn:exec "DEALLOCATE ALL")
-        assert.are.equal(3, assert(conn:one(SQL, 2)).n)
+      must(db:with(function(conn)
+        assert.are.equal(2, must(conn:one(SQL, 1)).n)
+        must(conn:exec "DEALLOCATE ALL")
+        assert.are.equal(3, must(conn:one(SQL, 2)).n)
         return true
       end))
     end)
 
     it("survive a table that changed its columns", function()
-      assert(db:exec "CREATE TABLE changing (a int)")
-      assert(db:exec "INSERT INTO changing VALUES (1)")
-      assert(db:with(function(conn)
-        assert.are.equal(1, assert(conn:one "SELECT * FROM changing").a)
-        assert(db:exec "ALTER TABLE changing ADD COLUMN b int DEFAULT 2")
-        assert.are.equal(2, assert(conn:one "SELECT * FROM changing").b)
+      must(db:exec "CREATE TABLE changing (a int)")
+      must(db:exec "INSERT INTO changing VALUES (1)")
+      must(db:with(function(conn)
+        assert.are.equal(1, must(conn:one "SELECT * FROM changing").a)
+        must(db:exec "ALTER TABLE changing ADD COLUMN b int DEFAULT 2")
+        assert.are.equal(2, must(conn:one "SELECT * FROM changing").b)
         return true
       end))
-      assert(db:exec "ALTER TABLE changing DROP COLUMN a")
-      assert.are.equal(2, assert(db:one "SELECT * FROM changing").b)
+      must(db:exec "ALTER TABLE changing DROP COLUMN a")
+      assert.are.equal(2, must(db:one "SELECT * FROM changing").b)
     end)
 
     it("are not repeated inside a transaction, which fails as a whole", function()
       local result, err = db:transaction(function(tx)
-        assert(tx:one(SQL, 1))
-        assert(tx:exec "DEALLOCATE ALL")
-        assert(tx:one(SQL, 2))
+        must(tx:one(SQL, 1))
+        must(tx:exec "DEALLOCATE ALL")
+        must(tx:one(SQL, 2))
         return "done"
       end)
       assert.is_true(result == "done" or err.sqlstate == "26000")
-      assert.are.equal(4, assert(db:one(SQL, 3)).n)
+      assert.are.equal(4, must(db:one(SQL, 3)).n)
     end)
 
     it("are never more than statement_cache on a connection", function()
       local small = support.postgres { max_connections = 1, statement_cache = 3 }
-      assert(small:with(function(conn)
+      must(small:with(function(conn)
         for i = 1, 10 do
-          assert.are.equal(i, assert(conn:one(("SELECT %d AS n"):format(i))).n)
+          assert.are.equal(i, must(conn:one(("SELECT %d AS n"):format(i))).n)
         end
-        local kept = assert(conn:one(KEPT)).n
+        local kept = must(conn:one(KEPT)).n
         assert.is_true(kept <= 3, kept .. " are kept")
         for i = 10, 1, -1 do
-          assert.are.equal(i, assert(conn:one(("SELECT %d AS n"):format(i))).n)
+          assert.are.equal(i, must(conn:one(("SELECT %d AS n"):format(i))).n)
         end
         return true
       end))
@@ -331,9 +333,9 @@ describe("Postgres statements", function()
 
     it("can be turned off with statement_cache = 0", function()
       local none = support.postgres { max_connections = 1, statement_cache = 0 }
-      assert(none:with(function(conn)
-        for i = 1, 3 do assert.are.equal(i + 1, assert(conn:one(SQL, i)).n) end
-        local kept = assert(conn:one(KEPT)).n
+      must(none:with(function(conn)
+        for i = 1, 3 do assert.are.equal(i + 1, must(conn:one(SQL, i)).n) end
+        local kept = must(conn:one(KEPT)).n
         assert.is_true(kept <= 1, kept .. " are kept")
         return true
       end))
@@ -349,7 +351,7 @@ describe("Postgres statements", function()
         local one = support.postgres { max_connections = 1 }
         local ok, result, err = pcall(one.query, one, sql)
         if ok and result == nil then assert.is_not_nil(err.message) end
-        local row = assert(one:one [[SELECT
+        local row = must(one:one [[SELECT
           current_setting('search_path') = 'public' AS path,
           (SELECT count(*) FROM pg_listening_channels()) AS channels,
           to_regclass('pg_temp.scratch') IS NOT NULL AS temp,

@@ -3,6 +3,8 @@
 local support = require "support"
 local tide = require "tidepool"
 
+local must = support.must
+
 local null = tide.null
 
 local UUID = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
@@ -66,14 +68,14 @@ describe("Postgres types", function()
   setup(function() db = support.postgres() end)
 
   local function value_of(sql, ...)
-    return assert(db:one(sql, ...)).v
+    return must(db:one(sql, ...)).v
   end
 
   for _, case in ipairs(VALUES) do
     local kind, literal, expected = unpack(case)
 
     it(("%s %s comes out"):format(kind, literal), function()
-      assert.are.equal(expected, value_of(("SELECT %s::%s AS v"):format(literal, kind)))
+      assert.are.equal(expected, value_of(("SELECT (%s)::%s AS v"):format(literal, kind)))
     end)
 
     it(("%s %s goes in"):format(kind, literal), function()
@@ -87,7 +89,7 @@ describe("Postgres types", function()
     local kind, literal, expected = unpack(case)
 
     it(("%s %s comes out as a table"):format(kind, literal), function()
-      assert.are.same(expected, value_of(("SELECT %s::%s AS v"):format(literal, kind)))
+      assert.are.same(expected, value_of(("SELECT (%s)::%s AS v"):format(literal, kind)))
     end)
 
     it(("%s %s goes in as a table"):format(kind, literal), function()
@@ -105,17 +107,17 @@ describe("Postgres types", function()
 
   it("NULL of any type is an absent key", function()
     for _, kind in ipairs { "bool", "int4", "text", "jsonb", "int4[]", "inet" } do
-      local row = assert(db:one(("SELECT NULL::%s AS v, 1 AS w"):format(kind)))
+      local row = must(db:one(("SELECT NULL::%s AS v, 1 AS w"):format(kind)))
       assert.is_nil(row.v)
       assert.are.equal(1, row.w)
     end
   end)
 
   it("nil and tide.null go in as NULL, also between others", function()
-    local row = assert(db:one([[SELECT $1::int IS NULL AS a, $2::text AS b,
+    local row = must(db:one([[SELECT $1::int IS NULL AS a, $2::text AS b,
       $3::jsonb IS NULL AS c]], nil, "b", null))
     assert.are.same({ true, "b", true }, { row.a, row.b, row.c })
-    assert.is_true(assert(db:one("SELECT $1::int IS NULL AS a", nil)).a)
+    assert.is_true(must(db:one("SELECT $1::int IS NULL AS a", nil)).a)
   end)
 
   it("a JSON null inside a document is tide.null", function()
@@ -145,7 +147,7 @@ describe("Postgres types", function()
   end)
 
   it("a bound array is compared and unnested by the server", function()
-    local rows = assert(db:query([[SELECT n FROM unnest($1::int[]) AS n
+    local rows = must(db:query([[SELECT n FROM unnest($1::int[]) AS n
       WHERE n = ANY($2)]], { 1, 2, 3 }, { 2, 3, 4 }))
     assert.are.same({ 2, 3 }, { rows[1].n, rows[2].n })
   end)
@@ -158,7 +160,7 @@ describe("Postgres types", function()
   end)
 
   it("tide.encode writes rows with NULL, int8, float8 and arrays exactly", function()
-    local rows = assert(db:query [[SELECT 1 AS a, NULL::text AS b,
+    local rows = must(db:query [[SELECT 1 AS a, NULL::text AS b,
       9007199254740993::int8 AS c, '{1,NULL}'::int[] AS d, '{"x":1}'::jsonb AS e,
       0.30000000000000004::float8 AS f, 9007199254740991::int8 AS g, 'q"\'::text AS h]])
     assert.are.same({
@@ -182,14 +184,14 @@ describe("Postgres types", function()
 
   it("rows that a script looked at are written as the others are", function()
     local sql = "SELECT 1 AS a, NULL::text AS b"
-    local fresh, seen = assert(db:query(sql)), assert(db:query(sql))
+    local fresh, seen = must(db:query(sql)), must(db:query(sql))
     assert.are.equal(1, seen[1].a)
     assert.are.same(tide.decode(tide.encode(fresh)), tide.decode(tide.encode(seen)))
   end)
 
   it("tide.json encodes all rows as an array, also when there is none", function()
-    local rows = assert(db:query "SELECT n FROM generate_series(1, 3) AS n")
+    local rows = must(db:query "SELECT n FROM generate_series(1, 3) AS n")
     assert.are.equal('[{"n":1},{"n":2},{"n":3}]', tide.encode(rows))
-    assert.are.equal("[]", tide.encode(assert(db:query "SELECT 1 AS n WHERE false")))
+    assert.are.equal("[]", tide.encode(must(db:query "SELECT 1 AS n WHERE false")))
   end)
 end)

@@ -5,14 +5,14 @@ local servers = require "tidepool.servers"
 local support = require "support"
 local tide = require "tidepool"
 
-local eventually = support.eventually
+local eventually, must = support.eventually, support.must
 
 describe("Redis", function()
   local cache
 
   setup(function() cache = support.redis { max_connections = 4 } end)
 
-  before_each(function() assert(cache:call "FLUSHALL") end)
+  before_each(function() must(cache:call "FLUSHALL") end)
 
   describe("commands", function()
     it("are called by name, in any case", function()
@@ -41,26 +41,26 @@ describe("Redis", function()
 
     it("keep bytes as they are", function()
       local bytes = "\0\r\n\255" .. ("x"):rep(100000)
-      assert(cache:set("bytes", bytes))
+      must(cache:set("bytes", bytes))
       assert.are.equal(bytes, cache:get "bytes")
     end)
 
     it("take numbers as arguments", function()
-      assert(cache:set("n", 12))
-      assert(cache:expire("n", 100))
+      must(cache:set("n", 12))
+      must(cache:expire("n", 100))
       assert.are.equal("12", cache:get "n")
-      assert(cache:set("f", 0.5))
+      must(cache:set("f", 0.5))
       assert.are.equal("0.5", cache:get "f")
     end)
 
     it("give nested arrays", function()
-      assert(cache:xadd("stream", "1-1", "field", "value"))
+      must(cache:xadd("stream", "1-1", "field", "value"))
       assert.are.same({ { "1-1", { "field", "value" } } },
         cache:xrange("stream", "-", "+"))
     end)
 
     it("give what Redis refuses as nil, err", function()
-      assert(cache:set("text", "x"))
+      must(cache:set("text", "x"))
       local value, err = cache:incr "text"
       assert.is_nil(value)
       assert.are.equal("server", err.code)
@@ -94,7 +94,7 @@ describe("Redis", function()
       for i = 1, 500 do
         jobs[i] = function() return cache:call("ECHO", "m" .. i) end
       end
-      local results = assert(tide.all(jobs))
+      local results = must(tide.all(jobs))
       for i = 1, 500 do assert.are.equal("m" .. i, results[i]) end
       assert.is_true(cache:stats().open <= 4)
     end)
@@ -102,7 +102,7 @@ describe("Redis", function()
 
   describe("a pipeline", function()
     it("gives one reply a command, in order, errors in their place", function()
-      local replies = assert(cache:pipeline(function(p)
+      local replies = must(cache:pipeline(function(p)
         p:set("a", 1)
         p:incr "a"
         p:lpush("a", "x")
@@ -122,7 +122,7 @@ describe("Redis", function()
     end)
 
     it("of a thousand commands works", function()
-      local replies = assert(cache:pipeline(function(p)
+      local replies = must(cache:pipeline(function(p)
         for i = 1, 1000 do p:rpush("long", i) end
       end))
       assert.are.equal(1000, #replies)
@@ -142,7 +142,7 @@ describe("Redis", function()
 
   describe("multi", function()
     it("runs all or nothing and gives the replies", function()
-      local replies = assert(cache:multi(function(m)
+      local replies = must(cache:multi(function(m)
         m:set("a", 1)
         m:incrby("a", 41)
         m:get "a"
@@ -154,14 +154,14 @@ describe("Redis", function()
       local jobs = {}
       for i = 1, 50 do
         jobs[i] = function()
-          local replies = assert(cache:multi(function(m)
+          local replies = must(cache:multi(function(m)
             m:incr "counter"
             m:incr "counter"
           end))
           return replies[2] - replies[1]
         end
       end
-      for _, step in ipairs(assert(tide.all(jobs))) do assert.are.equal(1, step) end
+      for _, step in ipairs(must(tide.all(jobs))) do assert.are.equal(1, step) end
       assert.are.equal("100", cache:get "counter")
     end)
 
@@ -179,12 +179,12 @@ describe("Redis", function()
   describe("timeouts and cancels", function()
     -- Redis stands still for everybody; it answers when the time is over.
     local function freeze(ms)
-      assert(cache:call("CLIENT", "PAUSE", ms, "ALL"))
+      must(cache:call("CLIENT", "PAUSE", ms, "ALL"))
     end
 
     it("end a wait with timeout; the late reply goes to nobody", function()
       local one = support.redis { max_connections = 1, lanes = 1 }
-      assert(one:set("late", "reply"))
+      must(one:set("late", "reply"))
       freeze(150)
       local value, err = tide.timeout(0.02, function() return one:get "late" end)
       assert.is_nil(value)
@@ -271,15 +271,15 @@ describe("Redis", function()
   describe("faults", function()
     it("a killed connection is replaced; reads in flight are sent again", function()
       local one = support.redis { max_connections = 1, lanes = 1 }
-      assert(one:set("k", "v"))
-      local id = assert(one:call("CLIENT", "ID"))
-      assert(cache:call("CLIENT", "KILL", "ID", id))
+      must(one:set("k", "v"))
+      local id = must(one:call("CLIENT", "ID"))
+      must(cache:call("CLIENT", "KILL", "ID", id))
       assert.are.equal("v", eventually("it answers", function() return one:get "k" end))
       assert.are_not.equal(id, one:call("CLIENT", "ID"))
     end)
 
     it("a server that is killed and started again is used within 2 s", function()
-      local own = assert(servers.redis { directory = support.directory .. "/faults-r" })
+      local own = must(servers.redis { directory = support.directory .. "/faults-r" })
       finally(function() own:stop() end)
       local pool = support.redis({ max_connections = 2, acquire_timeout = 1 },
         { url = own.url })
@@ -290,7 +290,7 @@ describe("Redis", function()
           while not seen.stop do
             local value = pool:call("ECHO", "m" .. i)
             if value then
-              assert(value == "m" .. i)
+              must(value == "m" .. i)
               seen.ok = seen.ok + 1
             else
               seen.failed = seen.failed + 1
@@ -303,7 +303,7 @@ describe("Redis", function()
       eventually("the load runs", function() return seen.ok > 100 end)
       own:kill()
       eventually("the callers see it", function() return seen.failed > 0 end)
-      assert(own:restart())
+      must(own:restart())
       local before = seen.ok
       eventually("commands succeed again", function() return seen.ok > before end,
         2 * support.slowness)
@@ -335,7 +335,7 @@ describe("Redis", function()
 
     -- tcp address and unix socket of a server of its own
     setup(function()
-      own = assert(servers.redis { directory = support.directory .. "/redis-urls" })
+      own = must(servers.redis { directory = support.directory .. "/redis-urls" })
     end)
 
     teardown(function() own:stop() end)
@@ -357,15 +357,15 @@ describe("Redis", function()
     it("with a database number selects it", function()
       local zero = support.redis({ max_connections = 1 }, { url = url_with("", 0) })
       local three = support.redis({ max_connections = 1 }, { url = url_with("", 3) })
-      assert(zero:set("k", "in zero"))
+      must(zero:set("k", "in zero"))
       assert.is_nil((three:get "k"))
-      assert(three:set("k", "in three"))
+      must(three:set("k", "in three"))
       assert.are.equal("in zero", zero:get "k")
     end)
 
     it("with a user and a password logs in", function()
       local plain = support.redis({ max_connections = 1 }, { url = url_with("") })
-      assert(plain:call("ACL", "SETUSER", "reader", "on", ">s3cret", "~*", "+@all"))
+      must(plain:call("ACL", "SETUSER", "reader", "on", ">s3cret", "~*", "+@all"))
       local pool = support.redis({ max_connections = 1 },
         { url = url_with("reader:s3cret@") })
       assert.are.equal("reader", pool:call("ACL", "WHOAMI"))
@@ -383,7 +383,7 @@ describe("Redis", function()
 
     it("with a percent sign in the password is decoded", function()
       local plain = support.redis({ max_connections = 1 }, { url = url_with("") })
-      assert(plain:call("ACL", "SETUSER", "odd", "on", ">p@ss/word", "~*", "+@all"))
+      must(plain:call("ACL", "SETUSER", "odd", "on", ">p@ss/word", "~*", "+@all"))
       local pool = support.redis({ max_connections = 1 },
         { url = url_with("odd:p%40ss%2Fword@") })
       assert.are.equal("odd", pool:call("ACL", "WHOAMI"))

@@ -22,8 +22,14 @@ local tide = require "tidepool"
 
 local TEST_SECONDS = 30 * support.slowness
 
+-- Failures are made on purpose here: their warnings are noise.
+core.log_setup { level = os.getenv "TEST_LOG" or "error" }
+
+-- Adds where it was raised, down to where this file called the spec.
 local function with_trace(err)
-  return type(err) == "string" and debug.traceback(err, 2) or err
+  if type(err) ~= "string" and not core.is_err(err) then return err end
+  local trace = debug.traceback(tostring(err), 2)
+  return trace:match("^(.-)\n[^\n]*tests/live/run%.lua") or trace
 end
 
 -- Runs fn in a task of its own that is cancelled at the limit.

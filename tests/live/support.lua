@@ -9,6 +9,9 @@ local support = {
   directory = nil, -- private, removed at the end; set by run.lua
 }
 
+-- Lua's own assert, which raises an err as it is; in specs assert is luassert's.
+support.must = assert
+
 local SLOWNESS = tonumber(os.getenv "TEST_SLOWNESS") or 1
 local WAIT_SECONDS = 10 * SLOWNESS
 local POLL_SECONDS = 0.002
@@ -21,7 +24,7 @@ local count = 0
 
 -- Called by run.lua before each file: its tables and keys are its own.
 function support.begin_file(path)
-  schema = path:match("([%w_]+)%.lua$") or "spec"
+  schema = "of_" .. (path:match "([%w_]+)%.lua$" or "all")
 end
 
 -- Closes a pool and raises when something of it is lent or waited for.
@@ -53,7 +56,8 @@ end
 
 local function with_search_path(url)
   local sign = url:find("?", 1, true) and "&" or "?"
-  return url .. sign .. "options=-csearch_path%3D" .. schema
+  return url .. sign .. "options=-cclient_min_messages%3Dwarning%20"
+    .. "-csearch_path%3D" .. schema
 end
 
 -- A pool on the shared Postgres (or options.url), settings as given; its tables
@@ -163,7 +167,8 @@ function support.serve(app, limits)
   return server, server:address()
 end
 
-local CONNECT = "exec 3<>/dev/tcp/${0%:*}/${0##*:} && cat >&3 && cat <&3"
+-- The last cat is bash's own process: killing it closes the connection.
+local CONNECT = "exec 3<>/dev/tcp/${0%:*}/${0##*:} && cat >&3 && exec cat <&3"
 
 -- Sends bytes as they are over one connection; gives the process, whose wait()
 -- ends when the server has closed.
