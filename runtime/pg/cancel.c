@@ -1,52 +1,65 @@
-/* cancel.c - see cancel.h. */
+/*
+ * cancel.c - see cancel.h.
+ *
+ * libpq 17 can cancel without blocking.  Before it, a call that may hang takes
+ * one of the threads, of which there are four unless UV_THREADPOOL_SIZE says
+ * otherwise.
+ */
 #include "pg/cancel.h"
 
+#include "net/watch.h"
 #include "net/work.h"
 #include "pg/link.h"
 
 #include <stdlib.h>
 
-/* Of the threads, four unless UV_THREADPOOL_SIZE says otherwise. */
-enum { CANCELS_MAX = 2, WORDS_MAX = 256 };
+#ifdef LIBPQ_HAS_ASYNC_CANCEL
+enum { CANCELS_MAX = 16 }; /* at once */
+typedef PGcancelConn cancel_handle;
+#else
+enum { CANCELS_MAX = 2 };
+typedef PGcancel cancel_handle;
+#endif
 
-/* Freed when it comes back, which may be after the link has gone. */
+enum { WORDS_MAX = 256 };
+
+/* Freed when it is over, which may be after the link has gone. */
 struct link_cancel {
     struct list_node node; /* on pg->cancels while it waits */
     struct pg_pool *pg;
     struct pg_link *link; /* NULL: nobody waits for it */
-    PGcancel *handle;
-    bool is_sent;
-    char words[WORDS_MAX]; /* libpq's, when it was not */
+    cancel_handle *handle;
+    struct watch *watch;   /* of its socket, where we have that */
+    struct loop_job job;   /* ends it when it could not begin */
+    char words[WORDS_MAX]; /* why it failed; "" when it did not */
 };
 
-static void free_cancel(struct link_cancel *cancel)
+static void begin(struct link_cancel *cancel);
+static void close_handle(struct link_cancel *cancel);
+
+static void begin_next(struct pg_pool *pg)
 {
-    PQfreeCancel(cancel->handle);
-    free(cancel);
+    while (pg->cancels_running < CANCELS_MAX && pg->cancels.len > 0) {
+        struct list_node *node = list_pop_front(&pg->cancels);
+
+        pg->cancels_running++;
+        begin(container_of(node, struct link_cancel, node));
+    }
 }
 
-/* On another thread. */
-static void run(void *ud)
+static void end(struct link_cancel *cancel)
 {
-    struct link_cancel *cancel = ud;
-
-    cancel->is_sent =
-        PQcancel(cancel->handle, cancel->words, sizeof(cancel->words)) == 1;
-}
-
-static void begin_next(struct pg_pool *pg);
-
-static void on_done(void *ud)
-{
-    struct link_cancel *cancel = ud;
     struct pg_link *link = cancel->link;
     struct pg_pool *pg = cancel->pg;
+    struct err_text text = { 0 };
 
-    pg->cancels_running--;
-    if (!cancel->is_sent)
+    err_text_set(&text, "%s", cancel->words);
+    if (text.text[0] != '\0')
         log_event(pg->log, LOG_WARN, "cancel failed", LOG_STR("pool", pg->name),
-                  LOG_STR("error", cancel->words));
-    free_cancel(cancel);
+                  LOG_STR("error", text.text));
+    close_handle(cancel);
+    free(cancel);
+    pg->cancels_running--;
     begin_next(pg);
     if (link == NULL) {
         pg_pool_settle(pg);
@@ -56,25 +69,108 @@ static void on_done(void *ud)
     link_settle(link);
 }
 
-/* Without a thread it stays undone: the pool or the request has a deadline. */
-static void begin(struct link_cancel *cancel)
+static void end_job(struct loop_job *job)
 {
-    struct pg_pool *pg = cancel->pg;
+    end(container_of(job, struct link_cancel, job));
+}
 
-    if (work_start(pg->loop, run, on_done, cancel) == ERR_OK) {
-        pg->cancels_running++;
+/* From inside link_cancel_start() nobody may be told. */
+static void end_later(struct link_cancel *cancel, const char *words)
+{
+    snprintf(cancel->words, sizeof(cancel->words), "%s", words);
+    cancel->job.fn = end_job;
+    loop_defer(cancel->pg->loop, LOOP_RUN, &cancel->job);
+}
+
+#ifdef LIBPQ_HAS_ASYNC_CANCEL
+
+static cancel_handle *open_handle(const struct pg_link *link)
+{
+    return PQcancelCreate(link->pq);
+}
+
+static void close_handle(struct link_cancel *cancel)
+{
+    watch_close(cancel->watch);
+    PQcancelFinish(cancel->handle);
+}
+
+static void on_ready(struct watch *watch, int events, void *ud);
+
+/* As with connecting, a watch lasts from one call to the next. */
+static void step(struct link_cancel *cancel, PostgresPollingStatusType status)
+{
+    enum err err;
+
+    if (status == PGRES_POLLING_OK) {
+        end_later(cancel, "");
         return;
     }
-    cancel->link->cancel = NULL;
-    free_cancel(cancel);
+    if (status == PGRES_POLLING_FAILED) {
+        end_later(cancel, PQcancelErrorMessage(cancel->handle));
+        return;
+    }
+    err = watch_open(&cancel->watch, cancel->pg->loop,
+                     PQcancelSocket(cancel->handle), on_ready, cancel);
+    if (err != ERR_OK)
+        end_later(cancel, err_sentence(err));
+    else
+        watch_want(cancel->watch,
+                   status == PGRES_POLLING_READING ? WATCH_READ : WATCH_WRITE);
 }
 
-static void begin_next(struct pg_pool *pg)
+static void on_ready(struct watch *watch, int events, void *ud)
 {
-    while (pg->cancels_running < CANCELS_MAX && pg->cancels.len > 0)
-        begin(container_of(list_pop_front(&pg->cancels), struct link_cancel,
-                           node));
+    struct link_cancel *cancel = ud;
+
+    (void)events;
+    watch_close(watch);
+    cancel->watch = NULL;
+    step(cancel, PQcancelPoll(cancel->handle));
 }
+
+static void begin(struct link_cancel *cancel)
+{
+    bool is_begun = PQcancelStart(cancel->handle) == 1;
+
+    step(cancel, is_begun ? PGRES_POLLING_WRITING : PGRES_POLLING_FAILED);
+}
+
+#else
+
+static cancel_handle *open_handle(const struct pg_link *link)
+{
+    return PQgetCancel(link->pq);
+}
+
+static void close_handle(struct link_cancel *cancel)
+{
+    PQfreeCancel(cancel->handle);
+}
+
+/* On another thread. */
+static void run(void *ud)
+{
+    struct link_cancel *cancel = ud;
+
+    if (PQcancel(cancel->handle, cancel->words, sizeof(cancel->words)) == 1)
+        cancel->words[0] = '\0';
+}
+
+static void on_done(void *ud)
+{
+    end(ud);
+}
+
+static void begin(struct link_cancel *cancel)
+{
+    enum err err = work_start(cancel->pg->loop, run, on_done, cancel);
+
+    if (err != ERR_OK)
+        end_later(cancel, err_sentence(err));
+}
+
+#endif
 
 void link_cancel_start(struct pg_link *link)
 {
@@ -88,7 +184,7 @@ void link_cancel_start(struct pg_link *link)
         return;
     cancel->pg = pg;
     cancel->link = link;
-    cancel->handle = PQgetCancel(link->pq);
+    cancel->handle = open_handle(link);
     if (cancel->handle == NULL) {
         free(cancel);
         return;
@@ -108,14 +204,14 @@ bool link_cancel_drop(struct pg_link *link)
         return false;
     list_remove(&link->pg->cancels, &cancel->node);
     link->cancel = NULL;
-    free_cancel(cancel);
+    close_handle(cancel);
+    free(cancel);
     return true;
 }
 
 void link_cancel_detach(struct pg_link *link)
 {
-    if (link_cancel_drop(link))
-        return;
-    link->cancel->link = NULL;
+    if (link->cancel != NULL)
+        link->cancel->link = NULL;
     link->cancel = NULL;
 }

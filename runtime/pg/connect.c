@@ -1,31 +1,16 @@
 /*
- * connect.c - opens a link: names are looked up first, because libpq would
- * block for them; then libpq goes from address to address, with TLS, passwords
- * and all, without blocking.
+ * connect.c - opens a link: when the names are looked up, libpq goes from
+ * address to address, with TLS, passwords and all, without blocking; and what
+ * an attempt tells of the servers.
  */
-#include "pg/link.h"
-
-#include "net/resolve.h"
+#include "pg/connect.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* How long a host whose address is known waits for names of others. */
-static const uint64_t LOOKUP_GRACE_NS = 500000000;
-
-struct connecting {
-    bool is_wanted[POOL_ADDRESSES_MAX]; /* is dialled this time */
-    struct resolve *lookups[POOL_ADDRESSES_MAX];
-    struct address_ips ips[POOL_ADDRESSES_MAX];
-    unsigned pending; /* look-ups */
-    bool is_dialled;
-    struct dial_list dial;
-    struct err_text why; /* of a look-up that failed */
-};
-
 /* ---- what an attempt says of the servers */
 
-static void host_failed(struct pg_link *link, unsigned index)
+void connect_host_failed(struct pg_link *link, unsigned index)
 {
     if (link->pg->book.count > 1) /* of one alone the pool knows by itself */
         pool_address_failed(link->pg->clock.pool, index, link_now(link));
@@ -42,7 +27,7 @@ static void learn_passed_over(struct pg_link *link, unsigned at)
         for (unsigned j = i + 1; j < dial->count && is_last; j++)
             is_last = dial->owners[j] != dial->owners[i];
         if (is_last && dial->owners[i] != dial->owners[at])
-            host_failed(link, dial->owners[i]);
+            connect_host_failed(link, dial->owners[i]);
     }
 }
 
@@ -71,7 +56,7 @@ static void learn_failure(struct pg_link *link)
 
     for (unsigned i = 0; i < dial->count; i++)
         if (i == 0 || dial->owners[i] != dial->owners[i - 1])
-            host_failed(link, dial->owners[i]);
+            connect_host_failed(link, dial->owners[i]);
 }
 
 /* It hung at one of them. */
@@ -82,7 +67,7 @@ static void learn_timeout(struct pg_link *link)
 
     for (unsigned i = 0; i < link->pg->book.count; i++)
         if (connecting->lookups[i] != NULL)
-            host_failed(link, i);
+            connect_host_failed(link, i);
     if (link->pq == NULL)
         return;
     at = current_entry(link);
@@ -90,7 +75,7 @@ static void learn_timeout(struct pg_link *link)
         return;
     if (link->pg->book.is_ordered)
         learn_passed_over(link, at);
-    host_failed(link, connecting->dial.owners[at]);
+    connect_host_failed(link, connecting->dial.owners[at]);
 }
 
 static void end(struct pg_link *link)
@@ -312,7 +297,48 @@ static PGconn *start(const struct pg_pool *pg, const struct dial_list *dial)
     return PQconnectStartParams(keywords, values, 1);
 }
 
-static void dial(struct pg_link *link)
+static unsigned wanted_count(const struct connecting *connecting)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < POOL_ADDRESSES_MAX; i++)
+        count += connecting->is_wanted[i];
+    return count;
+}
+
+/* One host must not use up the time of all: goes on without the one that libpq
+ * hangs at. */
+static void on_share_over(struct deadline *deadline)
+{
+    struct pg_link *link = container_of(deadline, struct pg_link, deadline);
+    struct connecting *connecting = link->connecting;
+    unsigned at = current_entry(link);
+
+    if (at == connecting->dial.count || wanted_count(connecting) < 2)
+        return;
+    connect_host_failed(link, connecting->dial.owners[at]);
+    connecting->is_wanted[connecting->dial.owners[at]] = false;
+    watch_close(link->watch);
+    link->watch = NULL;
+    PQfinish(link->pq);
+    link->pq = NULL;
+    dial_list_free(&connecting->dial);
+    connect_dial(link);
+}
+
+static void start_share(struct pg_link *link)
+{
+    const struct pool_settings *settings = pool_settings(link->pg->clock.pool);
+
+    if (wanted_count(link->connecting) < 2 || link->pg->book.has_hostaddr)
+        return;
+    link->deadline.fn = on_share_over;
+    deadline_start(link->pg->loop, &link->deadline,
+                   link_now(link) +
+                       settings->connect_timeout_ns / link->pg->book.count);
+}
+
+void connect_dial(struct pg_link *link)
 {
     struct connecting *connecting = link->connecting;
     const struct address_book *book = &link->pg->book;
@@ -338,112 +364,13 @@ static void dial(struct pg_link *link)
         fail_by_libpq(link);
     else if (await(link, PGRES_POLLING_WRITING) != ERR_OK)
         fail_by_memory(link);
-}
-
-/* ---- look-ups */
-
-static bool is_some_known(const struct connecting *connecting, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++)
-        if (connecting->is_wanted[i] && connecting->lookups[i] == NULL)
-            return true;
-    return false;
-}
-
-/* Those that are known need not wait any longer. */
-static void on_grace_over(struct deadline *deadline)
-{
-    struct pg_link *link = container_of(deadline, struct pg_link, deadline);
-
-    for (unsigned i = 0; i < link->pg->book.count; i++)
-        if (link->connecting->lookups[i] != NULL)
-            host_failed(link, i);
-    dial(link);
-}
-
-static void lookup_failed(struct pg_link *link, unsigned index,
-                          const struct err_text *why)
-{
-    link->connecting->is_wanted[index] = false;
-    link->connecting->why = *why;
-    host_failed(link, index);
-}
-
-static void on_resolved(struct resolve *resolve, enum err err,
-                        const struct addrinfo *addresses,
-                        const struct err_text *why, void *ud)
-{
-    struct pg_link *link = ud;
-    struct connecting *connecting = link->connecting;
-    unsigned index = 0;
-
-    while (connecting->lookups[index] != resolve)
-        index++;
-    connecting->lookups[index] = NULL;
-    connecting->pending--;
-    if (err == ERR_OK)
-        address_ips_read(&connecting->ips[index], addresses);
     else
-        lookup_failed(link, index, why);
-    if (connecting->is_dialled)
-        return;
-    if (connecting->pending == 0)
-        dial(link);
-    else if (is_some_known(connecting, link->pg->book.count) &&
-             !deadline_is_armed(&link->deadline))
-        deadline_start(link->pg->loop, &link->deadline,
-                       link_now(link) + LOOKUP_GRACE_NS);
-}
-
-static void look_up(struct pg_link *link, unsigned index)
-{
-    struct connecting *connecting = link->connecting;
-    const struct address *address = &link->pg->book.list[index];
-    struct err_text why = { 0 };
-    enum err err;
-
-    if (!connecting->is_wanted[index] || !address_needs_lookup(address))
-        return;
-    err = resolve_start(&connecting->lookups[index], link->pg->loop,
-                        address->host, address->port, on_resolved, link);
-    if (err == ERR_OK) {
-        connecting->pending++;
-        return;
-    }
-    err_text_set(&why, "cannot resolve %s: %s", address->host,
-                 err_sentence(err));
-    lookup_failed(link, index, &why);
-}
-
-/* Leaves out hosts that failed a moment ago when another is ready. */
-static void choose(struct pg_link *link)
-{
-    const struct pool *pool = link->pg->clock.pool;
-    unsigned count = link->pg->book.count;
-    uint64_t now_ns = link_now(link);
-    bool is_any_ready = false;
-
-    for (unsigned i = 0; i < count; i++) {
-        link->connecting->is_wanted[i] = pool_address_ready(pool, i, now_ns);
-        is_any_ready = is_any_ready || link->connecting->is_wanted[i];
-    }
-    /* libpq cannot be told that a host has no address where the url gave one
-     * for another: then it gets the whole list. */
-    if (is_any_ready && !link->pg->book.has_hostaddr)
-        return;
-    for (unsigned i = 0; i < count; i++)
-        link->connecting->is_wanted[i] = true;
+        start_share(link);
 }
 
 static void begin(struct loop_job *job)
 {
-    struct pg_link *link = container_of(job, struct pg_link, job);
-
-    choose(link);
-    for (unsigned i = 0; i < link->pg->book.count; i++)
-        look_up(link, i);
-    if (link->connecting->pending == 0)
-        dial(link);
+    lookup_begin(container_of(job, struct pg_link, job));
 }
 
 struct conn *connect_open(void *driver)
@@ -459,7 +386,6 @@ struct conn *connect_open(void *driver)
     }
     link->pg = pg;
     link->connecting = connecting;
-    link->deadline.fn = on_grace_over;
     link->job.fn = begin;
     stmts_init(&link->stmts, rand_next(&pg->rand));
     loop_defer(pg->loop, LOOP_RUN, &link->job);

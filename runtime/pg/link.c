@@ -97,6 +97,9 @@ void link_close(struct conn *conn, enum close_reason reason)
 
     connect_abort(link, reason);
     loop_cancel(pg->loop, LOOP_RUN, &link->job);
+    /* a server does not notice while it works that the client has gone */
+    if (link->phase == LINK_PREPARING || link->phase == LINK_RUNNING)
+        link_cancel_start(link);
     link_cancel_detach(link);
     if (link->request != NULL)
         request_orphan(link);

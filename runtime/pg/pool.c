@@ -27,7 +27,7 @@ static void free_pool(struct pg_pool *pg)
 
 void pg_pool_settle(struct pg_pool *pg)
 {
-    if (pg->is_closed && pg->cancels_running == 0)
+    if (pg->is_closed && pg->cancels_running == 0 && pg->cancels.len == 0)
         free_pool(pg);
 }
 

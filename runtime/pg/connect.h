@@ -1,0 +1,31 @@
+/* connect.h - what an attempt to connect knows, while it lasts.  Private to
+ * pg/. */
+#ifndef TIDEPOOL_PG_CONNECT_H
+#define TIDEPOOL_PG_CONNECT_H
+
+#include "net/resolve.h"
+#include "pg/link.h"
+
+struct connecting {
+    bool is_wanted[POOL_ADDRESSES_MAX]; /* is dialled this time */
+    struct resolve *lookups[POOL_ADDRESSES_MAX];
+    struct address_ips ips[POOL_ADDRESSES_MAX];
+    unsigned pending; /* look-ups */
+    bool is_dialled;
+    struct dial_list dial;
+    struct err_text why; /* of a look-up that failed */
+};
+
+/* ---- lookup.c */
+
+/* Chooses hosts and looks their names up; then connect_dial(). */
+void lookup_begin(struct pg_link *link);
+
+/* ---- connect.c */
+
+/* Connects to the hosts that are wanted and known.  The link may be gone. */
+void connect_dial(struct pg_link *link);
+/* One host is to be left out for a while. */
+void connect_host_failed(struct pg_link *link, unsigned index);
+
+#endif
