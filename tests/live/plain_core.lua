@@ -21,6 +21,10 @@ function core.cores()
   return 2
 end
 
+function core.task_counts()
+  return { live = 1, started = 2, errors = 0 }
+end
+
 if not package.preload["tidepool.core"] then
   package.loaded["tidepool.core"] = package.loaded["tidepool.core"] or core
 end
