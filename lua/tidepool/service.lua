@@ -112,6 +112,7 @@ function Service:drain()
     core.log("warn", "requests were cut off: the drain time is over",
       { in_flight = self.server:stats().in_flight })
   end
+  self.is_drained = true
   self.server:close()
   if self.admin then self.admin:close() end
   pools.close(self.pools, math.max(0, limit - core.now()))
@@ -132,9 +133,10 @@ end
 
 -- ---- signals
 
--- The first one stops in order, the second one at once.
+-- The first one stops in order, the second one at once, which is a failure while
+-- something runs.
 function Service:stop(name)
-  if self.stopping then os.exit(FAILED) end
+  if self.stopping then os.exit(self.is_drained and DONE or FAILED) end
   self.stopping = true
   core.log("info", "stopping", { signal = name })
   if self.loader then self.loader:cancel() end
