@@ -101,8 +101,9 @@ function Postgres:start()
 end
 
 local function url_of(self, database)
-  return ("postgres://%s@/%s?host=%s&port=%d"):format(USER, database,
-    self.socket_directory, self.port)
+  local port = self.port ~= POSTGRES_PORT and "&port=" .. self.port or ""
+  return ("postgres://%s@/%s?host=%s%s"):format(USER, database,
+    self.socket_directory, port)
 end
 
 local function psql(self, database, ...)
@@ -204,10 +205,9 @@ function servers.postgres(options)
   if options.fresh then core.remove_tree(self.data) end
   if not core.stat(self.data) then ok, err = make_data(self, options.password) end
   if ok then ok, err = self:start() end
-  if not ok then return nil, err end
-  ok, err = finish_data(self, options.schema)
+  if ok then ok, err = finish_data(self, options.schema) end
   if ok then return self end
-  self:halt()
+  self:stop()
   return nil, err
 end
 
@@ -280,8 +280,9 @@ function servers.redis(options)
   local ok
   ok, err = write_secret(self.directory .. "/redis.conf", redis_text(self, options))
   if ok then ok, err = self:start() end
-  if not ok then return nil, err end
-  return self
+  if ok then return self end
+  self:stop()
+  return nil, err
 end
 
 return servers
