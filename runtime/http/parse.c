@@ -111,6 +111,19 @@ static const library_settings settings = {
     .on_headers_complete = on_headers_complete,
 };
 
+/* The status to refuse with; the version was checked before.  Methods of other
+ * protocols are an invalid constant to llhttp. */
+static int status_of(int error)
+{
+    switch (error) {
+    case HPE_OK: return 0;
+    case HPE_INVALID_METHOD:
+    case HPE_INVALID_VERSION:
+    case HPE_INVALID_CONSTANT: return 501;
+    default: return 400;
+    }
+}
+
 /* Runs the parser over the whole head; returns 0 or a status. */
 #ifdef HAVE_LLHTTP
 static int run_parser(struct http_parse *parse)
@@ -121,13 +134,9 @@ static int run_parser(struct http_parse *parse)
     llhttp_init(&parser, HTTP_REQUEST, &settings);
     parser.data = parse;
     error = llhttp_execute(&parser, parse->head.data, parse->head.len);
-    switch (error) {
-    case HPE_OK:
-    case HPE_PAUSED_UPGRADE: return 0; /* upgrades are not taken up */
-    case HPE_INVALID_METHOD: return 501;
-    case HPE_INVALID_VERSION: return 505;
-    default: return 400;
-    }
+    if (error == HPE_PAUSED_UPGRADE)
+        return 0; /* upgrades are not taken up */
+    return status_of(error);
 }
 #else
 static int run_parser(struct http_parse *parse)
@@ -137,13 +146,9 @@ static int run_parser(struct http_parse *parse)
     http_parser_init(&parser, HTTP_REQUEST);
     parser.data = parse;
     http_parser_execute(&parser, &settings, parse->head.data, parse->head.len);
-    switch (HTTP_PARSER_ERRNO(&parser)) {
-    case HPE_OK: return 0;
-    case HPE_INVALID_METHOD: return 501;
-    case HPE_INVALID_VERSION: return 505;
-    case HPE_HEADER_OVERFLOW: return 431;
-    default: return 400;
-    }
+    if (HTTP_PARSER_ERRNO(&parser) == HPE_HEADER_OVERFLOW)
+        return 431;
+    return status_of(HTTP_PARSER_ERRNO(&parser));
 }
 #endif
 
@@ -153,14 +158,15 @@ static int run_parser(struct http_parse *parse)
 struct framing {
     unsigned hosts, lengths, encodings;
     uint64_t length;
-    bool is_chunked;
+    bool is_chunked; /* by chunks and nothing else */
     bool says_close, says_keep_alive;
-    int status; /* the first reason to refuse */
+    int status; /* to refuse with, or 0 */
 };
 
+/* The lowest status wins: what is malformed is not merely unknown. */
 static void refuse(struct framing *framing, int status)
 {
-    if (framing->status == 0)
+    if (framing->status == 0 || status < framing->status)
         framing->status = status;
 }
 
@@ -174,6 +180,22 @@ static void read_connection(struct framing *framing, struct http_text list)
         if (http_text_is(member, "keep-alive"))
             framing->says_keep_alive = true;
     }
+}
+
+/* Chunks must come last, and once; nothing else is understood. */
+static void read_encoding(struct framing *framing, struct http_text list)
+{
+    struct http_text member;
+    unsigned members = 0;
+
+    while (http_text_next(&list, &member)) {
+        if (framing->is_chunked)
+            refuse(framing, 400);
+        framing->is_chunked = http_text_is(member, "chunked");
+        members++;
+    }
+    if (members != 1 || !framing->is_chunked)
+        refuse(framing, 501);
 }
 
 static void read_expect(struct http_parse *parse, struct framing *framing,
@@ -201,7 +223,7 @@ static void read_header(struct http_parse *parse, struct framing *framing,
             refuse(framing, 400);
     } else if (http_text_is(name, "transfer-encoding")) {
         framing->encodings++;
-        framing->is_chunked = http_text_is(value, "chunked");
+        read_encoding(framing, value);
     } else if (http_text_is(name, "connection")) {
         read_connection(framing, value);
     } else if (http_text_is(name, "expect")) {
@@ -218,10 +240,6 @@ static void judge(const struct http_parse *parse, struct framing *framing)
         refuse(framing, 400);
     if (framing->encodings > 0 && (framing->lengths > 0 || !parse->is_1_1))
         refuse(framing, 400);
-    if (framing->encodings > 0 && !framing->is_chunked)
-        refuse(framing, 501);
-    if (http_text_is(parse->method, "connect"))
-        refuse(framing, 501);
     if (framing->length > parse->limits->max_body_bytes)
         refuse(framing, 413);
 }

@@ -75,9 +75,11 @@ int http_strict_request_line(struct http_text line)
     for (size_t i = 0; i < target.len; i++) {
         unsigned char c = (unsigned char)target.bytes[i];
 
-        if (c <= ' ' || c == 0x7f || c == '#')
+        if (c <= ' ' || c >= 0x7f || c == '#')
             return 400;
     }
+    if (http_text_is(method, "connect"))
+        return 501; /* we are no proxy */
     return check_version(target.bytes + target.len + 1);
 }
 
