@@ -117,7 +117,7 @@ live: $(BUILD)/tidepool
 # ---- tests/cli: the built program from outside
 
 cli: all
-	BUILD=$(BUILD) $(PROVE) tests/cli/*.t
+	BUILD=$(BUILD) prove --failures tests/cli/*.t
 
 # ---- both once more, with the sanitizers
 

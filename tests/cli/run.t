@@ -121,7 +121,7 @@ subtest "a service" => sub {
     my $service = serve($dir, ["run", "app.lua", "--listen", "127.0.0.1:0"]);
     ok $service->{url}, "says where it listens" or diag slurp($service->{err});
     is_deeply [(request($service, "GET", "/hello"))[0, 1]], [200, "hello\n"], "serves";
-    is((request($service, "GET", "/nothing"))[0], 404, "404");
+    is((request($service, "GET", "/nothing"))[0], 404, "no such page: 404");
     is_deeply [(request($service, "GET", "/health/live"))[0]], [200], "is live";
 
     my ($port) = $service->{url} =~ /:(\d+)$/;
@@ -154,7 +154,8 @@ subtest "TERM lets what runs finish" => sub {
     local $/;
     my $reply = <$socket>;
     like $reply, qr{^HTTP/1.1 200 .*slow\n$}s, "it is answered";
-    is stop($service), 0, "status 0";
+    eventually { defined ended($service) };
+    is ended($service), 0, "status 0" or diag slurp($service->{err});
 };
 
 subtest "a unix socket" => sub {
