@@ -16,7 +16,8 @@ enum command_kind {
     KIND_BLOCK_MS,          /* milliseconds in its last argument */
     KIND_BLOCK_OPTION_READ, /* blocks when it has BLOCK milliseconds */
     KIND_BLOCK_OPTION,
-    KIND_PARENT, /* its second word decides */
+    KIND_PARENT,  /* its second word decides */
+    KIND_SESSION, /* refused, but on a lease */
     KIND_REFUSED,
 };
 
@@ -30,6 +31,7 @@ struct command {
 #define READ(name)           { (name), KIND_READ, NULL },
 #define BLOCK(name, how)     { (name), KIND_BLOCK_##how, NULL },
 #define PARENT(name)         { (name), KIND_PARENT, NULL },
+#define SESSION(name, text)  { (name), KIND_SESSION, (text) },
 #define REFUSED(name, text)  { (name), KIND_REFUSED, (text) },
 
 static const char in_url[] = "put user and password in the pool's url";
@@ -52,9 +54,9 @@ static const struct command commands[] = {
     BLOCK("BRPOP", LAST) BLOCK("BRPOPLPUSH", LAST)
     BLOCK("BZMPOP", FIRST) BLOCK("BZPOPMAX", LAST) BLOCK("BZPOPMIN", LAST)
     PARENT("CLIENT") READ("COMMAND")
-    READ("DBSIZE") REFUSED("DISCARD", as_multi) READ("DUMP")
+    READ("DBSIZE") SESSION("DISCARD", as_multi) READ("DUMP")
     READ("ECHO") READ("EVALSHA_RO") READ("EVAL_RO")
-    REFUSED("EXEC", as_multi) READ("EXISTS") READ("EXPIRETIME")
+    SESSION("EXEC", as_multi) READ("EXISTS") READ("EXPIRETIME")
     READ("FCALL_RO")
     READ("GEODIST") READ("GEOHASH") READ("GEOPOS")
     READ("GEORADIUSBYMEMBER_RO") READ("GEORADIUS_RO") READ("GEOSEARCH")
@@ -68,7 +70,7 @@ static const struct command commands[] = {
     READ("LASTSAVE") READ("LCS") READ("LINDEX") READ("LLEN") READ("LOLWUT")
     READ("LPOS") READ("LRANGE")
     READ("MEMORY") READ("MGET") REFUSED("MONITOR", as_tool)
-    REFUSED("MULTI", as_multi)
+    SESSION("MULTI", as_multi)
     READ("OBJECT")
     READ("PEXPIRETIME") READ("PFCOUNT") READ("PING")
     REFUSED("PSUBSCRIBE", as_subscriber) REFUSED("PSYNC", as_tool)
@@ -77,15 +79,15 @@ static const struct command commands[] = {
     READ("RANDOMKEY") REFUSED("READONLY", none) REFUSED("READWRITE", none)
     REFUSED("REPLCONF", as_tool) REFUSED("RESET", by_pool) READ("ROLE")
     READ("SCAN") READ("SCARD") PARENT("SCRIPT") READ("SDIFF")
-    REFUSED("SELECT", in_path) READ("SINTER") READ("SINTERCARD")
+    SESSION("SELECT", in_path) READ("SINTER") READ("SINTERCARD")
     READ("SISMEMBER") READ("SMEMBERS") READ("SMISMEMBER") READ("SORT_RO")
     READ("SRANDMEMBER") READ("SSCAN") REFUSED("SSUBSCRIBE", as_subscriber)
     READ("STRLEN") REFUSED("SUBSCRIBE", as_subscriber) READ("SUBSTR")
     READ("SUNION") REFUSED("SUNSUBSCRIBE", as_subscriber)
     REFUSED("SYNC", as_tool)
     READ("TIME") READ("TOUCH") READ("TTL") READ("TYPE")
-    REFUSED("UNSUBSCRIBE", as_subscriber) REFUSED("UNWATCH", as_lease)
-    BLOCK("WAIT", MS) BLOCK("WAITAOF", MS) REFUSED("WATCH", as_lease)
+    REFUSED("UNSUBSCRIBE", as_subscriber) SESSION("UNWATCH", as_lease)
+    BLOCK("WAIT", MS) BLOCK("WAITAOF", MS) SESSION("WATCH", as_lease)
     READ("XINFO") READ("XLEN") READ("XPENDING") READ("XRANGE")
     BLOCK("XREAD", OPTION_READ) BLOCK("XREADGROUP", OPTION)
     READ("XREVRANGE")
@@ -222,46 +224,65 @@ static void read_option(const struct words *words,
         out->block_ns = block_ns(words, at, 1e6);
 }
 
-static enum err refuse(const struct command *command, struct err_text *why)
+static enum err refuse(const struct command *command, bool is_leased,
+                       struct err_text *why)
 {
-    err_text_set(why, "%s on a shared connection: %s", command->name,
-                 command->advice);
+    err_text_set(why, "%s on a %s connection: %s", command->name,
+                 is_leased ? "leased" : "shared", command->advice);
     return ERR_BADARG;
+}
+
+static enum err check(const struct words *words, bool is_leased,
+                      struct redis_command_use *out, struct err_text *why)
+{
+    struct redis_command_use use = { 0 };
+    const struct command *command;
+
+    if (words->count == 0 || word_len(words, 0) == 0) {
+        err_text_set(why, "a command begins with its name");
+        return ERR_BADARG;
+    }
+    command = find_command(words);
+    switch (command != NULL ? command->kind : KIND_WRITE) {
+    case KIND_WRITE:
+    case KIND_PARENT: break;
+    case KIND_READ: use.is_read_only = true; break;
+    case KIND_SESSION:
+        if (!is_leased)
+            return refuse(command, is_leased, why);
+        use.is_session = true;
+        break;
+    case KIND_REFUSED: return refuse(command, is_leased, why);
+    case KIND_BLOCK_OPTION_READ: use.is_read_only = true; /* fall through */
+    case KIND_BLOCK_OPTION: read_option(words, &use); break;
+    case KIND_BLOCK_LAST:
+        use.is_blocking = true;
+        use.block_ns = block_ns(words, words->count - 1, 1e9);
+        break;
+    case KIND_BLOCK_FIRST:
+        use.is_blocking = true;
+        use.block_ns = words->count > 1 ? block_ns(words, 1, 1e9) : 0;
+        break;
+    case KIND_BLOCK_MS:
+        use.is_blocking = true;
+        use.block_ns = block_ns(words, words->count - 1, 1e6);
+        break;
+    }
+    *out = use;
+    return ERR_OK;
 }
 
 enum err redis_command_check(unsigned n_args, const char *const *args,
                              const size_t *lens, struct redis_command_use *out,
                              struct err_text *why)
 {
-    struct words words = { n_args, args, lens };
-    struct redis_command_use use = { 0 };
-    const struct command *command;
+    return check(&(struct words){ n_args, args, lens }, false, out, why);
+}
 
-    if (n_args == 0 || word_len(&words, 0) == 0) {
-        err_text_set(why, "a command begins with its name");
-        return ERR_BADARG;
-    }
-    command = find_command(&words);
-    switch (command != NULL ? command->kind : KIND_WRITE) {
-    case KIND_WRITE:
-    case KIND_PARENT: break;
-    case KIND_READ: use.is_read_only = true; break;
-    case KIND_REFUSED: return refuse(command, why);
-    case KIND_BLOCK_OPTION_READ: use.is_read_only = true; /* fall through */
-    case KIND_BLOCK_OPTION: read_option(&words, &use); break;
-    case KIND_BLOCK_LAST:
-        use.is_blocking = true;
-        use.block_ns = block_ns(&words, n_args - 1, 1e9);
-        break;
-    case KIND_BLOCK_FIRST:
-        use.is_blocking = true;
-        use.block_ns = n_args > 1 ? block_ns(&words, 1, 1e9) : 0;
-        break;
-    case KIND_BLOCK_MS:
-        use.is_blocking = true;
-        use.block_ns = block_ns(&words, n_args - 1, 1e6);
-        break;
-    }
-    *out = use;
-    return ERR_OK;
+enum err redis_command_check_leased(unsigned n_args, const char *const *args,
+                                    const size_t *lens,
+                                    struct redis_command_use *out,
+                                    struct err_text *why)
+{
+    return check(&(struct words){ n_args, args, lens }, true, out, why);
 }

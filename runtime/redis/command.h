@@ -14,17 +14,24 @@ static const uint64_t COMMAND_BLOCKS_FOR_EVER = UINT64_MAX;
 struct redis_command_use {
     bool is_read_only; /* changes nothing, so it may be sent twice */
     bool is_blocking;
+    bool is_session;   /* leaves a state on its connection */
     uint64_t block_ns; /* how long it may block, 0 when it does not */
 };
 
 /*
  * Reads name and arguments of one command; lens may be NULL when all end with
  * a zero.  Commands that are not in the table (of modules, of later servers)
- * count as writes.  Returns ERR_BADARG when the command would change or take
- * over a connection that others share: why names what to use instead.
+ * count as writes.  Returns ERR_BADARG when the command would change a
+ * connection that others share, or take over any: why names what to use
+ * instead.
  */
 enum err redis_command_check(unsigned n_args, const char *const *args,
                              const size_t *lens, struct redis_command_use *out,
                              struct err_text *why) MUST_CHECK;
+/* The same for a connection that is leased: is_session is allowed. */
+enum err redis_command_check_leased(unsigned n_args, const char *const *args,
+                                    const size_t *lens,
+                                    struct redis_command_use *out,
+                                    struct err_text *why) MUST_CHECK;
 
 #endif

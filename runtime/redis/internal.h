@@ -68,7 +68,11 @@ void redis_lease_end(struct redis_request *request, enum err err);
 void redis_lease_lose(struct redis_link *link, enum close_reason reason,
                       enum err err, const struct err_text *text);
 
-/* ---- pool.c: ending requests */
+/* ---- pool.c: beginning and ending requests */
+
+/* Seals it and sets its deadline. */
+enum err redis_request_begin(struct redis_pool *redis,
+                             struct redis_request *request) MUST_CHECK;
 
 /* Ends it in a job; it is on no list. */
 void redis_request_end_later(struct redis_request *request, enum err err);

@@ -1,5 +1,6 @@
 /* lease.c - blocking commands: a connection of their own, given back at once
- * when they are answered, given up when they are not. */
+ * when they are answered, given up when they are not.  And what callers send on
+ * leases that they hold. */
 #include "redis/internal.h"
 
 static enum err run(struct redis_request *request, struct conn *conn)
@@ -65,17 +66,49 @@ void redis_lease_end(struct redis_request *request, enum err err)
     redis_request_end_all(redis);
 }
 
+/* One that was leased for a blocking command goes with it; another's holder
+ * gives it back. */
 void redis_lease_lose(struct redis_link *link, enum close_reason reason,
                       enum err err, const struct err_text *text)
 {
     struct redis_pool *redis = link->redis;
-    struct redis_request *request = redis_wire_take_back(link);
+    struct redis_request *request;
+    bool is_ours = false;
 
     link->is_broken = true;
-    if (request == NULL)
-        return; /* somebody else's lease: they will give it back */
     redis->lost_text = *text;
-    redis_request_end_later(request, err);
-    pool_discard(redis->clock.pool, &link->conn, reason, redis_now(redis));
+    while ((request = redis_wire_take_back(link)) != NULL) {
+        is_ours |= redis_request_owns_link(request);
+        redis_request_end_later(request, err);
+    }
+    if (is_ours)
+        pool_discard(redis->clock.pool, &link->conn, reason, redis_now(redis));
     redis_request_end_all(redis);
+}
+
+struct redis_link *redis_link_of(struct conn *conn)
+{
+    return redis_link_at(conn);
+}
+
+struct conn *redis_link_conn(struct redis_link *link)
+{
+    return &link->conn;
+}
+
+enum err redis_link_send(struct redis_link *link, struct redis_request *request)
+{
+    enum err err;
+
+    assert(request->is_on_lease && link->conn.state == CONN_LEASED);
+    err = redis_request_begin(link->redis, request);
+    if (err == ERR_OK)
+        err = redis_wire_write(link, request);
+    if (err != ERR_OK)
+        return err;
+    link->is_session |= request->is_session;
+    if (request->deadline_ns != WHEEL_NEVER)
+        deadline_start(link->redis->loop, &request->deadline,
+                       request->deadline_ns);
+    return ERR_OK;
 }

@@ -169,19 +169,23 @@ static enum err put_auth(struct redis_request *own,
     return redis_request_append(own, 3, args, NULL);
 }
 
+static enum err put_select(struct redis_request *own, unsigned db)
+{
+    char number[16];
+    const char *args[] = { "SELECT", number };
+
+    snprintf(number, sizeof(number), "%u", db);
+    return redis_request_append(own, 2, args, NULL);
+}
+
 static enum err put_greeting(struct redis_request *own,
                              const struct redis_target *target, bool has_auth)
 {
     const char *ping = "PING";
-    const char *args[] = { "SELECT", NULL };
-    char db[16];
     enum err err = has_auth ? put_auth(own, target) : ERR_OK;
 
-    if (err == ERR_OK && target->db > 0) {
-        snprintf(db, sizeof(db), "%u", target->db);
-        args[1] = db;
-        err = redis_request_append(own, 2, args, NULL);
-    }
+    if (err == ERR_OK && target->db > 0)
+        err = put_select(own, target->db);
     return err == ERR_OK ? redis_request_append(own, 1, &ping, NULL) : err;
 }
 
@@ -304,7 +308,9 @@ static enum conn_wire read_wire(const struct conn *conn)
 
     if (link->is_broken || !redis_wire_is_clean(link))
         return CONN_BROKEN;
-    return link->n_due > 0 ? CONN_BUSY : CONN_CLEAN;
+    if (link->n_due > 0)
+        return CONN_BUSY;
+    return link->is_session ? CONN_DIRTY : CONN_CLEAN;
 }
 
 static void on_pong(struct redis_request *own, enum err err,
@@ -343,17 +349,38 @@ static void test_link(struct conn *conn)
         answer_later(link, fail_test);
 }
 
-static void answer_reset(struct loop_job *job)
+static void fail_reset(struct loop_job *job)
 {
     struct redis_link *link = container_of(job, struct redis_link, job);
 
-    pool_conn_reset(&link->conn, true, redis_now(link->redis));
+    pool_conn_reset(&link->conn, false, redis_now(link->redis));
 }
 
-/* No command that is let through leaves anything to clean. */
+/* DISCARD fails when no MULTI is open, as it should be. */
+static void on_reset(struct redis_request *own, enum err err,
+                     const struct err_text *text)
+{
+    struct redis_link *link = container_of(own, struct redis_link, own);
+    const struct redis_reply *select =
+        redis_request_reply(own, own->n_commands - 1);
+
+    (void)err;
+    (void)text;
+    link->is_session = redis_reply_kind(select) == REDIS_ERROR;
+    pool_conn_reset(&link->conn, !link->is_session, redis_now(link->redis));
+}
+
 static void reset_link(struct conn *conn)
 {
-    answer_later(redis_link_at(conn), answer_reset);
+    struct redis_link *link = redis_link_at(conn);
+    const char *discard = "DISCARD", *unwatch = "UNWATCH";
+
+    begin_own(link, on_reset);
+    if (redis_request_append(&link->own, 1, &discard, NULL) != ERR_OK ||
+        redis_request_append(&link->own, 1, &unwatch, NULL) != ERR_OK ||
+        put_select(&link->own, link->redis->target.db) != ERR_OK ||
+        redis_wire_write(link, &link->own) != ERR_OK)
+        answer_later(link, fail_reset);
 }
 
 static void answer_cancel(struct loop_job *job)

@@ -45,6 +45,7 @@ struct redis_link {
     bool is_reading;          /* inside on_data: do not free */
     bool is_gone;             /* closed meanwhile: free it after on_data */
     bool is_broken;           /* of no use any more */
+    bool is_session;          /* somebody left a state on it */
     struct redis_request own; /* the greeting, the test */
 
     struct deadline patience; /* of a lane: see lane.c */

@@ -117,7 +117,8 @@ static void on_deadline(struct deadline *deadline)
         list_remove(&redis->queue, &request->node);
         redis_request_end(request, ERR_TIMEOUT);
         redis_lane_spare(redis);
-    } else if (request->state == REDIS_REQUEST_SENT && request->is_blocking) {
+    } else if (request->state == REDIS_REQUEST_SENT &&
+               redis_request_owns_link(request)) {
         redis_lease_end(request, ERR_TIMEOUT);
     } else if (request->state == REDIS_REQUEST_SENT) {
         redis_wire_forget(request);
@@ -141,20 +142,31 @@ static uint64_t deadline_of(const struct redis_request *request)
     return request->since_ns + limit_ns;
 }
 
-enum err redis_send(struct redis_pool *redis, struct redis_request *request)
+enum err redis_request_begin(struct redis_pool *redis,
+                             struct redis_request *request)
 {
-    enum err err;
+    enum err err = redis_request_seal(request);
 
     assert(request->state == REDIS_REQUEST_NEW && request->on_done != NULL);
-    if (redis->is_closing)
-        return ERR_CLOSED;
-    err = redis_request_seal(request);
     if (err != ERR_OK)
         return err;
     request->redis = redis;
     request->since_ns = redis_now(redis);
     request->deadline_ns = deadline_of(request);
     request->deadline.fn = on_deadline;
+    return ERR_OK;
+}
+
+enum err redis_send(struct redis_pool *redis, struct redis_request *request)
+{
+    enum err err;
+
+    assert(!request->is_on_lease);
+    if (redis->is_closing)
+        return ERR_CLOSED;
+    err = redis_request_begin(redis, request);
+    if (err != ERR_OK)
+        return err;
     return request->is_blocking ? redis_lease_submit(redis, request)
                                 : redis_lane_submit(redis, request);
 }
@@ -165,7 +177,7 @@ static void forget_sent(struct redis_request *request)
     struct redis_pool *redis = request->redis;
 
     redis_wire_forget(request);
-    if (request->is_blocking) /* busy: the pool has it closed */
+    if (redis_request_owns_link(request)) /* busy: the pool has it closed */
         pool_release(redis->clock.pool, conn, redis_now(redis));
 }
 

@@ -77,6 +77,8 @@ struct redis_request {
 
     enum redis_request_state state;
     enum err err;             /* while ENDING */
+    bool is_on_lease;         /* runs on its caller's lease */
+    bool is_session;          /* leaves a state on the connection */
     bool is_sealed;           /* EXEC is written */
     bool was_retried;         /* sent once more after a loss */
     unsigned n_seen;          /* what came in reply, MULTI's own included */
@@ -121,6 +123,26 @@ enum err redis_send(struct redis_pool *redis,
 /* Forgets the request: on_done will not be called; replies still due are read
  * and dropped. */
 void redis_request_cancel(struct redis_request *request);
+
+/* ---- leases: conn as lent by pool_try_acquire() and on_done of a waiter */
+
+struct redis_link *redis_link_of(struct conn *conn);
+struct conn *redis_link_conn(struct redis_link *link);
+
+/* Before the first add: the commands run on a lease, so WATCH, UNWATCH, MULTI,
+ * EXEC, DISCARD and SELECT are taken as well. */
+void redis_request_set_lease(struct redis_request *request);
+
+/*
+ * Sends on a leased connection; any number may be under way and are answered in
+ * order.  Returns ERR_OK and later calls on_done once, never from inside; or
+ * ERR_LOST when the connection is dead, and on_done is not called.  End or
+ * cancel all before the lease is given back; a WATCH, an open MULTI or another
+ * database that they left is cleared then, and what is still unanswered closes
+ * the connection.
+ */
+enum err redis_link_send(struct redis_link *link,
+                         struct redis_request *request) MUST_CHECK;
 
 /* ---- replies */
 

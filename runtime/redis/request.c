@@ -106,13 +106,18 @@ enum err redis_request_add(struct redis_request *request, unsigned n_args,
                            struct err_text *why)
 {
     struct redis_command_use use;
-    enum err err = redis_command_check(n_args, args, lens, &use, why);
+    enum err err;
 
     assert(request->state == REDIS_REQUEST_NEW);
+    if (request->is_on_lease && !request->is_multi)
+        err = redis_command_check_leased(n_args, args, lens, &use, why);
+    else
+        err = redis_command_check(n_args, args, lens, &use, why);
     if (err == ERR_OK)
         err = redis_request_append(request, n_args, args, lens);
     if (err != ERR_OK)
         return err;
+    request->is_session |= use.is_session;
     if (!use.is_read_only)
         request->is_read_only = false;
     if (use.is_blocking && !request->is_multi) { /* in MULTI none blocks */
@@ -128,6 +133,12 @@ void redis_request_set_multi(struct redis_request *request)
 {
     assert(request->n_commands == 0);
     request->is_multi = true;
+}
+
+void redis_request_set_lease(struct redis_request *request)
+{
+    assert(request->n_commands == 0);
+    request->is_on_lease = true;
 }
 
 enum err redis_request_seal(struct redis_request *request)

@@ -6,6 +6,12 @@
 
 struct redisReply; /* hiredis */
 
+/* Its connection was leased for it alone. */
+static inline bool redis_request_owns_link(const struct redis_request *request)
+{
+    return request->is_blocking && !request->is_on_lease;
+}
+
 /* Adds a command as it is, with no look at the table; lens may be NULL. */
 enum err redis_request_append(struct redis_request *request, unsigned n_args,
                               const char *const *args,

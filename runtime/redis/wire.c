@@ -101,7 +101,7 @@ static void answered(struct redis_link *link, struct redis_request *request)
     if (request == &link->own) {
         request->state = REDIS_REQUEST_DONE;
         request->on_done(request, ERR_OK, NULL);
-    } else if (request->is_blocking) {
+    } else if (redis_request_owns_link(request)) {
         request->was_sent = true;
         redis_lease_end(request, ERR_OK);
     } else {

@@ -194,6 +194,30 @@ static void test_words_may_end_with_zeroes_instead(void **state)
     assert_int_equal(use.block_ns, 5000000000);
 }
 
+static void test_lease_takes_what_it_can_be_cleaned_of(void **state)
+{
+    static const char *const taken[] = { "WATCH", "unwatch", "MULTI",
+                                         "EXEC",  "DISCARD", "SELECT" };
+    static const char *const still[] = { "SUBSCRIBE", "MONITOR", "AUTH",
+                                         "HELLO",     "RESET",   "QUIT" };
+    struct redis_command_use use;
+    struct err_text why;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(taken); i++) {
+        assert_ok(redis_command_check_leased(1, &taken[i], NULL, &use, &why));
+        assert_true(use.is_session);
+        assert_ok(redis_command_check_leased(1, (const char *[]){ "GET" }, NULL,
+                                             &use, &why));
+        assert_false(use.is_session);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(still); i++) {
+        assert_err(redis_command_check_leased(1, &still[i], NULL, &use, &why),
+                   ERR_BADARG);
+        assert_non_null(strstr(why.text, "on a leased connection"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +227,7 @@ int main(void)
         cmocka_unit_test(test_blocking_commands_say_for_how_long),
         cmocka_unit_test(test_stream_reads_block_only_with_block),
         cmocka_unit_test(test_words_may_end_with_zeroes_instead),
+        cmocka_unit_test(test_lease_takes_what_it_can_be_cleaned_of),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -1,5 +1,5 @@
-/* test_redis_pool.c - pools against a scripted peer: greeting, refusals, leases
- * of blocking commands, closing. */
+/* test_redis_pool.c - pools against a scripted peer: greeting, refusals, idle
+ * connections, closing. */
 #include "oom.h"
 #include "redis_peer.h"
 #include "turns.h"
@@ -247,108 +247,6 @@ static void test_quiet_connection_is_tested_before_it_is_used(void **state)
     assert_string_equal(world.peer.conns[0].greeting, "PING;PING;");
 }
 
-/* ---- blocking commands */
-
-static void test_blocking_command_has_a_connection_of_its_own(void **state)
-{
-    struct call blocked, other, next;
-
-    (void)state;
-    world_open(&world);
-    call_start(&world, &blocked, "BLPOP a 0");
-    wait_heard(&world, 0, 1);
-    call_start(&world, &other, "GET b");
-    wait_heard(&world, 1, 1);
-    peer_say(&world.peer, 1, "+b\r\n");
-    call_wait(&world, &other);
-    assert_int_equal(blocked.calls, 0);
-    assert_int_equal(world_counts(&world).states[CONN_LEASED], 1);
-
-    peer_say(&world.peer, 0, "+a\r\n");
-    call_wait(&world, &blocked);
-    assert_string_equal(blocked.reply, "a");
-    assert_int_equal(world_counts(&world).states[CONN_LEASED], 0);
-    call_start(&world, &next, "BRPOP c 1"); /* on the same, at once */
-    wait_heard(&world, 0, 2);
-    peer_say(&world.peer, 0, "+c\r\n");
-    call_wait(&world, &next);
-}
-
-static void test_late_blocking_command_gives_its_connection_up(void **state)
-{
-    struct call late;
-
-    (void)state;
-    world_open(&world);
-    call_init(&late);
-    call_add(&late, "BLPOP a 0");
-    late.request.timeout_ns = 20 * NS_PER_MS;
-    assert_ok(call_send(&world, &late));
-    wait_heard(&world, 0, 1);
-
-    call_wait(&world, &late);
-    assert_err(late.err, ERR_TIMEOUT);
-    assert_true(late.was_sent);
-    wait_for(world.loop, world.peer.conns[0].stream == NULL);
-    assert_int_equal(pool_stats(the_pool())->closes[CLOSE_CANCEL_FAILED], 1);
-}
-
-static void
-test_cancelled_blocking_command_gives_its_connection_up(void **state)
-{
-    struct call sent, waiting;
-
-    (void)state;
-    world.settings.max_connections = 1;
-    world_open(&world);
-    call_start(&world, &sent, "BLPOP a 0");
-    wait_heard(&world, 0, 1);
-    call_start(&world, &waiting, "BLPOP a 0");
-    redis_request_cancel(&waiting.request);
-    redis_request_deinit(&waiting.request);
-    redis_request_cancel(&sent.request);
-    redis_request_deinit(&sent.request);
-
-    wait_for(world.loop, world.peer.conns[0].stream == NULL);
-    assert_int_equal(sent.calls + waiting.calls, 0);
-    assert_int_equal(world_counts(&world).waiting, 0);
-}
-
-static void test_blocking_command_is_lost_with_its_connection(void **state)
-{
-    struct call blocked;
-
-    (void)state;
-    world_open(&world);
-    call_start(&world, &blocked, "BLPOP a 0");
-    wait_heard(&world, 0, 1);
-    peer_cut(&world.peer, 0);
-
-    call_wait(&world, &blocked);
-    assert_err(blocked.err, ERR_LOST);
-    assert_true(blocked.was_sent);
-}
-
-/* A lane under load gives way to who waits for the only connection. */
-static void test_blocking_command_gets_the_only_connection_in_turn(void **state)
-{
-    struct call shared, blocked;
-
-    (void)state;
-    world.settings.max_connections = 1;
-    world_open(&world);
-    call_start(&world, &shared, "GET a");
-    wait_heard(&world, 0, 1);
-    call_start(&world, &blocked, "BLPOP b 1");
-    peer_say(&world.peer, 0, "+a\r\n");
-    call_wait(&world, &shared);
-    wait_heard(&world, 0, 2);
-    peer_say(&world.peer, 0, "+b\r\n");
-
-    call_wait(&world, &blocked);
-    assert_string_equal(blocked.reply, "b");
-}
-
 /* ---- closing */
 
 static void test_close_lets_what_is_sent_finish(void **state)
@@ -480,11 +378,6 @@ int main(void)
         TEST(test_idle_connection_that_ends_is_closed_at_once),
         TEST(test_idle_connection_that_speaks_is_closed),
         TEST(test_quiet_connection_is_tested_before_it_is_used),
-        TEST(test_blocking_command_has_a_connection_of_its_own),
-        TEST(test_late_blocking_command_gives_its_connection_up),
-        TEST(test_cancelled_blocking_command_gives_its_connection_up),
-        TEST(test_blocking_command_is_lost_with_its_connection),
-        TEST(test_blocking_command_gets_the_only_connection_in_turn),
         TEST(test_close_lets_what_is_sent_finish),
         TEST(test_close_ends_what_is_late_with_closed),
         TEST(test_close_ends_what_waits_for_a_connection),
