@@ -43,7 +43,7 @@ static const char *option_value(const PQconninfoOption *options,
     return "";
 }
 
-/* Copies item index of list into *at; a list of one counts for every index. */
+/* Copies item index of list into *at. */
 static const char *copy_item(char **at, const char *list, unsigned index,
                              const char *otherwise)
 {
@@ -51,8 +51,6 @@ static const char *copy_item(char **at, const char *list, unsigned index,
     size_t len;
     char *copy = *at;
 
-    if (list_count(list) == 1)
-        index = 0;
     if (!list_item(list, index, &item, &len) || len == 0) {
         item = otherwise;
         len = strlen(otherwise);
@@ -72,7 +70,8 @@ static enum err read_hosts(struct address_book *book,
     const char *hostaddrs = option_value(options, "hostaddr");
     const char *ports = option_value(options, "port");
     unsigned count = list_count(hostaddrs[0] != '\0' ? hostaddrs : hosts);
-    size_t size = strlen(hosts) + strlen(hostaddrs) + 2 * POOL_ADDRESSES_MAX;
+    size_t size = strlen(hosts) + strlen(hostaddrs) + (size_t)2 * count;
+    bool has_one_port = list_count(ports) == 1;
     char *at;
 
     if (count > POOL_ADDRESSES_MAX) {
@@ -88,7 +87,7 @@ static enum err read_hosts(struct address_book *book,
         book->list[i] = (struct address){
             .host = copy_item(&at, hosts, i, ""),
             .hostaddr = copy_item(&at, hostaddrs, i, ""),
-            .port = copy_item(&at, ports, i, port_default),
+            .port = copy_item(&at, ports, has_one_port ? 0 : i, port_default),
         };
     book->count = count;
     book->has_hostaddr = hostaddrs[0] != '\0';

@@ -31,10 +31,14 @@ static enum err malformed(struct reader *reader, const char *what)
     return ERR_BADARG;
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static char peek(struct reader *reader)
 {
-    while (reader->at < reader->end &&
-           memchr(" \t\r\n", *reader->at, 4) != NULL)
+    while (reader->at < reader->end && is_space(*reader->at))
         reader->at++;
     return reader->at < reader->end ? *reader->at : '\0';
 }
@@ -97,7 +101,7 @@ static const char *nested_end(const char *at, const char *end)
 
 static const char *scalar_end(const char *at, const char *end)
 {
-    while (at < end && memchr(",]} \t\r\n", *at, 7) == NULL)
+    while (at < end && *at != ',' && *at != ']' && *at != '}' && !is_space(*at))
         at++;
     return at;
 }
