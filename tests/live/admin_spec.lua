@@ -9,7 +9,9 @@ local metrics = require "tidepool.metrics"
 local TASKS = { live = 3, started = 40, errors = 2 }
 
 local function histogram(count, sum)
-  local buckets = { { le = 2 ^ 14 / 1e9, count = 0 }, { le = 2 ^ 35 / 1e9, count = count } }
+  local buckets = {
+    { le = 2 ^ 14 / 1e9, count = 0 }, { le = 2 ^ 35 / 1e9, count = count },
+  }
   return { count = count, sum = sum, max = sum, p50 = 0.0001, p90 = 0.0002, p99 = 0.0004,
            buckets = buckets }
 end

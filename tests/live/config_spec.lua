@@ -210,7 +210,8 @@ describe("a wrong configuration", function()
     assert.equal("tidepool.toml:2: database.pool.test_before_acquire: expected true or "
       .. 'false, found "yes"', problem_of(pool .. 'test_before_acquire = "yes"\n'))
     assert.equal("tidepool.toml:2: database.pool.idle_timeout: expected seconds or "
-      .. 'a text like "500ms", "30s", "5m", "1h", from 0.01 to 864000 seconds, found "10 days"',
+      .. 'a text like "500ms", "30s", "5m", "1h", from 0.01 to 864000 seconds, '
+      .. 'found "10 days"',
       problem_of(pool .. 'idle_timeout = "10 days"\n'))
     assert.equal('tidepool.toml:2: log.level: expected one of debug, info, warn, error, '
       .. 'found "loud"', problem_of '[log]\nlevel = "loud"\n')
