@@ -126,6 +126,7 @@ void pool_add(struct pool *pool, struct conn *conn)
     conn->phase = WAIT_DNS;
     conn->id = ++pool->last_id;
     conn->epoch = pool->epoch;
+    conn->reports = pool->reports;
     conn->opened_ns = pool->now_ns;
     conn->state_ns = pool->now_ns;
     conn->byte_ns = pool->now_ns;

@@ -96,7 +96,8 @@ struct conn {
     uint64_t proven_ns;                 /* when it last opened or was tested */
     uint64_t used_ns;                   /* when it last came from use */
     uint64_t retire_ns;                 /* its jittered end of life */
-    struct conn **holder;     /* see conn_set_holder() */
+    uint64_t reports;                   /* of failed addresses, when opened */
+    struct conn **holder;               /* see conn_set_holder() */
     const char *site;         /* who holds it: "app.lua:12", see pool_waiter */
     enum close_reason reason; /* while CLOSING */
     bool is_fresh;            /* opened or tested and not lent since */

@@ -37,6 +37,7 @@ void pool_address_failed(struct pool *pool, unsigned address, uint64_t now_ns)
     uint64_t most_ns;
 
     assert(address < pool->address_count);
+    pool->reports++;
     if (!is_ready(failed, now_ns))
         return; /* begun in parallel with the one that failed first */
     if (failed->failures < BACKOFF_DOUBLINGS)
@@ -87,13 +88,9 @@ void pool_forget_failures(struct pool *pool)
     pool->is_known = false;
 }
 
-/* A driver that tells nothing of its addresses must not dial in a loop. */
-static void note_failure(struct pool *pool)
+/* Nobody said which address it was, so it was all of them. */
+static void fail_all(struct pool *pool)
 {
-    for (unsigned i = 0; i < pool->address_count; i++) {
-        if (!pool_address_ready(pool, i, pool->now_ns))
-            return;
-    }
     for (unsigned i = 0; i < pool->address_count; i++)
         pool_address_failed(pool, i, pool->now_ns);
 }
@@ -178,9 +175,11 @@ static void record_failure(struct pool *pool, const struct conn *conn,
 void pool_attempt_failed(struct pool *pool, struct conn *conn,
                          enum close_reason reason, const struct err_text *text)
 {
+    uint64_t reports = conn->reports;
+
     record_failure(pool, conn, text);
     if (pool->address_count == 1)
-        pool_address_failed(pool, 0, pool->now_ns);
+        fail_all(pool);
     pool_tell(pool, &(struct pool_event){
                         .kind = POOL_EVENT_CONNECT_FAILED,
                         .conn = conn,
@@ -190,7 +189,8 @@ void pool_attempt_failed(struct pool *pool, struct conn *conn,
                         .retry_ns = until_retry(pool),
                     });
     pool_shut(pool, conn, reason, NULL);
-    note_failure(pool);
+    if (pool->reports == reports) /* or the driver would dial in a loop */
+        fail_all(pool);
 }
 
 static void open_one(struct pool *pool)
@@ -206,7 +206,7 @@ static void open_one(struct pool *pool)
     }
     err_text_set(&text, "no memory for a connection");
     record_failure(pool, NULL, &text);
-    note_failure(pool);
+    fail_all(pool);
     pool_tell(pool, &(struct pool_event){
                         .kind = POOL_EVENT_CONNECT_FAILED,
                         .conn = &none,

@@ -51,6 +51,7 @@ struct pool {
 
     struct pool_address addresses[POOL_ADDRESSES_MAX];
     unsigned address_count;
+    uint64_t reports;    /* calls of pool_address_failed() */
     uint64_t retry_ns;   /* when growth goes on; WHEEL_NEVER: not blocked */
     bool is_known;       /* the first attempt has ended */
     bool is_last_failed; /* the latest attempt failed, see last_error */

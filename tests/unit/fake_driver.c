@@ -297,15 +297,19 @@ enum err fake_wait(struct fake *fake, struct wait_log *log)
     return err;
 }
 
-void fake_release(struct fake *fake, struct conn *conn, enum conn_wire wire)
+void fake_return(struct fake *fake, struct conn *conn, enum conn_wire wire)
 {
     struct fake_link *link = fake_link_of(conn);
 
-    if (link->debt == FAKE_UNSHARE) {
+    if (link->debt == FAKE_UNSHARE)
         owe(link, FAKE_NOTHING);
-    }
     link->wire = wire;
     pool_release(fake->pool, conn, fake->now_ns);
+}
+
+void fake_release(struct fake *fake, struct conn *conn, enum conn_wire wire)
+{
+    fake_return(fake, conn, wire);
     check(fake);
 }
 

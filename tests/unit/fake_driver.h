@@ -88,7 +88,10 @@ void fake_pass(struct fake *fake, uint64_t ns);
 /* Ticks when the pool is due now. */
 void fake_settle(struct fake *fake);
 
-enum err fake_join(struct fake *fake, struct wait_log *log); /* pool_wait() */
+/* pool_wait() and pool_release(), also from inside a callback. */
+enum err fake_join(struct fake *fake, struct wait_log *log);
+void fake_return(struct fake *fake, struct conn *conn, enum conn_wire wire);
+
 /* Each calls the pool and then pool_check(). */
 struct conn *fake_try(struct fake *fake);
 enum err fake_wait(struct fake *fake, struct wait_log *log);

@@ -237,8 +237,7 @@ static void test_host_is_woken_only_for_an_earlier_deadline(void **state)
 
 static void release_it(struct wait_log *log)
 {
-    fake_link_of(log->conn)->wire = CONN_CLEAN;
-    pool_release(log->fake->pool, log->conn, log->fake->now_ns);
+    fake_return(log->fake, log->conn, CONN_CLEAN);
 }
 
 /* The stack does not grow with the line: under ASan this would not survive. */
