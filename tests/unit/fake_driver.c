@@ -234,15 +234,20 @@ void fake_lend(struct fake *fake, struct conn **conns, unsigned count)
     }
 }
 
-/* Answers whatever is owed, with success. */
-static void answer_all(struct fake *fake)
+void fake_answer_all(struct fake *fake)
 {
+    while (fake_first(fake, FAKE_CLOSE) != NULL)
+        fake_closed(fake);
+    while (fake_first(fake, FAKE_OPEN) != NULL)
+        fake_opened(fake);
+    while (fake_first(fake, FAKE_TEST) != NULL)
+        fake_tested(fake, true);
+    while (fake_first(fake, FAKE_RESET) != NULL)
+        fake_reset(fake, true);
     while (fake_first(fake, FAKE_CANCEL) != NULL)
         fake_cancelled(fake, true, CONN_CLEAN);
     while (fake_first(fake, FAKE_UNSHARE) != NULL)
         fake_release(fake, &fake_first(fake, FAKE_UNSHARE)->conn, CONN_CLEAN);
-    while (fake_first(fake, FAKE_CLOSE) != NULL)
-        fake_closed(fake);
 }
 
 void fake_end(struct fake *fake)
@@ -251,7 +256,7 @@ void fake_end(struct fake *fake)
     check(fake);
     assert_int_equal(fake->closed, 0);
     fake_settle(fake);
-    answer_all(fake);
+    fake_answer_all(fake);
     fake_settle(fake);
     assert_int_equal(fake->closed, 1);
     assert_int_equal(fake->live, 0);

@@ -105,6 +105,7 @@ void fake_tested(struct fake *fake, bool is_alive);
 void fake_reset(struct fake *fake, bool is_clean);
 void fake_cancelled(struct fake *fake, bool is_drained, enum conn_wire wire);
 void fake_closed(struct fake *fake);
+void fake_answer_all(struct fake *fake); /* with success */
 
 struct fake_link *fake_first(struct fake *fake, enum fake_debt debt);
 struct fake_link *fake_link_of(struct conn *conn);

