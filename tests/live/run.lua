@@ -119,8 +119,15 @@ end
 
 -- ---- the servers
 
+-- The servers may run as another account, which must get in.
+local function private_directory()
+  local path = assert(core.mkdtemp((os.getenv "TMPDIR" or "/tmp") .. "/tidepool-live-"))
+  assert(core.chmod(path, tonumber("711", 8)))
+  return path
+end
+
 local function start_servers()
-  support.directory = core.mkdtemp("tidepool-live-")
+  support.directory = private_directory()
   support.servers.postgres = assert(servers.postgres {
     directory = support.directory .. "/postgres",
   })
