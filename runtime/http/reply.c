@@ -37,8 +37,12 @@ static void put_number(struct buf *out, size_t number)
 /* Formatted once a second; in English, whatever the locale. */
 static const char *date_of(struct http_server *server)
 {
-    static const char days[] = "SunMonTueWedThuFriSat";
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    static const char days[][4] = { "Sun", "Mon", "Tue", "Wed",
+                                    "Thu", "Fri", "Sat" };
+    static const char months[][4] = {
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+        "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
+    };
     time_t now = time(NULL);
     struct tm tm;
 
@@ -47,9 +51,9 @@ static const char *date_of(struct http_server *server)
     server->date_s = now;
     gmtime_r(&now, &tm);
     snprintf(server->date, sizeof(server->date),
-             "%.3s, %02d %.3s %d %02d:%02d:%02d GMT", days + 3 * tm.tm_wday,
-             tm.tm_mday, months + 3 * tm.tm_mon, tm.tm_year + 1900, tm.tm_hour,
-             tm.tm_min, tm.tm_sec);
+             "%s, %02d %s %d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday,
+             months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min,
+             tm.tm_sec);
     return server->date;
 }
 

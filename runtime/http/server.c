@@ -14,9 +14,9 @@ static uint64_t seconds(uint64_t count)
 void http_limits_init(struct http_limits *limits)
 {
     *limits = (struct http_limits){
-        .max_header_bytes = 16 * 1024,
+        .max_header_bytes = 16384,
         .max_headers = 100,
-        .max_body_bytes = 1024 * 1024,
+        .max_body_bytes = 1048576,
         .header_timeout_ns = seconds(10),
         .body_timeout_ns = seconds(30),
         .idle_timeout_ns = seconds(75),
@@ -55,7 +55,7 @@ static void on_accept(struct listener *listener, struct stream *stream,
     http_conn_open(server, stream);
 }
 
-static void on_drained(struct loop_job *job)
+static void on_drained_job(struct loop_job *job)
 {
     struct http_server *server =
         container_of(job, struct http_server, drained_job);
@@ -93,7 +93,7 @@ enum err http_server_open(struct http_server **out, struct loop *loop,
     server->limits = *limits;
     server->on_request = on_request;
     server->ud = ud;
-    server->drained_job.fn = on_drained;
+    server->drained_job.fn = on_drained_job;
     server->free_job.fn = on_free;
     list_init(&server->conns);
     list_init(&server->gone);
@@ -119,14 +119,14 @@ const struct http_stats *http_server_stats(const struct http_server *server)
     return &server->stats;
 }
 
-void http_server_drain(struct http_server *server, void (*fn)(void *ud),
+void http_server_drain(struct http_server *server, void (*on_drained)(void *ud),
                        void *ud)
 {
     struct list_node *node = list_first(&server->conns);
 
     assert(!server->is_draining);
     server->is_draining = true;
-    server->on_drained = fn;
+    server->on_drained = on_drained;
     server->drained_ud = ud;
     listener_close(server->listener);
     server->listener = NULL;
