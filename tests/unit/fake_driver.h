@@ -45,6 +45,7 @@ struct fake {
     unsigned live;              /* links that are not closed */
     bool is_close_slow;         /* false: close() answers from inside */
     bool has_no_memory;         /* open() returns NULL */
+    bool is_unchecked;          /* pool_check() is not called */
     char *arena; /* NULL, or where links lie, FAKE_STRIDE bytes apart */
     enum close_reason closed_for; /* the latest */
     /* Asked by close(), for a driver with several addresses. */

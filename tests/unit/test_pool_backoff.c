@@ -245,6 +245,23 @@ static void test_memory_that_is_missing_counts_as_a_failed_attempt(void **state)
 
 /* ---- several addresses */
 
+static void test_missing_memory_is_not_asked_for_in_a_loop(void **state)
+{
+    struct fake fake;
+
+    (void)state;
+    fake_init(&fake);
+    fake.addresses = 3;
+    fake.has_no_memory = true;
+    fake_start(&fake);
+    pool_address_failed(fake.pool, 1, fake.now_ns);
+    fake_tick(&fake);
+    assert_int_equal(pool_stats(fake.pool)->connects, 1);
+    for (unsigned i = 0; i < 3; i++)
+        assert_false(pool_address_ready(fake.pool, i, fake.now_ns));
+    fake_end(&fake);
+}
+
 static void test_pool_is_down_only_when_every_address_failed(void **state)
 {
     struct fake fake;
@@ -344,6 +361,7 @@ int main(void)
             test_last_one_lost_ends_those_who_wait_on_a_failing_server),
         cmocka_unit_test(
             test_memory_that_is_missing_counts_as_a_failed_attempt),
+        cmocka_unit_test(test_missing_memory_is_not_asked_for_in_a_loop),
         cmocka_unit_test(test_pool_is_down_only_when_every_address_failed),
         cmocka_unit_test(test_address_that_answers_is_ready_at_once),
         cmocka_unit_test(test_driver_may_tell_of_its_address_when_it_is_closed),
