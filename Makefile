@@ -91,7 +91,7 @@ UNIT_PROGRAMS := $(UNIT_SOURCES:%.c=$(BUILD)/%)
 UNIT_HELPER_OBJECTS := $(UNIT_HELPERS:%.c=$(BUILD)/%.o)
 
 $(BUILD)/tests/unit/%.o: TIDE_CPPFLAGS += -Itests/unit
-.PRECIOUS: $(BUILD)/tests/unit/%.o
+.PRECIOUS: $(BUILD)/%.o
 
 # The allocation functions are wrapped so that a test can make the n-th fail.
 $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_HELPER_OBJECTS) $(BUILD)/libtidepool.a
@@ -102,17 +102,24 @@ $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_HELPER_OBJECTS) 
 # Every suite prints TAP, so that prove counts all of them.
 PROVE := prove --failures --comments
 
+# cmocka ends each program with a comment, for which prove begins a new line.
+TIDY_TAP := awk '/^\# ok - / { next } /[.] $$/ { printf "%s", $$0; next } 1'
+
+unit: SHELL := bash
+unit: .SHELLFLAGS := -o pipefail -c
 unit: $(UNIT_PROGRAMS)
-	CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e '' $(UNIT_PROGRAMS)
+	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e '' $^ | $(TIDY_TAP)
 
 # ---- tests/live: busted inside the runtime, on servers of its own
 
 SPECS := $(wildcard tests/live/*_spec.lua)
 
-# Failures are made on purpose there: the log is shown when it is needed.
+# Failures are made on purpose there, so what is logged is kept aside; what
+# sanitizers and a panic say is shown.
 live: $(BUILD)/tidepool
 	$(PROVE) --exec '$(BUILD)/tidepool run' tests/live/run.lua :: -- $(SPECS) \
-		2>$(BUILD)/live.log || { tail -n 100 $(BUILD)/live.log; exit 1; }
+		2>$(BUILD)/live.log || { grep -v '^ts=' $(BUILD)/live.log; \
+			echo "log: $(BUILD)/live.log"; exit 1; }
 
 # ---- tests/cli: the built program from outside
 
