@@ -41,11 +41,23 @@ function Redis:pipeline(fn)
   return of(raw_run(self, nil, false, commands))
 end
 
+-- Redis runs nothing when it refused one of the commands: that is the failure.
+local function unless_aborted(replies, err)
+  if not replies then return nil, err end
+  local aborted, cause = false, nil
+  for _, reply in ipairs(replies) do
+    if not core.is_err(reply) then return replies end
+    if reply.message:find("^EXECABORT") then aborted = true else cause = cause or reply end
+  end
+  if aborted then return nil, cause or replies[1] end
+  return replies
+end
+
 -- The same between MULTI and EXEC: all or nothing, nothing else in between.
 function Redis:multi(fn)
   local commands = record(fn, 2)
   if #commands == 0 then return {} end
-  return of(raw_run(self, nil, true, commands))
+  return unless_aborted(of(raw_run(self, nil, true, commands)))
 end
 
 local set_settings = Redis.set

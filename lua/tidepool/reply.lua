@@ -11,9 +11,8 @@ local HTML = { ["content-type"] = "text/html; charset=utf-8" }
 
 -- The JSON text of a value; a function or a cycle in it raises.
 function reply.encode(value)
-  if core.is_rows(value) then return core.rows_json(value) end
-  local ok, text = pcall(cjson.encode, value)
-  if not ok then error(text, 2) end
+  local text, failure = core.encode(value)
+  if not text then error(failure, 2) end
   return text
 end
 
@@ -30,8 +29,8 @@ function reply.json(value, status)
   if core.is_rows(value) then
     return { status = status or 200, headers = JSON, body = value }
   end
-  local ok, text = pcall(cjson.encode, value)
-  if not ok then error(text, 2) end
+  local text, failure = core.encode(value)
+  if not text then error(failure, 2) end
   return { status = status or 200, headers = JSON, body = text }
 end
 
@@ -78,7 +77,7 @@ function reply.fail(err)
   if status == 500 then
     return reply.internal("request failed", { error = tostring(err), code = err.code })
   end
-  local body = cjson.encode { error = err.code, message = err.message }
+  local body = core.encode { error = err.code, message = err.message }
   return { status = status, headers = JSON, body = body .. "\n" }
 end
 

@@ -3,14 +3,26 @@
 
 local core = require "tidepool.core"
 local cjson = require "cjson"
+local result = require "tidepool.result"
 
-cjson.encode_sparse_array(true, 1, 64)
 core.null = cjson.null
-core.json_functions(cjson.encode, cjson.decode)
+core.decode_with(cjson.decode)
 
 require "tidepool.coroutine"
 require "tidepool.pg"
 require "tidepool.redis"
+
+-- Methods in C that wait, as scripts call them.
+local function of_waiting(methods, name)
+  local raw, of = methods[name], result.of
+  methods[name] = function(...) return of(raw(...)) end
+end
+
+of_waiting(core.task, "wait")
+of_waiting(core.postgres, "close")
+of_waiting(core.redis, "close")
+of_waiting(core.http_server, "drain")
+of_waiting(core.child, "wait")
 
 -- LuaJIT's ipairs and pairs take tables only; a result is a userdata.
 local raw_ipairs, raw_pairs, is_rows = ipairs, pairs, core.is_rows

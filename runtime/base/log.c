@@ -1,6 +1,8 @@
 /* log.c - see log.h. */
 #include "base/log.h"
 
+#include "base/json.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -14,86 +16,9 @@ static const char *const level_names[] = {
     [LOG_ERROR] = "error",
 };
 
-static bool is_between(unsigned char c, unsigned char low, unsigned char high)
-{
-    return c >= low && c <= high;
-}
-
-/*
- * The length of the UTF-8 sequence at the start of text, 0 when it is not one
- * (table 3-7 of the Unicode standard).  The final NUL of text is no
- * continuation byte, so nothing beyond it is read.
- */
-static size_t utf8_len(const char *text)
-{
-    const unsigned char *s = (const unsigned char *)text;
-    unsigned char low = 0x80;
-    unsigned char high = 0xbf;
-    size_t len = 2;
-
-    if (s[0] < 0x80)
-        return 1;
-    if (!is_between(s[0], 0xc2, 0xf4))
-        return 0;
-    if (s[0] >= 0xe0)
-        len = s[0] >= 0xf0 ? 4 : 3;
-    if (s[0] == 0xe0)
-        low = 0xa0; /* below are longer forms of shorter sequences */
-    if (s[0] == 0xed)
-        high = 0x9f; /* above are surrogates */
-    if (s[0] == 0xf0)
-        low = 0x90;
-    if (s[0] == 0xf4)
-        high = 0x8f; /* above is beyond Unicode */
-    if (!is_between(s[1], low, high))
-        return 0;
-    for (size_t i = 2; i < len; i++) {
-        if (!is_between(s[i], 0x80, 0xbf))
-            return 0;
-    }
-    return len;
-}
-
 static bool is_control(char c)
 {
     return (unsigned char)c < ' ' || c == 0x7f;
-}
-
-static void put_escaped(struct buf *out, char c)
-{
-    switch (c) {
-    case '"': buf_put_str(out, "\\\""); break;
-    case '\\': buf_put_str(out, "\\\\"); break;
-    case '\n': buf_put_str(out, "\\n"); break;
-    case '\r': buf_put_str(out, "\\r"); break;
-    case '\t': buf_put_str(out, "\\t"); break;
-    default: buf_printf(out, "\\u%04x", (unsigned)(unsigned char)c); break;
-    }
-}
-
-/* Writes a JSON string; bytes that are not UTF-8 become U+FFFD each. */
-static void put_quoted(struct buf *out, const char *text)
-{
-    const char *start = text; /* of what is copied as it is */
-
-    buf_put_char(out, '"');
-    while (*text != '\0') {
-        size_t len = utf8_len(text);
-
-        if (len > 0 && *text != '"' && *text != '\\' && !is_control(*text)) {
-            text += len;
-            continue;
-        }
-        buf_put(out, start, (size_t)(text - start));
-        if (len > 0)
-            put_escaped(out, *text);
-        else
-            buf_put_str(out, "\xef\xbf\xbd");
-        text++;
-        start = text;
-    }
-    buf_put(out, start, (size_t)(text - start));
-    buf_put_char(out, '"');
 }
 
 static bool needs_quotes(const char *text)
@@ -113,7 +38,7 @@ static bool needs_quotes(const char *text)
 static void put_logfmt_text(struct buf *out, const char *text)
 {
     if (needs_quotes(text))
-        put_quoted(out, text);
+        json_put_string(out, text, strlen(text));
     else
         buf_put_str(out, text);
 }
@@ -198,13 +123,13 @@ void log_format_json(struct buf *out, uint64_t unix_ns, enum log_level level,
     buf_put_str(out, "{\"ts\":\"");
     put_time(out, unix_ns);
     buf_printf(out, "\",\"level\":\"%s\",\"msg\":", level_names[level]);
-    put_quoted(out, event);
+    json_put_string(out, event, strlen(event));
     for (; fields->type != LOG_END_TYPE; fields++) {
         buf_put_char(out, ',');
-        put_quoted(out, fields->key);
+        json_put_string(out, fields->key, strlen(fields->key));
         buf_put_char(out, ':');
         if (is_text(fields))
-            put_quoted(out, fields->text);
+            json_put_string(out, fields->text, strlen(fields->text));
         else
             put_plain(out, fields);
     }

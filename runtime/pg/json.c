@@ -1,45 +1,13 @@
 /* json.c - pg.h: rows as JSON, straight from libpq's memory. */
 #include "pg/value.h"
 
+#include "base/json.h"
+
 #include <math.h>
 #include <string.h>
 
 /* Up to here a JSON number is exact for those who read it as a double. */
 static const int64_t EXACT_MAX = 1LL << 53;
-
-static bool is_plain(unsigned char c)
-{
-    return c >= 0x20 && c != '"' && c != '\\';
-}
-
-static void put_escaped(struct buf *out, char c)
-{
-    switch (c) {
-    case '"': buf_put_str(out, "\\\""); break;
-    case '\\': buf_put_str(out, "\\\\"); break;
-    case '\n': buf_put_str(out, "\\n"); break;
-    case '\r': buf_put_str(out, "\\r"); break;
-    case '\t': buf_put_str(out, "\\t"); break;
-    default: buf_printf(out, "\\u%04x", (unsigned)c); break;
-    }
-}
-
-static void put_string(struct buf *out, const char *text, size_t len)
-{
-    const char *end = text + len;
-
-    buf_put_char(out, '"');
-    while (text < end) {
-        const char *start = text;
-
-        while (text < end && is_plain((unsigned char)*text))
-            text++;
-        buf_put(out, start, (size_t)(text - start));
-        if (text < end)
-            put_escaped(out, *text++);
-    }
-    buf_put_char(out, '"');
-}
 
 static void put_value(struct buf *out, const struct pg_value *value);
 
@@ -91,7 +59,7 @@ static void put_array(struct buf *out, const struct pg_value *value)
     if (pg_array_walk(value, &visitor) == ERR_OK || buf_failed(out))
         return;
     out->len = before;
-    put_string(out, value->text, value->len);
+    json_put_string(out, value->text, value->len);
 }
 
 static bool is_exact(const struct pg_value *value)
@@ -115,9 +83,9 @@ static void put_value(struct buf *out, const struct pg_value *value)
         if (is_exact(value))
             buf_put(out, value->text, value->len);
         else
-            put_string(out, value->text, value->len);
+            json_put_string(out, value->text, value->len);
         return;
-    case PG_VALUE_TEXT: put_string(out, value->text, value->len); return;
+    case PG_VALUE_TEXT: json_put_string(out, value->text, value->len); return;
     }
 }
 
@@ -132,7 +100,7 @@ void pg_rows_row_json(const struct pg_rows *rows, unsigned row, struct buf *out)
 
         if (i > 0)
             buf_put_char(out, ',');
-        put_string(out, name, strlen(name));
+        json_put_string(out, name, strlen(name));
         buf_put_char(out, ':');
         pg_rows_value(rows, row, i, &value);
         put_value(out, &value);

@@ -461,7 +461,7 @@ static const luaL_Reg functions[] = {
 void bind_http(lua_State *L, struct vm *vm)
 {
     vm_metatable(L, vm, SERVER_TYPE, server_methods);
-    lua_pop(L, 1);
+    lua_setfield(L, -2, "http_server");
     vm_metatable(L, vm, REQUEST_TYPE, request_methods);
     lua_pop(L, 1);
     vm_register(L, vm, functions);

@@ -223,6 +223,6 @@ static const luaL_Reg functions[] = {
 void bind_process(lua_State *L, struct vm *vm)
 {
     vm_metatable(L, vm, PROCESS_TYPE, methods);
-    lua_pop(L, 1);
+    lua_setfield(L, -2, "child");
     vm_register(L, vm, functions);
 }

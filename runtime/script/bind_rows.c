@@ -7,6 +7,7 @@
  */
 #include "script/bind_rows.h"
 #include "pg/pg.h"
+#include "script/json.h"
 
 #include <string.h>
 
@@ -245,20 +246,41 @@ static struct pg_rows *to_rows(lua_State *L, int index)
     return is ? rows->result : NULL;
 }
 
-/* A row that the script has looked at, and may have changed. */
-static void put_touched_row(lua_State *L, struct buf *out)
+/* Replaces the row's table on top by a copy that has tide.null where the column
+ * is NULL and the script has set nothing. */
+static void add_nulls(lua_State *L, const struct pg_rows *result, unsigned row)
 {
-    size_t len;
-    const char *text;
+    struct pg_value value;
+    int source = lua_gettop(L);
 
-    lua_getfield(L, LUA_REGISTRYINDEX, "tidepool.encode");
-    lua_insert(L, -2);
-    if (lua_pcall(L, 1, 1, 0) != 0) { /* a function was put into it */
-        buf_put_str(out, "null");
-        return;
+    lua_newtable(L);
+    for (unsigned i = 0; i < pg_rows_columns(result); i++) {
+        pg_rows_value(result, row, i, &value);
+        if (value.kind != PG_VALUE_NULL)
+            continue;
+        lua_pushlightuserdata(L, NULL);
+        lua_setfield(L, -2, pg_rows_column(result, i));
     }
-    text = lua_tolstring(L, -1, &len);
-    buf_put(out, text, len);
+    lua_pushnil(L);
+    while (lua_next(L, source) != 0) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, source + 1);
+    }
+    lua_remove(L, source);
+}
+
+/* A row that the script has looked at, and may have changed: on top. */
+static void put_touched_row(lua_State *L, const struct pg_rows *result,
+                            unsigned row, struct buf *out)
+{
+    size_t start = out->len;
+
+    add_nulls(L, result, row);
+    if (json_put_value(L, lua_gettop(L), out) == NULL)
+        return;
+    buf_truncate(out, start); /* something that is not data was put in */
+    buf_put_str(out, "null");
 }
 
 bool rows_put_json(lua_State *L, int index, struct buf *out)
@@ -285,7 +307,7 @@ bool rows_put_json(lua_State *L, int index, struct buf *out)
         if (lua_isnil(L, -1))
             pg_rows_row_json(result, i - 1, out);
         else
-            put_touched_row(L, out);
+            put_touched_row(L, result, i - 1, out);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -293,17 +315,23 @@ bool rows_put_json(lua_State *L, int index, struct buf *out)
     return true;
 }
 
-/* rows_json(rows): a string, or nil for any other value. */
-static int l_rows_json(lua_State *L)
+/* encode(value): its JSON; or nil and what cannot be written. */
+static int l_encode(lua_State *L)
 {
     struct buf *out = &vm_of(L)->json;
+    const char *failure;
 
+    luaL_checkany(L, 1);
     buf_clear(out);
-    if (!rows_put_json(L, 1, out))
-        return 0;
+    failure = json_put_value(L, 1, out);
     if (buf_failed(out))
-        return luaL_error(L, "out of memory: the result is too large");
-    lua_pushlstring(L, out->len > 0 ? out->data : "", out->len);
+        failure = "out of memory: the value is too large";
+    if (failure != NULL) {
+        lua_pushnil(L);
+        lua_pushstring(L, failure);
+        return 2;
+    }
+    lua_pushlstring(L, out->data, out->len);
     return 1;
 }
 
@@ -313,14 +341,12 @@ static int l_is_rows(lua_State *L)
     return 1;
 }
 
-/* json_functions(encode, decode): what cjson, set up by Lua, does. */
-static int l_json_functions(lua_State *L)
+/* decode_with(fn): what json and jsonb columns are read by. */
+static int l_decode_with(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TFUNCTION);
-    luaL_checktype(L, 2, LUA_TFUNCTION);
-    lua_settop(L, 2);
+    lua_settop(L, 1);
     lua_setfield(L, LUA_REGISTRYINDEX, "tidepool.decode");
-    lua_setfield(L, LUA_REGISTRYINDEX, "tidepool.encode");
     return 0;
 }
 
@@ -332,9 +358,9 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-    { "rows_json", l_rows_json },
+    { "encode", l_encode },
     { "is_rows", l_is_rows },
-    { "json_functions", l_json_functions },
+    { "decode_with", l_decode_with },
     { NULL, NULL },
 };
 

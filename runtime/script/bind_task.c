@@ -204,7 +204,7 @@ void bind_task(lua_State *L, struct vm *vm)
 {
     tasks_init(vm);
     vm_metatable(L, vm, TASK_TYPE, methods);
-    lua_pop(L, 1);
+    lua_setfield(L, -2, "task");
     vm_register(L, vm, functions);
     push_park(L, vm);
     lua_setfield(L, -2, "PARK");

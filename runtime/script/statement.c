@@ -2,6 +2,7 @@
 #include "script/statement.h"
 #include "base/number.h"
 #include "script/bind_rows.h"
+#include "script/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,17 +22,14 @@ static void put_param(struct task *task, struct pg_param *param,
 static void put_json(lua_State *L, struct task *task, int index, int number,
                      struct pg_param *param)
 {
-    size_t len;
-    const char *text;
+    size_t start = task->scratch.len;
+    const char *failure = json_put_value(L, index, &task->scratch);
 
-    lua_getfield(L, LUA_REGISTRYINDEX, "tidepool.encode");
-    lua_pushvalue(L, index);
-    if (lua_pcall(L, 1, 1, 0) != 0)
-        raise_at_script(L, "parameter %d: %s", number, lua_tostring(L, -1));
-    text = lua_tolstring(L, -1, &len);
+    if (failure != NULL)
+        raise_at_script(L, "parameter %d: %s", number, failure);
     param->kind = PG_PARAM_JSON;
-    put_param(task, param, text, len);
-    lua_pop(L, 1);
+    param->text = (const char *)(uintptr_t)start;
+    param->len = task->scratch.len - start;
 }
 
 static void fill_param(lua_State *L, struct task *task, int index, int number,
