@@ -1,6 +1,5 @@
 -- admin.lua - health and metrics over HTTP, read only.
 
-local cjson = require "cjson"
 local core = require "tidepool.core"
 local metrics = require "tidepool.metrics"
 
@@ -18,7 +17,7 @@ local function pool_health(stats)
     idle = stats.idle, leased = stats.leased, shared = stats.shared,
     opening = stats.opening, waiting = stats.waiting,
     timeouts = stats.counters.timeouts, wait_p99_ms = milliseconds(stats.wait.p99),
-    down = stats.down, paused = stats.paused, last_error = stats.last_error or cjson.null,
+    down = stats.down, paused = stats.paused, last_error = stats.last_error or core.null,
   }
 end
 
@@ -38,7 +37,7 @@ local PAGES = {}
 
 PAGES["/health"] = function(state)
   local health = health_of(state)
-  return health.status == "down" and 503 or 200, JSON, cjson.encode(health)
+  return health.status == "down" and 503 or 200, JSON, core.encode(health)
 end
 
 PAGES["/health/live"] = function()
@@ -47,7 +46,7 @@ end
 
 PAGES["/health/ready"] = function(state)
   local status = health_of(state).status
-  return status == "ok" and 200 or 503, JSON, cjson.encode { status = status }
+  return status == "ok" and 200 or 503, JSON, core.encode { status = status }
 end
 
 PAGES["/metrics"] = function(state)
