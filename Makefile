@@ -149,15 +149,16 @@ ALONE = $(CC) $(TIDE_CPPFLAGS) -std=c11 -Wall -Wextra -Werror -fsyntax-only \
 EACH := xargs -P $(shell nproc) -I{}
 
 lint:
-	$(PROVE) -e sh tests/lint/floors_test.sh
-	awk -f tests/lint/floors.awk Makefile $(C_SOURCES) $(C_HEADERS)
+	@$(PROVE) -e sh tests/lint/floors_test.sh
+	@awk -f tests/lint/floors.awk Makefile $(C_SOURCES) $(C_HEADERS)
+	$(call say,FLOORS,'nobody looks up')
 	@printf '%s\n' $(C_HEADERS) | $(EACH) $(ALONE)
 	$(call say,HEADER,'each compiles alone')
 	@clang-format --dry-run -Werror $(C_SOURCES) $(C_HEADERS) $(C_TESTS)
 	$(call say,FORMAT,'as .clang-format has it')
-	@printf '%s\n' $(C_SOURCES) | $(EACH) $(TIDY)
+	@printf '%s\n' $(C_SOURCES) | $(EACH) $(TIDY) 2>/dev/null
 	$(call say,TIDY,'nothing found')
-	luacheck -q $(LUA_ALL)
+	@luacheck --no-color -q $(LUA_ALL)
 
 # ---- everything
 

@@ -4,7 +4,7 @@
 #
 # FLOORS in the Makefile gives each folder of runtime/ its floor.  A file
 # includes lower floors or its own folder; a library's header is for the places
-# named here.  runtime/tidepool.h is the face of script/.
+# named here.  runtime/tidepool.h lies right below script/, which implements it.
 
 function complain(text) {
   printf "%s:%d: %s\n", FILENAME, FNR, text
@@ -22,7 +22,7 @@ BEGIN {
 
 /^FLOORS :=/ {
   for (i = 3; i <= NF; i++) { split($i, pair, ":"); floor[pair[1]] = pair[2] }
-  floor["runtime"] = floor["script"] # tidepool.h
+  floor["runtime"] = floor["script"] - 0.5 # tidepool.h
 }
 
 FNR == 1 && FILENAME ~ /\.[ch]$/ {
