@@ -28,6 +28,7 @@ struct redis_pool {
     struct err_text down_text; /* why no lane came */
     struct err_text lost_text; /* of the last connection lost */
     struct loop_job write_job, end_job, close_job;
+    struct deadline resume; /* looks whether the pool is paused still */
 
     bool is_closing;
     uint64_t close_ns;

@@ -13,9 +13,10 @@
  * waits in the queue, where a deadline costs the server nothing. */
 enum { BUSY_DUE = 1024, FULL_DUE = 8192, FULL_BYTES = 1024 * 1024 };
 
-static const uint64_t IDLE_NS = 1000000000;     /* then the pool has it back */
-static const uint64_t GRACE_NS = 10000000;      /* see judge_stall() */
-static const uint64_t NEXT_LANE_NS = 50000000;  /* after one was refused */
+static const uint64_t IDLE_NS = 1000000000;    /* then the pool has it back */
+static const uint64_t GRACE_NS = 10000000;     /* see judge_stall() */
+static const uint64_t NEXT_LANE_NS = 50000000; /* after one was refused */
+static const uint64_t RESUME_NS = 10000000;
 static const uint64_t LONG_NS = 86400000000000; /* a day */
 
 static const char lane_site[] = "redis lane";
@@ -105,6 +106,19 @@ static struct redis_link *best_lane(const struct redis_pool *redis)
     return best;
 }
 
+/* When the setting was lowered the youngest takes no more. */
+static void shed_lane(struct redis_pool *redis)
+{
+    struct list_node *node = list_last(&redis->lanes);
+    struct redis_link *link;
+
+    if (redis->lanes.len <= pool_settings(redis->clock.pool)->lanes)
+        return;
+    link = container_of(node, struct redis_link, node);
+    redis_lane_finish(link);
+    redis_lane_rest(link);
+}
+
 /* Asks for one more when there is none, or all are busy. */
 static void ask_for_lane(struct redis_pool *redis)
 {
@@ -130,7 +144,7 @@ static void ask_for_lane(struct redis_pool *redis)
 
 /* ---- the queue */
 
-void redis_lane_write_all(struct redis_pool *redis)
+static void write_queue(struct redis_pool *redis)
 {
     struct redis_request *request;
 
@@ -141,7 +155,21 @@ void redis_lane_write_all(struct redis_pool *redis)
             break;
         list_remove(&redis->queue, &request->node);
     }
-    ask_for_lane(redis);
+}
+
+/* A paused pool does not tell when it goes on, so it is asked again. */
+void redis_lane_write_all(struct redis_pool *redis)
+{
+    bool is_paused = pool_is_paused(redis->clock.pool);
+
+    shed_lane(redis);
+    if (!is_paused)
+        write_queue(redis);
+    else if (redis->queue.len > 0 && !redis->is_closing)
+        deadline_start(redis->loop, &redis->resume,
+                       redis_now(redis) + RESUME_NS);
+    if (!is_paused || redis->is_closing)
+        ask_for_lane(redis);
 }
 
 enum err redis_lane_submit(struct redis_pool *redis,

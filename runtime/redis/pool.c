@@ -226,6 +226,7 @@ static void finish_close(struct loop_job *job)
     assert(redis->queue.len == 0 && redis->lanes.len == 0);
     loop_cancel(redis->loop, LOOP_RUN, &redis->end_job);
     loop_cancel(redis->loop, LOOP_FLUSH, &redis->write_job);
+    deadline_stop(redis->loop, &redis->resume);
     pool_clock_free(&redis->clock);
     free_pool(redis);
     if (on_closed != NULL)
@@ -265,6 +266,11 @@ void redis_pool_close(struct redis_pool *redis, uint64_t deadline_ns,
 static void on_write_job(struct loop_job *job)
 {
     redis_lane_write_all(container_of(job, struct redis_pool, write_job));
+}
+
+static void on_resume(struct deadline *deadline)
+{
+    redis_lane_write_all(container_of(deadline, struct redis_pool, resume));
 }
 
 static void on_end_job(struct loop_job *job)
@@ -313,6 +319,7 @@ enum err redis_pool_open(struct redis_pool **out, struct loop *loop,
     redis->loop = loop;
     redis->write_job.fn = on_write_job;
     redis->end_job.fn = on_end_job;
+    redis->resume.fn = on_resume;
     list_init(&redis->lanes);
     list_init(&redis->queue);
     list_init(&redis->ending);

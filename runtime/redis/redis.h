@@ -1,6 +1,12 @@
 /*
  * redis.h - Redis: pools, lanes, commands, replies.  The face of redis/ for the
  * floors above, which see no hiredis.
+ *
+ * Commands run on lanes, connections that all callers share: written once a
+ * loop turn, answered in order.  A late or cancelled command's reply is read
+ * and dropped.  When a lane is lost, what had not left moves to another, and so
+ * do reads, once; the rest ends with ERR_LOST.  Blocking commands are leased a
+ * connection of their own.
  */
 #ifndef TIDEPOOL_REDIS_REDIS_H
 #define TIDEPOOL_REDIS_REDIS_H

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MANY = 100, BUSY = 1024, STALL_MS = 60 };
+enum { MANY = 100, STALL_MS = 300 };
 
 static struct world world;
 
@@ -118,13 +118,17 @@ static void test_pipeline_and_multi_take_their_replies_whole(void **state)
 
 static void test_late_reply_is_dropped_and_shifts_nothing(void **state)
 {
-    struct call late, next;
+    struct call first, late, next;
 
     (void)state;
     world_open(&world);
+    call_start(&world, &first, "GET first");
+    wait_heard(&world, 0, 1);
+    peer_say(&world.peer, 0, "+first\r\n");
+    call_wait(&world, &first);
     call_init(&late);
     call_add(&late, "GET late");
-    late.request.timeout_ns = 20 * NS_PER_MS;
+    late.request.timeout_ns = 200 * NS_PER_MS;
     assert_ok(call_send(&world, &late));
     call_wait(&world, &late);
     assert_err(late.err, ERR_TIMEOUT);
@@ -132,7 +136,7 @@ static void test_late_reply_is_dropped_and_shifts_nothing(void **state)
     assert_non_null(strstr(late.text, "no reply from main within"));
 
     call_start(&world, &next, "GET next");
-    wait_heard(&world, 0, 2);
+    wait_heard(&world, 0, 3);
     peer_say(&world.peer, 0, "+late\r\n+next\r\n");
     call_wait(&world, &next);
     assert_string_equal(next.reply, "next");
@@ -378,7 +382,7 @@ static void test_lane_without_a_byte_is_closed_as_stalled(void **state)
     call_wait(&world, &read);
     assert_err(write.err, ERR_LOST);
     assert_true(write.was_sent);
-    assert_non_null(strstr(write.text, "sent no byte for 60 ms"));
+    assert_non_null(strstr(write.text, "sent no byte for 300 ms"));
     assert_string_equal(read.reply, "a");
     assert_int_equal(
         pool_stats(redis_pool_pool(world.redis))->closes[CLOSE_STALLED], 1);
@@ -386,7 +390,7 @@ static void test_lane_without_a_byte_is_closed_as_stalled(void **state)
 
 static void test_lane_is_not_stalled_while_bytes_come(void **state)
 {
-    struct call calls[12];
+    struct call calls[8];
 
     (void)state;
     world.settings.stall_timeout_ns = STALL_MS * NS_PER_MS;
@@ -394,7 +398,7 @@ static void test_lane_is_not_stalled_while_bytes_come(void **state)
     start_all(calls, ARRAY_LEN(calls), "INCR a");
     wait_heard(&world, 0, ARRAY_LEN(calls));
     for (unsigned i = 0; i < ARRAY_LEN(calls); i++) {
-        uint64_t until_ns = loop_now_ns(world.loop) + 20 * NS_PER_MS;
+        uint64_t until_ns = loop_now_ns(world.loop) + 60 * NS_PER_MS;
 
         wait_for(world.loop, loop_now_ns(world.loop) >= until_ns);
         peer_say(&world.peer, 0, ":1\r\n");
@@ -424,51 +428,6 @@ static void test_time_in_which_we_did_not_read_is_no_stall(void **state)
     assert_ok(call.err);
 }
 
-/* ---- how many */
-
-static void test_second_lane_opens_when_the_first_is_busy(void **state)
-{
-    struct call *calls = calloc(BUSY + 2, sizeof(*calls));
-
-    (void)state;
-    world_open(&world);
-    start_all(calls, BUSY - 1, "GET a");
-    wait_heard(&world, 0, BUSY - 1);
-    loop_turn(world.loop, 10);
-    assert_int_equal(world.peer.n_conns, 1);
-
-    call_start(&world, &calls[BUSY - 1], "GET a");
-    wait_for(world.loop, world_counts(&world).states[CONN_SHARED] == 2);
-    call_start(&world, &calls[BUSY], "GET b");
-    wait_heard(&world, 1, 1);
-    for (unsigned i = 0; i <= BUSY; i++) {
-        redis_request_cancel(&calls[i].request);
-        redis_request_deinit(&calls[i].request);
-    }
-    free(calls);
-}
-
-static void test_lane_asked_to_finish_answers_what_is_due(void **state)
-{
-    struct call old, new;
-
-    (void)state;
-    world_open(&world);
-    call_start(&world, &old, "INCR a");
-    wait_heard(&world, 0, 1);
-    pool_drain(redis_pool_pool(world.redis), loop_now_ns(world.loop));
-    call_start(&world, &new, "INCR b");
-    wait_heard(&world, 1, 1);
-    assert_int_equal(world.peer.conns[0].n_commands, 1);
-
-    peer_say(&world.peer, 1, "+b\r\n");
-    call_wait(&world, &new);
-    peer_say(&world.peer, 0, "+a\r\n");
-    call_wait(&world, &old);
-    assert_string_equal(old.reply, "a");
-    wait_for(world.loop, world.peer.conns[0].stream == NULL);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -490,8 +449,6 @@ int main(void)
         TEST(test_lane_without_a_byte_is_closed_as_stalled),
         TEST(test_lane_is_not_stalled_while_bytes_come),
         TEST(test_time_in_which_we_did_not_read_is_no_stall),
-        TEST(test_second_lane_opens_when_the_first_is_busy),
-        TEST(test_lane_asked_to_finish_answers_what_is_due),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

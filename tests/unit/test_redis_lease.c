@@ -60,7 +60,7 @@ static void test_late_blocking_command_gives_its_connection_up(void **state)
     world_open(&world);
     call_init(&late);
     call_add(&late, "BLPOP a 0");
-    late.request.timeout_ns = 20 * NS_PER_MS;
+    late.request.timeout_ns = 200 * NS_PER_MS;
     assert_ok(call_send(&world, &late));
     wait_heard(&world, 0, 1);
 
@@ -243,7 +243,7 @@ static void test_late_reply_on_a_lease_shifts_nothing(void **state)
     link = lease();
     call_init(&late);
     redis_request_set_lease(&late.request);
-    late.request.timeout_ns = 20 * NS_PER_MS;
+    late.request.timeout_ns = 200 * NS_PER_MS;
     call_add(&late, "BLPOP a 0");
     assert_ok(redis_link_send(link, &late.request));
     start_on(link, &cancelled, "GET b");

@@ -1,11 +1,14 @@
 /* test_redis_pool.c - pools against a scripted peer: greeting, refusals, idle
- * connections, closing. */
+ * connections, how many lanes, closing. */
 #include "oom.h"
 #include "redis_peer.h"
 #include "turns.h"
 #include "unit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+
+enum { BUSY = 1024 };
 
 static struct world world;
 
@@ -154,7 +157,7 @@ static void test_request_waits_for_a_connection_until_its_deadline(void **state)
     world_open(&world);
     call_init(&call);
     call_add(&call, "GET a");
-    call.request.timeout_ns = 20 * NS_PER_MS;
+    call.request.timeout_ns = 200 * NS_PER_MS;
     assert_ok(call_send(&world, &call));
 
     call_wait(&world, &call);
@@ -203,6 +206,45 @@ static void test_cancelled_request_leaves_nobody_in_line(void **state)
     assert_int_equal(call.calls, 0);
 }
 
+static void test_paused_pool_sends_nothing_until_it_goes_on(void **state)
+{
+    struct call first, held;
+
+    (void)state;
+    world.peer.does_echo = true;
+    world_open(&world);
+    call_start(&world, &first, "GET a");
+    call_wait(&world, &first);
+    pool_pause(the_pool(), loop_now_ns(world.loop));
+    call_start(&world, &held, "GET b");
+    for (unsigned i = 0; i < 5; i++)
+        loop_turn(world.loop, 10);
+    assert_int_equal(world.peer.conns[0].n_commands, 1);
+
+    pool_resume(the_pool(), loop_now_ns(world.loop));
+    call_wait(&world, &held);
+    assert_string_equal(held.reply, "b");
+}
+
+static void test_pool_closed_while_paused_ends_what_it_held(void **state)
+{
+    struct call first, held;
+
+    (void)state;
+    world.peer.does_echo = true;
+    world_open(&world);
+    call_start(&world, &first, "GET a");
+    call_wait(&world, &first);
+    pool_pause(the_pool(), loop_now_ns(world.loop));
+    call_start(&world, &held, "GET b");
+    loop_turn(world.loop, 10);
+    world_close_pool(&world, 10000);
+
+    call_wait(&world, &held);
+    assert_err(held.err, ERR_CLOSED);
+    assert_false(held.was_sent);
+}
+
 /* ---- idle connections */
 
 static void test_idle_connection_that_ends_is_closed_at_once(void **state)
@@ -245,6 +287,57 @@ static void test_quiet_connection_is_tested_before_it_is_used(void **state)
     call_wait(&world, &call);
     assert_string_equal(call.reply, "a");
     assert_string_equal(world.peer.conns[0].greeting, "PING;PING;");
+}
+
+/* ---- how many lanes */
+
+static void test_second_lane_opens_when_the_first_is_busy(void **state)
+{
+    struct call *calls = calloc(BUSY + 2, sizeof(*calls));
+
+    (void)state;
+    world_open(&world);
+    for (unsigned i = 0; i < BUSY - 1; i++)
+        call_start(&world, &calls[i], "GET a");
+    wait_heard(&world, 0, BUSY - 1);
+    loop_turn(world.loop, 10);
+    assert_int_equal(world.peer.n_conns, 1);
+
+    call_start(&world, &calls[BUSY - 1], "GET a");
+    wait_for(world.loop, world_counts(&world).states[CONN_SHARED] == 2);
+    call_start(&world, &calls[BUSY], "GET b");
+    wait_heard(&world, 1, 1);
+    world.settings.lanes = 1;
+    assert_ok(
+        pool_set(the_pool(), &world.settings, loop_now_ns(world.loop), NULL));
+    call_start(&world, &calls[BUSY + 1], "GET c"); /* not on the second */
+    wait_heard(&world, 0, BUSY + 1);
+    for (unsigned i = 0; i < BUSY + 2; i++) {
+        redis_request_cancel(&calls[i].request);
+        redis_request_deinit(&calls[i].request);
+    }
+    free(calls);
+}
+
+static void test_lane_asked_to_finish_answers_what_is_due(void **state)
+{
+    struct call old, new;
+
+    (void)state;
+    world_open(&world);
+    call_start(&world, &old, "INCR a");
+    wait_heard(&world, 0, 1);
+    pool_drain(the_pool(), loop_now_ns(world.loop));
+    call_start(&world, &new, "INCR b");
+    wait_heard(&world, 1, 1);
+    assert_int_equal(world.peer.conns[0].n_commands, 1);
+
+    peer_say(&world.peer, 1, "+b\r\n");
+    call_wait(&world, &new);
+    peer_say(&world.peer, 0, "+a\r\n");
+    call_wait(&world, &old);
+    assert_string_equal(old.reply, "a");
+    wait_for(world.loop, world.peer.conns[0].stream == NULL);
 }
 
 /* ---- closing */
@@ -375,9 +468,13 @@ int main(void)
         TEST(test_request_waits_for_a_connection_until_its_deadline),
         TEST(test_queue_is_bounded_while_no_lane_is_open),
         TEST(test_cancelled_request_leaves_nobody_in_line),
+        TEST(test_paused_pool_sends_nothing_until_it_goes_on),
+        TEST(test_pool_closed_while_paused_ends_what_it_held),
         TEST(test_idle_connection_that_ends_is_closed_at_once),
         TEST(test_idle_connection_that_speaks_is_closed),
         TEST(test_quiet_connection_is_tested_before_it_is_used),
+        TEST(test_second_lane_opens_when_the_first_is_busy),
+        TEST(test_lane_asked_to_finish_answers_what_is_due),
         TEST(test_close_lets_what_is_sent_finish),
         TEST(test_close_ends_what_is_late_with_closed),
         TEST(test_close_ends_what_waits_for_a_connection),
