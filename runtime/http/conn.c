@@ -203,7 +203,8 @@ static bool can_read(const struct http_conn *conn)
     }
 }
 
-/* Holds the client up while more than enough of it is waiting. */
+/* Holds the client up while more than enough of it is waiting.  That it has
+ * left is not seen meanwhile. */
 static void hold_back(struct http_conn *conn)
 {
     bool is_waiting =

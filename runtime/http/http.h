@@ -14,7 +14,7 @@
 struct http_server;
 struct http_request;
 
-/* Times in nanoseconds, sizes in bytes. */
+/* Times in nanoseconds, 0 for no limit; sizes in bytes. */
 struct http_limits {
     size_t max_header_bytes;    /* request line and headers: 431 */
     size_t max_headers;         /* their number: 431 */
@@ -81,7 +81,8 @@ void http_reply(struct http_request *request, const struct http_reply *reply);
 
 /*
  * The same in two steps, for bodies that are encoded straight into the output:
- * begin gives the buffer to append the body to, end sets the length.
+ * begin gives the buffer to append the body to, end sets the length.  Nothing
+ * else may happen between the two: no return to the loop.
  */
 struct buf *http_reply_begin(struct http_request *request,
                              const struct http_reply *reply);
@@ -121,11 +122,12 @@ enum err http_server_open(struct http_server **out, struct loop *loop,
 const char *http_server_address(const struct http_server *server);
 const struct http_stats *http_server_stats(const struct http_server *server);
 /* Stops accepting, closes idle connections, answers what runs with Connection:
- * close.  on_drained is called once when no connection is left. */
+ * close.  on_drained is called once when no connection is left, never from
+ * inside; draining anew only replaces it. */
 void http_server_drain(struct http_server *server, void (*on_drained)(void *ud),
                        void *ud);
 /* Accepts NULL.  Cuts what is left; requests out are still to be replied to,
- * which then frees them. */
+ * which then frees them.  Their on_gone is not called. */
 void http_server_close(struct http_server *server);
 
 const char *http_status_text(int status); /* "Not Found"; "" when unknown */

@@ -1,7 +1,6 @@
 /* server.c - see http.h: listening, limits, draining, closing. */
 #include "http/conn.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,11 +123,10 @@ void http_server_drain(struct http_server *server, void (*on_drained)(void *ud),
 {
     struct list_node *node = list_first(&server->conns);
 
-    assert(!server->is_draining);
     server->is_draining = true;
     server->on_drained = on_drained;
     server->drained_ud = ud;
-    listener_close(server->listener);
+    listener_close(server->listener); /* NULL the second time */
     server->listener = NULL;
     for (uint32_t left = server->conns.len; left > 0; left--) {
         struct http_conn *conn = container_of(node, struct http_conn, node);
