@@ -39,12 +39,11 @@ function Service:load()
   self.loader = nil
   if ok and generation then return generation end
   if not ok then err = generation end
-  local is_err = core.is_err(err)
-  if is_err and err.code == "cancelled" and self.stopping then
-    complain("%s was interrupted", self.path)
-  else
-    complain("%s%s", tostring(err), is_err and err.traceback or "")
-  end
+  if self.stopping then return complain("%s was interrupted", self.path) end
+  local message = tostring(err)
+  local is_placed = message:find(self.path, 1, true)
+  complain("%s%s%s", is_placed and "" or self.path .. ": ", message,
+    core.is_err(err) and err.traceback or "")
 end
 
 -- ---- serving
