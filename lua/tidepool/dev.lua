@@ -76,7 +76,7 @@ local function start_servers(script, fresh)
     if ok and server then
       running[kind] = server
     else
-      failure = ("%s did not start: %s"):format(kind, tostring(ok and err or server))
+      failure = tostring(ok and err or server)
     end
   end
   return running, failure

@@ -152,7 +152,9 @@ local function finish_data(self, schema)
   if ok == "" then
     ok, err = psql(self, "postgres", "-c", "CREATE DATABASE " .. DATABASE)
   end
-  if ok and schema then ok, err = psql(self, DATABASE, "-1", "-f", schema) end
+  if ok and schema then
+    ok, err = psql(self, DATABASE, "-o", "/dev/null", "-1", "-f", schema)
+  end
   if not ok then return nil, err end
   self.is_new = true
   os.remove(marker)
