@@ -126,11 +126,13 @@ live: $(BUILD)/tidepool
 cli: all
 	BUILD=$(BUILD) prove --failures tests/cli/*.t
 
-# ---- both once more, with the sanitizers
+# ---- both once more, with the sanitizers, and Lua interpreted
 
 ASAN_BUILD := build-asan
 asan: export ASAN_OPTIONS = detect_leaks=1:abort_on_error=0
 asan: export UBSAN_OPTIONS = print_stacktrace=1
+asan: export TEST_JIT = off
+asan: export TEST_SLOWNESS = 3
 asan:
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined unit
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined live

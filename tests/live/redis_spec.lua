@@ -333,28 +333,27 @@ describe("Redis", function()
   describe("a url", function()
     local own
 
-    -- tcp address and unix socket of a server of its own
     setup(function()
-      own = must(servers.redis { directory = support.directory .. "/redis-urls" })
+      own = must(servers.redis {
+        directory = support.directory .. "/redis-urls", tcp = true,
+      })
     end)
 
     teardown(function() own:stop() end)
 
-    -- The shared url with other credentials and database, whatever its form.
     local function url_with(credentials, database)
-      local scheme, rest = own.url:match "^(%w+)://(.*)$"
-      rest = rest:gsub("^[^@/]*@", "")
-      if scheme == "unix" then
-        local path = rest:match "^[^?]*"
-        return ("unix://%s%s%s"):format(credentials, path,
-          database and "?db=" .. database or "")
-      end
-      local host = rest:match "^[^/]*"
-      return ("redis://%s%s%s"):format(credentials, host,
-        database and "/" .. database or "")
+      return ("redis://%s%s/%s"):format(credentials, own.url:match "^redis://(.*)$",
+        database or 0)
     end
 
-    it("with a database number selects it", function()
+    it("of a unix socket with a database number selects it", function()
+      local pool = support.redis({ max_connections = 1 },
+        { url = own.socket_url .. "?db=5" })
+      assert.matches("db=5 ", pool:call("CLIENT", "INFO"))
+      assert.matches("addr=/", pool:call("CLIENT", "INFO"))
+    end)
+
+    it("of a host with a database number selects it", function()
       local zero = support.redis({ max_connections = 1 }, { url = url_with("", 0) })
       local three = support.redis({ max_connections = 1 }, { url = url_with("", 3) })
       must(zero:set("k", "in zero"))

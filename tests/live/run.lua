@@ -25,6 +25,8 @@ local TEST_SECONDS = 30 * support.slowness
 -- Failures are made on purpose here: their warnings are noise.
 core.log_setup { level = os.getenv "TEST_LOG" or "error" }
 
+if os.getenv "TEST_JIT" == "off" then jit.off() end
+
 -- Adds where it was raised, down to where this file called the spec.
 local function with_trace(err)
   if type(err) ~= "string" and not core.is_err(err) then return err end
