@@ -11,8 +11,6 @@
 
 enum { WORDS_MAX = 256 };
 
-extern char **environ;
-
 /* A userdata, kept until the child has ended. */
 struct script_process {
     struct vm *vm;

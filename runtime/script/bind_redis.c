@@ -191,7 +191,7 @@ static int refuse(lua_State *L, struct task *task, enum err err,
     redis_request_deinit(&task->redis);
     if (err != ERR_BADARG)
         return return_err(L, err, why);
-    return raise_at_script(L, "%s", why->text);
+    raise_at_script(L, "%s", why->text);
 }
 
 /* call(redis, timeout_ms, command, args...) */

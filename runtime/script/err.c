@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define ERR_TYPE "tidepool.err"
@@ -88,7 +89,7 @@ int return_text(lua_State *L, enum err err, const char *format, ...)
     return return_err(L, err, &text);
 }
 
-int raise_at_script(lua_State *L, const char *format, ...)
+_Noreturn void raise_at_script(lua_State *L, const char *format, ...)
 {
     char message[ERR_TEXT_MAX];
     va_list args;
@@ -98,7 +99,8 @@ int raise_at_script(lua_State *L, const char *format, ...)
     va_end(args);
     luaL_where(L, 2);
     lua_pushfstring(L, "%s%s", lua_tostring(L, -1), message);
-    return lua_error(L);
+    lua_error(L);
+    abort(); /* not reached: Lua does not say that it never returns */
 }
 
 static int l_err_tostring(lua_State *L)

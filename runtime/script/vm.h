@@ -91,7 +91,8 @@ int return_text(lua_State *L, enum err err, const char *format, ...)
 
 /* Raises a message at the script's line: level 1 is our Lua function that
  * called this C function, level 2 the script. */
-int raise_at_script(lua_State *L, const char *format, ...) PRINTF_LIKE(2, 3);
+_Noreturn void raise_at_script(lua_State *L, const char *format, ...)
+    PRINTF_LIKE(2, 3);
 
 /* ---- the parts of tidepool.core, each adds its functions to the table on top
  * of the stack */
