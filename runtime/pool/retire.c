@@ -98,11 +98,17 @@ void pool_replaced(struct pool *pool)
         retire_first(pool);
 }
 
-/* There is no room left to open replacements first. */
+/* Retires one without its replacement: there is no room left to open it, or
+ * there are enough without it by now. */
 static bool retire_unreplaced(struct pool *pool)
 {
-    if (pool->retiring.len <= pool_count(pool, CONN_OPENING) ||
-        pool->open < pool->settings.max_connections)
+    uint32_t demand = pool_demand(pool);
+    bool has_room = pool->open < pool->settings.max_connections ||
+                    pool->retiring.len <= pool_count(pool, CONN_OPENING);
+
+    if (pool->retiring.len == 0)
+        return false;
+    if (has_room && pool_usable(pool) <= (demand > 1 ? demand : 1))
         return false;
     retire_first(pool);
     return true;

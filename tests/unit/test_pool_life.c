@@ -191,8 +191,8 @@ static void test_second_close_may_shorten_the_deadline_not_lengthen_it(void **s)
     fake_init(&fake);
     fake_lend(&fake, &conn, 1);
     pool_close(fake.pool, fake.now_ns + 5 * SECOND, fake.now_ns);
-    pool_close(fake.pool, fake.now_ns + 9 * SECOND, fake.now_ns);
     pool_close(fake.pool, fake.now_ns + 2 * SECOND, fake.now_ns);
+    pool_close(fake.pool, fake.now_ns + 9 * SECOND, fake.now_ns);
     fake_pass(&fake, 2 * SECOND - 1000);
     assert_int_equal(fake.closed, 0);
     fake_pass(&fake, 1000);

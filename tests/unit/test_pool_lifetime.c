@@ -20,9 +20,12 @@ static struct conn *start(struct fake *fake)
 
 static void test_lifetime_ends_within_its_last_tenth(void **state)
 {
+    uint64_t earliest_ns = WHEEL_NEVER, latest_ns = 0;
+
     (void)state;
     for (uint64_t seed = 0; seed < 50; seed++) {
         struct fake fake;
+        uint64_t age_ns;
 
         init(&fake);
         fake.seed = seed;
@@ -32,8 +35,13 @@ static void test_lifetime_ends_within_its_last_tenth(void **state)
         fake_pass(&fake, LIFETIME_NS / 10 + 1000);
         assert_int_equal(fake.calls[FAKE_CLOSE], 1);
         assert_int_equal(fake.closed_for, CLOSE_LIFETIME);
+        age_ns = fake.event.duration_ns;
+        earliest_ns = age_ns < earliest_ns ? age_ns : earliest_ns;
+        latest_ns = age_ns > latest_ns ? age_ns : latest_ns;
         fake_end(&fake);
     }
+    assert_true(earliest_ns < LIFETIME_NS / 100 * 92);
+    assert_true(latest_ns > LIFETIME_NS / 100 * 98);
 }
 
 static void test_idle_one_that_nobody_needs_is_closed_without_ado(void **state)
@@ -118,10 +126,12 @@ static void test_room_that_is_gone_ends_the_wait_for_a_replacement(void **state)
     fake.settings.max_connections = 2;
     fake_start_open(&fake);
     fake_pass(&fake, LIFETIME_NS);
-    assert_int_equal(fake_count(&fake, CONN_OPENING), 1);
+    fake_failed(&fake, "too many clients");
+    assert_int_equal(fake_count(&fake, CONN_OPENING), 0);
     fake.settings.max_connections = 1;
     fake_set(&fake);
-    assert_int_equal(fake_open_count(&fake), 1);
+    assert_int_equal(fake.closed_for, CLOSE_LIFETIME);
+    assert_int_equal(fake_open_count(&fake), 0);
     fake_end(&fake);
 }
 
@@ -278,6 +288,45 @@ test_leases_over_their_lifetime_retire_at_the_same_pace(void **state)
     fake_end(&fake);
 }
 
+/* Turns that were given by the old lifetime do not hold up the new one. */
+static void test_new_lifetime_has_a_pace_of_its_own(void **state)
+{
+    struct fake fake;
+
+    (void)state;
+    start_many(&fake);
+    fake.settings.max_connections = MANY; /* no room: closed at their turn */
+    fake_set(&fake);
+    fake_pass(&fake, LIFETIME_NS * 95 / 100);
+    assert_true(closed < MANY);
+    fake.settings.min_connections = 0;
+    fake.settings.max_lifetime_ns = SECOND;
+    fake_set(&fake);
+    fake_pass(&fake, 300 * MS);
+    assert_int_equal(fake_count(&fake, CONN_IDLE), 0);
+    fake.on_close = NULL;
+    fake_end(&fake);
+}
+
+static void test_one_that_is_needed_no_more_awaits_no_replacement(void **state)
+{
+    struct fake fake;
+
+    (void)state;
+    start_many(&fake);
+    fake_pass(&fake, LIFETIME_NS * 12 / 10);
+    assert_int_equal(fake_count(&fake, CONN_IDLE), MANY);
+    assert_true(fake_count(&fake, CONN_OPENING) > 1);
+    fake.settings.min_connections = 0;
+    fake_set(&fake);
+    assert_int_equal(fake_count(&fake, CONN_IDLE), 1); /* better than none */
+    fake_opened(&fake);
+    assert_int_equal(fake.closed_for, CLOSE_LIFETIME);
+    assert_int_equal(fake_count(&fake, CONN_IDLE), 1);
+    fake.on_close = NULL;
+    fake_end(&fake);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,6 +348,8 @@ int main(void)
             test_connections_that_open_together_do_not_expire_together),
         cmocka_unit_test(
             test_leases_over_their_lifetime_retire_at_the_same_pace),
+        cmocka_unit_test(test_new_lifetime_has_a_pace_of_its_own),
+        cmocka_unit_test(test_one_that_is_needed_no_more_awaits_no_replacement),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
