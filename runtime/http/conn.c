@@ -249,21 +249,29 @@ static void begin_end(struct http_conn *conn)
         stream_flush(conn->stream);
 }
 
+/* The client has left, and so may have the server. */
+static void release(struct http_conn *conn)
+{
+    struct http_server *server = conn->server;
+
+    end(conn);
+    if (server == NULL)
+        return;
+    server->stats.in_flight--;
+    list_remove(&server->gone, &conn->node);
+    http_server_left(server);
+}
+
 void http_conn_replied(struct http_conn *conn)
 {
     struct http_server *server = conn->server;
     bool keeps_alive = conn->parse.keeps_alive;
 
-    if (server != NULL)
-        server->stats.in_flight--;
     if (conn->state == HTTP_GONE) {
-        if (server != NULL)
-            list_remove(&server->gone, &conn->node);
-        end(conn);
-        if (server != NULL)
-            http_server_left(server);
+        release(conn);
         return;
     }
+    server->stats.in_flight--;
     http_parse_reset(&conn->parse);
     if (!keeps_alive || server->is_draining) {
         conn->lingers = keeps_alive || stream_in(conn->stream)->len > 0;
