@@ -142,11 +142,10 @@ end
 function server.home(directory)
   local path, err = make_path(directory)
   if not path then return nil, err end
-  if not account() then return path end
   local ok
   ok, err = take(path)
   if not ok then return nil, err end
-  if can_write(path) then return path end
+  if not account() or can_write(path) then return path end
   core.chown(path, 0, 0)
   return stand_in(path)
 end

@@ -226,7 +226,8 @@ end
 -- Runs one command; gives its output, or nil, err.
 function Redis:cli(...)
   local words = { self.bin .. "/redis-cli", "-e", "-s", self.socket, ... }
-  local output, err = server.run(words, { env = { REDISCLI_AUTH = self.password or "" } })
+  local env = self.password and { REDISCLI_AUTH = self.password }
+  local output, err = server.run(words, { env = env or nil })
   return output, err
 end
 
