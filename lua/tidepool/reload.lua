@@ -30,10 +30,15 @@ local function has_changed(stamps)
   return false
 end
 
--- What else may mend a failure: the file that it names, those that require looked for.
-local function files_named(message)
+-- What else may mend a failure: the file that it names, the module that it misses.
+local function files_named(message, script)
   local files = { message:match("^([^\n:]+%.lua):%d+:") }
-  for path in message:gmatch("no file '([^']+%.lua)'") do files[#files + 1] = path end
+  local folder = script:match("^.*/") or "./"
+  for name in message:gmatch("module '([^']+)' not found") do
+    local path = folder .. name:gsub("%.", "/")
+    files[#files + 1] = path .. ".lua"
+    files[#files + 1] = path .. "/init.lua"
+  end
   return files
 end
 
@@ -48,11 +53,11 @@ local function load(path, args)
 end
 
 -- Looks at the files every now and then; on_app gets the app of each version that loads.
--- One that does not is logged, and the one before goes on.
+-- One that does not is logged, and the one before goes on.  Returns the task.
 function reload.start(path, args, generation, on_app)
   local files = generation.files
   local stamps = stamps_of(files)
-  core.spawn(function()
+  return core.spawn(function()
     while true do
       of(core.sleep(POLL_SECONDS))
       if has_changed(stamps) then
@@ -64,7 +69,7 @@ function reload.start(path, args, generation, on_app)
           on_app(loaded.value)
           core.log("info", "reloaded", { script = path })
         else
-          for name, mark in pairs(stamps_of(files_named(message))) do
+          for name, mark in pairs(stamps_of(files_named(message, path))) do
             stamps[name] = stamps[name] or mark
           end
           core.log("error", "reload failed, the version before goes on",
