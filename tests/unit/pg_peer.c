@@ -293,6 +293,16 @@ static void on_execute(struct peer_conn *conn)
         execute(conn, conn->sql);
 }
 
+static void on_close(struct peer_conn *conn, const char *body)
+{
+    struct peer_stmt *stmt = stmt_named(conn, body + 1, false);
+
+    note(conn, 'C', body + 1);
+    if (stmt != NULL)
+        stmt->sql[0] = '\0';
+    say_empty(conn, '3');
+}
+
 static void on_query(struct peer_conn *conn, const char *sql)
 {
     note(conn, 'Q', sql);
@@ -312,6 +322,7 @@ static void hear(struct peer_conn *conn, char type, const char *body)
     case 'D': on_describe(conn, body); break;
     case 'B': on_bind(conn, body); break;
     case 'E': on_execute(conn); break;
+    case 'C': on_close(conn, body); break;
     case 'Q': on_query(conn, body); break;
     case 'f':
         conn->is_copying = false;

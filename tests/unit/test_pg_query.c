@@ -3,6 +3,15 @@
 #include "turns.h"
 #include "unit.h"
 
+#include <libpq-fe.h>
+
+/* How a statement of ours is closed. */
+#ifdef LIBPQ_HAS_CLOSE_PREPARED
+#define CLOSE "C:tp"
+#else
+#define CLOSE "P:DEALLOCATE tp"
+#endif
+
 static int set_up(void **state)
 {
     static struct world world;
@@ -113,9 +122,7 @@ static void test_evicted_statement_is_closed_with_the_next_one(void **state)
     pg_peer_forget(conn);
     pg_run_pool(world, "c");
     assert_int_equal(conn->reads, 2);
-#ifndef LIBPQ_HAS_CLOSE_PREPARED
-    assert_memory_equal(conn->heard, "P:c D P:DEALLOCATE tp", 21);
-#endif
+    assert_non_null(strstr(conn->heard, "P:c D " CLOSE));
     pg_peer_forget(conn);
 
     pg_run_pool(world, "a");
@@ -133,12 +140,12 @@ static void test_statements_are_not_closed_inside_a_transaction(void **state)
     pg_run_link(world, link, "begin");
     pg_run_link(world, link, "a");
     pg_run_link(world, link, "b");
-    assert_null(strstr(conn->heard, "DEALLOCATE"));
+    assert_null(strstr(conn->heard, CLOSE));
     pg_run_link(world, link, "rollback");
     pg_peer_forget(conn);
 
     pg_run_link(world, link, "c");
-    assert_non_null(strstr(conn->heard, "DEALLOCATE"));
+    assert_non_null(strstr(conn->heard, CLOSE));
     pg_world_release(world, link);
 }
 
