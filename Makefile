@@ -117,14 +117,14 @@ SPECS := $(wildcard tests/live/*_spec.lua)
 # Failures are made on purpose there, so what is logged is kept aside; what
 # sanitizers and a panic say is shown.
 live: $(BUILD)/tidepool
-	$(PROVE) --exec '$(BUILD)/tidepool run' tests/live/run.lua :: -- $(SPECS) \
+	@$(PROVE) --exec '$(BUILD)/tidepool run' tests/live/run.lua :: -- $(SPECS) \
 		2>$(BUILD)/live.log || { grep -v '^ts=' $(BUILD)/live.log; \
 			echo "log: $(BUILD)/live.log"; exit 1; }
 
 # ---- tests/cli: the built program from outside
 
 cli: all
-	BUILD=$(BUILD) prove --failures tests/cli/*.t
+	@BUILD=$(BUILD) prove --failures tests/cli/*.t
 
 # ---- both once more, with the sanitizers, and Lua interpreted
 
