@@ -96,6 +96,7 @@ end
 
 function Loader:read_file(name)
   local text, err = self.read(name)
+  self.file = name
   if not text then return self:problem(name, "%s", err) end
   self.layer = self.layer + 1
   local values, places = toml.parse(text)
@@ -104,14 +105,19 @@ function Loader:read_file(name)
   end
   self:read_table(values, places, "", name)
   table.sort(self.problems, by_line)
-  self.files[#self.files + 1] = name
 end
 
+-- Reads the file given, else the first one there is; the other then stays unread.
 function Loader:find_file(given)
   if given then return self:read_file(given) end
   for _, name in ipairs(FILES) do
     local text, _, errno = self.read(name)
-    if text or errno ~= NO_ENTRY then return self:read_file(name) end
+    local is_there = text or errno ~= NO_ENTRY
+    if is_there and self.file then
+      self.unread = name
+    elseif is_there then
+      self:read_file(name)
+    end
   end
 end
 
@@ -277,10 +283,10 @@ end
 -- Reads all layers.  options may set file (of --config), sets (array of "KEY=VALUE"),
 -- flags (path -> { name =, value = }), and for tests environment (name -> value) and read
 -- (path -> text, or nil, message, errno).  Returns a Config with the sections server and
--- log, and the files that were read; or nil and the array of what is wrong, a sentence
--- each.
+-- log, and the file that was read and the one that it hides; or nil and the array of what
+-- is wrong, a sentence each.
 function config.load(options)
-  local loader = setmetatable({ values = {}, problems = {}, files = {}, layer = 0,
+  local loader = setmetatable({ values = {}, problems = {}, layer = 0,
                                 read = options.read or read_file }, Loader)
   loader:find_file(options.file)
   loader:read_dotenv()
@@ -291,7 +297,8 @@ function config.load(options)
   check_pool(loader, "redis.pool")
   if #loader.problems > 0 then return nil, loader.problems end
 
-  local result = setmetatable({ values = loader.values, files = loader.files }, Config)
+  local result = setmetatable({ values = loader.values, file = loader.file,
+                                unread = loader.unread }, Config)
   result.server = result:section("server")
   result.server.limits = result:section("server.limits")
   result.log = result:section("log")

@@ -178,6 +178,10 @@ function service.run(settings, path, args, watch)
     stopping = false,
   }, Service)
   core.log_setup(settings.log)
+  if settings.unread then
+    core.log("warn", "a configuration file is not read, because another one is",
+      { unread = settings.unread, read = settings.file })
+  end
   for _, line in ipairs(settings:describe()) do
     core.log("debug", "setting", { is = line })
   end

@@ -60,7 +60,8 @@ describe("config.load", function()
                      idle_timeout = 600, max_lifetime = 1800 },
       },
     }, loaded:pools())
-    assert.same({ "config/local.toml" }, loaded.files)
+    assert.equal("config/local.toml", loaded.file)
+    assert.is_nil(loaded.unread)
   end)
 
   it("has defaults and no pool without any file", function()
@@ -87,7 +88,9 @@ describe("config.load", function()
       ["other.toml"] = '[log]\nlevel = "error"\n',
     }
 
-    assert.equal("debug", value_of(files, "log.level"))
+    local loaded = assert(load(files))
+    assert.equal("debug", loaded.log.level)
+    assert.same({ "config/local.toml", "tidepool.toml" }, { loaded.file, loaded.unread })
     assert.equal("error", value_of(files, "log.level", { file = "other.toml" }))
     files["config/local.toml"] = nil
     assert.equal("warn", value_of(files, "log.level"))
