@@ -12,9 +12,9 @@ local NEW = "tidepool.new" -- in data whose database is not finished
 local SHARED_MEMORY_SECONDS = 10
 
 local OPTIONS = {
-  directory = true, -- where it lives; made when it is not there
-  fresh = true,     -- true: empty it first
-  keep = true,      -- true: stop() leaves it
+  directory = true, -- where it lives, nothing else does; made when it is not there
+  fresh = true,     -- true: its data are made anew
+  keep = true,      -- true: stop() leaves the directory, which it else removes
   settings = true,  -- name -> value, as in the server's own configuration
   tcp = true,       -- true: also on a port of 127.0.0.1, and url says so
   password = true,  -- asked for on TCP; Redis: everywhere
@@ -140,7 +140,9 @@ local function make_data(self, password)
   if password then os.remove(password_file) end
   if ok then ok, err = write_file(folder .. "/" .. NEW, "the schema is due\n") end
   if not ok then return nil, err end
-  return os.rename(folder, self.data)
+  local renamed, why = os.rename(folder, self.data)
+  if not renamed then return nil, core.err("refused", why) end
+  return true
 end
 
 -- What new data still lack: the database, and the schema in it.
