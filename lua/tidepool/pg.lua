@@ -1,13 +1,14 @@
 -- pg.lua - what scripts call on Postgres pools and leases.
 
 local core = require "tidepool.core"
+local lease = require "tidepool.lease"
 local result = require "tidepool.result"
 
-local Pool, Lease = core.postgres, core.lease
+local Pool, Lease = core.postgres, core.postgres_lease
 local of = result.of
 local pool_query, pool_one, pool_exec = Pool.raw_query, Pool.raw_one, Pool.raw_exec
 local lease_query, lease_one, lease_exec = Lease.raw_query, Lease.raw_one, Lease.raw_exec
-local raw_acquire, raw_try_acquire = Pool.raw_acquire, Pool.raw_try_acquire
+local raw_acquire = Pool.raw_acquire
 local release, tx_state = Lease.release, Lease.tx
 
 -- Rows of the statement; or nil, err.  sql may be { sql, timeout_ms = n }.
@@ -25,67 +26,26 @@ function Lease:one(sql, ...) return of(lease_one(self, sql, ...)) end
 
 function Lease:exec(sql, ...) return of(lease_exec(self, sql, ...)) end
 
--- Options of acquire and transaction; anything else raises at the script's line.
-local function timeout_of(opts, level)
-  if opts == nil then return nil end
-  if type(opts) ~= "table" then
-    error("options table expected, got " .. type(opts), level + 1)
-  end
-  for name in pairs(opts) do
-    if name ~= "timeout_ms" then
-      error("unknown option: " .. tostring(name), level + 1)
-    end
-  end
-  return opts.timeout_ms
-end
-
 local LINE_OF_CALLER = 2 -- of the function that calls raw_acquire
-
--- A lease to give back with conn:release(), at the latest the task's end does; or
--- nil, err.  opts: timeout_ms, of the wait.
-function Pool:acquire(opts)
-  local timeout_ms = timeout_of(opts, 2)
-  return of(raw_acquire(self, LINE_OF_CALLER, timeout_ms))
-end
-
--- A lease when one is free at once, otherwise nil.
-function Pool:try_acquire()
-  return (raw_try_acquire(self, LINE_OF_CALLER))
-end
-
-local function give_back(lease, ok, ...)
-  release(lease)
-  if not ok then error((...), 0) end
-  return ...
-end
-
--- Runs fn(conn) on a lease and gives it back, also when fn raises.  Gives what fn
--- returns; or nil, err when no connection came.
-function Pool:with(fn)
-  if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
-  local lease, err = of(raw_acquire(self, LINE_OF_CALLER))
-  if not lease then return nil, err end
-  return give_back(lease, pcall(fn, lease))
-end
 
 -- The pool rolls back what comes to it with an open transaction: so all ends but a
 -- commit are a release.
-local function end_transaction(lease, ok, ...)
+local function end_transaction(conn, ok, ...)
   if not ok then
     local failure = ...
-    release(lease)
+    release(conn)
     if core.is_err(failure) and failure.code ~= "cancelled" then return nil, failure end
     error(failure, 0)
   end
-  if tx_state(lease) == "failed" then
-    release(lease)
+  if tx_state(conn) == "failed" then
+    release(conn)
     local _, failure = ...
     if core.is_err(failure) then return nil, failure end
     return nil, core.err("server", "the transaction was rolled back: a statement in it "
       .. "failed and the function went on", { sqlstate = "25P02" })
   end
-  local done, err = of(lease_exec(lease, "COMMIT"))
-  release(lease)
+  local done, err = of(lease_exec(conn, "COMMIT"))
+  release(conn)
   if not done then return nil, err end
   return ...
 end
@@ -96,13 +56,13 @@ end
 function Pool:transaction(opts, fn)
   if fn == nil then opts, fn = nil, opts end
   if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
-  local timeout_ms = timeout_of(opts, 2)
-  local lease, err = of(raw_acquire(self, LINE_OF_CALLER, timeout_ms))
-  if not lease then return nil, err end
-  local begun, begin_err = of(lease_exec(lease, "BEGIN"))
+  local timeout_ms = lease.timeout_of(opts)
+  local conn, err = of(raw_acquire(self, LINE_OF_CALLER, timeout_ms))
+  if not conn then return nil, err end
+  local begun, begin_err = of(lease_exec(conn, "BEGIN"))
   if not begun then
-    release(lease)
+    release(conn)
     return nil, begin_err
   end
-  return end_transaction(lease, pcall(fn, lease))
+  return end_transaction(conn, pcall(fn, conn))
 end

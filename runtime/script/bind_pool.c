@@ -28,7 +28,7 @@ static struct script_pool *pool_at(lua_State *L, int index)
     return NULL;
 }
 
-static struct script_pool *open_pool_at(lua_State *L, int index)
+struct script_pool *check_open_pool(lua_State *L, int index)
 {
     struct script_pool *box = pool_at(L, index);
 
@@ -194,7 +194,7 @@ static int l_pool_settings(lua_State *L)
 static int l_settings(lua_State *L)
 {
     const struct pool_settings *settings =
-        pool_settings(open_pool_at(L, 1)->pool);
+        pool_settings(check_open_pool(L, 1)->pool);
 
     lua_newtable(L);
     for (const struct pool_setting *entry = pool_setting_table;
@@ -211,7 +211,7 @@ static int l_settings(lua_State *L)
 
 static int l_set(lua_State *L)
 {
-    struct script_pool *box = open_pool_at(L, 1);
+    struct script_pool *box = check_open_pool(L, 1);
     struct pool_settings settings = *pool_settings(box->pool);
     struct err_text why = { .text = "" };
 
@@ -293,7 +293,7 @@ static void set_histograms(lua_State *L, const struct pool_stats *stats)
 
 static int l_stats(lua_State *L)
 {
-    struct script_pool *box = open_pool_at(L, 1);
+    struct script_pool *box = check_open_pool(L, 1);
     const struct err_text *error = pool_last_error(box->pool);
     struct pool_counts counts;
 
@@ -338,7 +338,7 @@ static int l_kind(lua_State *L)
 
 static int l_pause(lua_State *L)
 {
-    struct script_pool *box = open_pool_at(L, 1);
+    struct script_pool *box = check_open_pool(L, 1);
 
     pool_pause(box->pool, loop_now_ns(box->vm->loop));
     return 0;
@@ -346,7 +346,7 @@ static int l_pause(lua_State *L)
 
 static int l_resume(lua_State *L)
 {
-    struct script_pool *box = open_pool_at(L, 1);
+    struct script_pool *box = check_open_pool(L, 1);
 
     pool_resume(box->pool, loop_now_ns(box->vm->loop));
     return 0;
@@ -354,7 +354,7 @@ static int l_resume(lua_State *L)
 
 static int l_drain(lua_State *L)
 {
-    struct script_pool *box = open_pool_at(L, 1);
+    struct script_pool *box = check_open_pool(L, 1);
 
     pool_drain(box->pool, loop_now_ns(box->vm->loop));
     return 0;

@@ -22,6 +22,9 @@ struct script_pool {
 /* The pool at index; raises when it is none of this kind or closed. */
 struct script_pool *check_pool(lua_State *L, int index, enum pool_kind kind);
 
+/* The pool of either kind at index; raises when it is none or closed. */
+struct script_pool *check_open_pool(lua_State *L, int index);
+
 /* Makes a new userdata, not open yet, and leaves it on the stack. */
 struct script_pool *pool_push(lua_State *L, enum pool_kind kind,
                               const char *name);

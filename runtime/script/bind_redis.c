@@ -1,6 +1,6 @@
 /* bind_redis.c - Redis pools as Lua values. */
 #include "base/number.h"
-#include "script/bind_pool.h"
+#include "script/lease.h"
 
 #include <string.h>
 
@@ -164,24 +164,38 @@ static void cancel_reply(struct task *task)
 
 /* ---- calls */
 
-static struct redis_request *begin(struct task *task, uint64_t timeout_ns)
+/* The pool or the lease at 1. */
+struct target {
+    struct script_pool *box;
+    struct redis_link *link; /* NULL: the pool's lanes */
+};
+
+static struct redis_request *begin(lua_State *L, struct task *task,
+                                   const struct target *target)
 {
     redis_request_init(&task->redis);
     task->redis.on_done = on_reply;
-    task->redis.timeout_ns = timeout_ns;
+    task->redis.timeout_ns = check_timeout_ms(L, 2);
+    if (target->link != NULL)
+        redis_request_set_lease(&task->redis);
     return &task->redis;
 }
 
-static int send(lua_State *L, struct task *task, struct script_pool *box)
+static int send(lua_State *L, struct task *task, const struct target *target)
 {
-    enum err err = redis_send(box->redis, &task->redis);
+    enum err err;
 
-    if (err != ERR_OK) {
-        redis_request_deinit(&task->redis);
-        return return_refusal(L, box, NULL, err);
-    }
-    task->operand = box;
-    return task_park(L, task, cancel_reply);
+    task->operand = target->box;
+    if (target->link != NULL)
+        err = redis_link_send(target->link, &task->redis);
+    else
+        err = redis_send(target->box->redis, &task->redis);
+    if (err == ERR_OK)
+        return task_park(L, task, cancel_reply);
+    redis_request_deinit(&task->redis);
+    if (target->link != NULL)
+        return return_err(L, err, NULL);
+    return return_refusal(L, target->box, NULL, err);
 }
 
 /* Raises for a command that cannot be sent, at the script's line. */
@@ -194,48 +208,97 @@ static int refuse(lua_State *L, struct task *task, enum err err,
     raise_at_script(L, "%s", why->text);
 }
 
-/* call(redis, timeout_ms, command, args...) */
-static int l_call(lua_State *L)
+/* call(target, timeout_ms, command, args...) */
+static int call(lua_State *L, const struct target *target)
 {
-    struct script_pool *box = check_pool(L, 1, POOL_REDIS);
     struct task *task = task_check(L);
     struct err_text why = { .text = "" };
-    struct redis_request *request = begin(task, check_timeout_ms(L, 2));
+    struct redis_request *request = begin(L, task, target);
     enum err err = add_command(L, request, 3, &why);
 
     if (err != ERR_OK)
         return refuse(L, task, err, &why);
     task->shape = SHAPE_SINGLE;
-    return send(L, task, box);
+    return send(L, task, target);
 }
 
-/* run(redis, timeout_ms, is_multi, { { command, args... }, ... }): a list. */
-static int l_run(lua_State *L)
+/* Adds the command that the list at index holds. */
+static enum err add_listed(lua_State *L, struct redis_request *request,
+                           int index, struct err_text *why)
 {
-    struct script_pool *box = check_pool(L, 1, POOL_REDIS);
+    int words = (int)lua_objlen(L, index);
+
+    luaL_checkstack(L, words + 8, "command");
+    for (int i = 1; i <= words; i++)
+        lua_rawgeti(L, index, i);
+    return add_command(L, request, index + 1, why);
+}
+
+/* run(target, timeout_ms, is_multi, { { command, args... }, ... }): a list. */
+static int run(lua_State *L, const struct target *target)
+{
     struct task *task = task_check(L);
     struct err_text why = { .text = "" };
-    struct redis_request *request = begin(task, check_timeout_ms(L, 2));
+    struct redis_request *request = begin(L, task, target);
     int count = (int)lua_objlen(L, 4);
 
-    luaL_checktype(L, 4, LUA_TTABLE);
     if (lua_toboolean(L, 3))
         redis_request_set_multi(request);
     for (int i = 1; i <= count; i++) {
         enum err err;
-        int words;
         lua_settop(L, 4);
         lua_rawgeti(L, 4, i);
-        words = (int)lua_objlen(L, 5);
-        luaL_checkstack(L, words + 8, "command");
-        for (int j = 1; j <= words; j++)
-            lua_rawgeti(L, 5, j);
-        err = add_command(L, request, 6, &why);
+        err = add_listed(L, request, 5, &why);
         if (err != ERR_OK)
             return refuse(L, task, err, &why);
     }
     task->shape = SHAPE_LIST;
-    return send(L, task, box);
+    return send(L, task, target);
+}
+
+static struct target pool_target(lua_State *L)
+{
+    return (struct target){ .box = check_pool(L, 1, POOL_REDIS) };
+}
+
+static int l_call(lua_State *L)
+{
+    struct target target = pool_target(L);
+
+    return call(L, &target);
+}
+
+static int l_run(lua_State *L)
+{
+    struct target target = pool_target(L);
+
+    return run(L, &target);
+}
+
+/* False when the pool took the connection. */
+static bool lease_target(lua_State *L, struct target *target)
+{
+    struct lease *lease = lease_check(L, POOL_REDIS);
+
+    if (lease->conn == NULL)
+        return_taken(L, lease);
+    else
+        *target = (struct target){ lease->box, redis_link_of(lease->conn) };
+    return lease->conn != NULL;
+}
+
+static int l_lease_call(lua_State *L)
+{
+    struct target target;
+
+    return lease_target(L, &target) ? call(L, &target) : 2;
+}
+
+static int l_lease_run(lua_State *L)
+{
+    struct target target;
+
+    return lease_target(L, &target) ? run(L, &target) : 2;
 }
 
 static int l_open(lua_State *L)
@@ -270,6 +333,12 @@ static const luaL_Reg pool_methods[] = {
     { NULL, NULL },
 };
 
+static const luaL_Reg lease_methods[] = {
+    { "raw_call", l_lease_call },
+    { "raw_run", l_lease_run },
+    { NULL, NULL },
+};
+
 static const luaL_Reg functions[] = {
     { "redis_open", l_open },
     { NULL, NULL },
@@ -279,6 +348,9 @@ void bind_redis(lua_State *L, struct vm *vm)
 {
     lua_getfield(L, -1, "redis");
     vm_register(L, vm, pool_methods);
+    lua_pop(L, 1);
+    lua_getfield(L, -1, "redis_lease");
+    vm_register(L, vm, lease_methods);
     lua_pop(L, 1);
     vm_register(L, vm, functions);
 }
