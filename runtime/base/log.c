@@ -69,15 +69,14 @@ static void put_plain(struct buf *out, const struct log_field *field)
 {
     if (field->type == LOG_MS_TYPE)
         put_ms(out, field->number);
-    else if (field->type == LOG_INT_TYPE)
-        buf_printf(out, "%" PRId64, field->number);
     else
-        buf_put_str(out, "null");
+        buf_printf(out, "%" PRId64, field->number);
 }
 
-static bool is_text(const struct log_field *field)
+/* A text that there is none of is no field. */
+static bool is_absent(const struct log_field *field)
 {
-    return field->type == LOG_STR_TYPE && field->text != NULL;
+    return field->type == LOG_STR_TYPE && field->text == NULL;
 }
 
 /* RFC 3339 in UTC, with milliseconds. */
@@ -109,8 +108,10 @@ void log_format_logfmt(struct buf *out, uint64_t unix_ns, enum log_level level,
     buf_printf(out, " level=%s msg=", level_names[level]);
     put_logfmt_text(out, event);
     for (; fields->type != LOG_END_TYPE; fields++) {
+        if (is_absent(fields))
+            continue;
         put_logfmt_key(out, fields->key);
-        if (is_text(fields))
+        if (fields->type == LOG_STR_TYPE)
             put_logfmt_text(out, fields->text);
         else
             put_plain(out, fields);
@@ -125,10 +126,12 @@ void log_format_json(struct buf *out, uint64_t unix_ns, enum log_level level,
     buf_printf(out, "\",\"level\":\"%s\",\"msg\":", level_names[level]);
     json_put_string(out, event, strlen(event));
     for (; fields->type != LOG_END_TYPE; fields++) {
+        if (is_absent(fields))
+            continue;
         buf_put_char(out, ',');
         json_put_string(out, fields->key, strlen(fields->key));
         buf_put_char(out, ':');
-        if (is_text(fields))
+        if (fields->type == LOG_STR_TYPE)
             json_put_string(out, fields->text, strlen(fields->text));
         else
             put_plain(out, fields);

@@ -44,17 +44,24 @@ static void on_closed_job(struct loop_job *job)
 
 /* ---- the log */
 
+/* NULL when there is none, as for what is to be logged. */
+static const char *text_or_null(const char *text)
+{
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
 static const char *text_of(const struct pool_event *event)
 {
-    return event->text != NULL ? event->text->text : "";
+    return event->text != NULL ? text_or_null(event->text->text) : NULL;
 }
 
 static void log_connect_failed(struct pool_clock *clock,
                                const struct pool_event *event)
 {
     const char *text = text_of(event);
-    const char *sqlstate = event->text != NULL ? event->text->sqlstate : "";
-    uint64_t hash = map_hash(text, strlen(text));
+    const char *sqlstate =
+        event->text != NULL ? text_or_null(event->text->sqlstate) : NULL;
+    uint64_t hash = text != NULL ? map_hash(text, strlen(text)) : 0;
     uint64_t now_ns = loop_now_ns(clock->loop);
     bool is_told = clock->told_ns != 0 && clock->told_hash == hash &&
                    now_ns - clock->told_ns < REPEAT_NS;
@@ -98,8 +105,7 @@ static void log_slow_acquire(struct pool_clock *clock,
     const uint64_t *phase_ns = event->phase_ns;
 
     log_event(clock->log, LOG_WARN, "slow acquire",
-              LOG_STR("pool", clock->name),
-              LOG_STR("site", event->site != NULL ? event->site : ""),
+              LOG_STR("pool", clock->name), LOG_STR("site", event->site),
               LOG_MS("waited_ms", event->duration_ns),
               LOG_MS("queue_ms", phase_ns[WAIT_QUEUE]),
               LOG_MS("dns_ms", phase_ns[WAIT_DNS]),
@@ -129,7 +135,7 @@ static void on_event(void *ud, const struct pool_event *event)
         log_event(clock->log, LOG_WARN, "lease held too long",
                   LOG_STR("pool", clock->name),
                   LOG_INT("conn", event->conn->id),
-                  LOG_STR("site", event->site != NULL ? event->site : ""),
+                  LOG_STR("site", event->site),
                   LOG_MS("held_ms", event->duration_ns));
         break;
     case POOL_EVENTS: break;

@@ -89,8 +89,7 @@ static void fail(struct stream *stream, const char *what, int error)
 
     stream->state = STREAM_FAILED;
     stream->is_full = false;
-    buf_free(&stream->out);
-    update(stream);
+    update(stream); /* out stays, so that stream_unsent() is true in on_end */
     if (has_ended)
         return;
     err_text_set(&text, "%s %s: %s", what, stream->peer, errno_text(error));

@@ -32,47 +32,70 @@ struct script_request {
 
 /* ---- replies */
 
-static void add_header(lua_State *L, struct http_header *headers,
-                       struct http_reply *reply)
+static bool read_header(lua_State *L, struct http_header *header)
 {
-    struct http_header *header = &headers[reply->n_headers];
-
-    if (reply->n_headers >= REPLY_HEADERS_MAX ||
-        lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1))
-        return;
+    if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1))
+        return false;
     header->name.bytes = lua_tolstring(L, -2, &header->name.len);
     header->value.bytes = lua_tolstring(L, -1, &header->value.len);
-    if (http_header_is_valid(header))
-        reply->n_headers++;
+    return http_header_is_valid(header);
 }
 
-/* A value is a string, or a list of them for a name that stands repeatedly. */
-static void collect_headers(lua_State *L, int index,
+/* The name and the value on top; what would break the reply is left out. */
+static void add_header(lua_State *L, struct vm *vm, struct http_header *headers,
+                       struct http_reply *reply)
+{
+    if (reply->n_headers < REPLY_HEADERS_MAX &&
+        read_header(L, &headers[reply->n_headers])) {
+        reply->n_headers++;
+        return;
+    }
+    log_event(&vm->log, LOG_WARN,
+              "reply header left out: not valid, the "
+              "server's own, or one too many",
+              LOG_STR("name", lua_type(L, -2) == LUA_TSTRING
+                                  ? lua_tostring(L, -2)
+                                  : NULL));
+}
+
+/* The list on top, under its name: a header for each of its values. */
+static void add_list(lua_State *L, struct vm *vm, struct http_header *headers,
+                     struct http_reply *reply)
+{
+    int list = lua_gettop(L);
+    int count = (int)lua_objlen(L, list);
+
+    for (int i = 1; i <= count && i <= REPLY_HEADERS_MAX; i++) {
+        lua_pushvalue(L, list - 1);
+        lua_rawgeti(L, list, i);
+        add_header(L, vm, headers, reply);
+    }
+}
+
+/* A value is a string, or a list of them for a name that stands repeatedly.
+ * What was read is left on the stack, since a number's text is nowhere else. */
+static void collect_headers(lua_State *L, struct vm *vm, int table,
                             struct http_header *headers,
                             struct http_reply *reply)
 {
     reply->headers = headers;
-    if (!lua_istable(L, index))
+    if (!lua_istable(L, table))
         return;
     lua_pushnil(L);
-    while (lua_next(L, index) != 0) {
-        if (!lua_istable(L, -1)) {
-            add_header(L, headers, reply);
-            lua_pop(L, 1);
-            continue;
-        }
-        for (int i = 1; i <= (int)lua_objlen(L, -1); i++) {
-            lua_pushvalue(L, -2);
-            lua_rawgeti(L, -2, i);
-            add_header(L, headers, reply);
-            lua_pop(L, 2);
-        }
-        lua_pop(L, 1);
+    while (lua_checkstack(L, 2 * REPLY_HEADERS_MAX + 8) &&
+           lua_next(L, table) != 0) {
+        int key = lua_gettop(L) - 1;
+        if (lua_istable(L, -1))
+            add_list(L, vm, headers, reply);
+        else
+            add_header(L, vm, headers, reply);
+        lua_pushvalue(L, key);
     }
 }
 
 /* From status, headers, body on the handler's stack. */
-static void send_result(lua_State *L, struct http_request *request)
+static void send_result(lua_State *L, struct vm *vm,
+                        struct http_request *request)
 {
     struct http_header headers[REPLY_HEADERS_MAX];
     struct http_reply reply = { .status = (int)lua_tointeger(L, 1) };
@@ -80,7 +103,7 @@ static void send_result(lua_State *L, struct http_request *request)
 
     lua_settop(L, 3);
     lua_checkstack(L, 8);
-    collect_headers(L, 2, headers, &reply);
+    collect_headers(L, vm, 2, headers, &reply);
     if (lua_type(L, 3) == LUA_TUSERDATA) {
         out = http_reply_begin(request, &reply);
         if (out != NULL)
@@ -111,8 +134,8 @@ static void on_handled(struct task *task, void *ud)
     box->request = NULL;
     box->task = NULL;
     request->on_gone = NULL;
-    if (task->status == 0 && status >= 100 && status <= 599) {
-        send_result(task->L, request);
+    if (task->status == 0 && status >= 200 && status <= 599) {
+        send_result(task->L, box->vm, request);
     } else {
         if (!task->cancelled)
             log_event(&box->vm->log, LOG_ERROR, "handler failed",
