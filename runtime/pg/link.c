@@ -77,17 +77,21 @@ void link_break(struct pg_link *link)
     link_move(link, LINK_BROKEN);
 }
 
+/* Nobody's request was on it; who has it on lease sees it at the next one. */
+static void tell_lost(struct pg_link *link)
+{
+    struct err_text text = link->text; /* goes with the link */
+
+    pool_conn_lost(&link->conn, &text, link_now(link));
+}
+
 void link_lost(struct pg_link *link)
 {
-    struct err_text text;
-
     link_break(link);
-    if (link->request != NULL) {
+    if (link->request != NULL)
         request_finish(link, ERR_LOST);
-        return;
-    }
-    text = link->text;
-    pool_conn_lost(&link->conn, &text, link_now(link));
+    else
+        tell_lost(link);
 }
 
 void link_close(struct conn *conn, enum close_reason reason)
@@ -140,13 +144,14 @@ void link_settle(struct pg_link *link)
 {
     if (link->phase != LINK_QUIET && link->phase != LINK_BROKEN)
         return;
-    if (!link_cancel_drop(link))
+    if (!link_cancel_drop(link) && link->phase == LINK_QUIET)
         return;
     if (link->request != NULL)
         request_end(link);
+    else if (link->phase == LINK_BROKEN)
+        tell_lost(link);
     else if (link->conn.state == CONN_CANCELLING)
-        pool_conn_cancelled(&link->conn, link->phase == LINK_QUIET,
-                            link_now(link));
+        pool_conn_cancelled(&link->conn, true, link_now(link));
 }
 
 /* ---- chores */
@@ -251,9 +256,11 @@ void link_stop(struct conn *conn)
 {
     struct pg_link *link = link_of(conn);
 
-    link_cancel_start(link);
+    /* when all has come, it is a cancel on its way that keeps it busy */
     if (link->phase == LINK_QUIET || link->phase == LINK_BROKEN)
         later(link, on_settle_job);
+    else
+        link_cancel_start(link);
 }
 
 enum conn_wire link_wire(const struct conn *conn)

@@ -273,7 +273,7 @@ void query_prepare_answer(struct pg_link *link, PGresult *answer)
         return;
     }
     /* A dying backend gives more errors than answers are due. */
-    if (place >= 2 && !is_aborted && link->stmts.doomed.len > 0)
+    if (place >= 2 && place < 2 + link->closes && !is_aborted)
         stmt_free(container_of(list_pop_front(&link->stmts.doomed), struct stmt,
                                order));
     PQclear(answer);

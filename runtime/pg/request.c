@@ -2,6 +2,7 @@
 #include "pg/link.h"
 
 static const double NS_PER_S = 1e9;
+static const uint64_t TIMEOUT_MAX_NS = (uint64_t)1 << 56; /* two years */
 
 /* ---- the end */
 
@@ -170,6 +171,8 @@ static void prepare(struct pg_request *request, struct pg_pool *pg,
     if (request->timeout_ns == 0)
         request->timeout_ns =
             pool_settings(pg->clock.pool)->statement_timeout_ns;
+    if (request->timeout_ns > TIMEOUT_MAX_NS)
+        request->timeout_ns = TIMEOUT_MAX_NS;
     request->deadline_ns = now_ns + request->timeout_ns;
     request->loop = pg->loop;
     request->link = NULL;
