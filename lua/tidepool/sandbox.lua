@@ -46,8 +46,13 @@ local function new_require(generation, directory)
   return function(name)
     if generation.loaded[name] ~= nil then return generation.loaded[name] end
     if package.loaded[name] ~= nil or package.preload[name] then return require(name) end
-    local path = package.searchpath(name, search)
-    if not path then return require(name) end
+    local path, tried = package.searchpath(name, search)
+    if not path then
+      local ok, value = pcall(require, name) -- a module in C
+      if ok then return value end
+      if not value:find("not found", 1, true) then error(value, 0) end
+      error(("module '%s' not found:%s"):format(name, tried), 2)
+    end
     if loading[name] then
       error(("module '%s' requires itself in a circle"):format(name), 2)
     end
@@ -57,6 +62,16 @@ local function new_require(generation, directory)
     if not ok then error(value, 0) end
     return value
   end
+end
+
+-- An err with the traceback of where it was raised.
+local function describe(failure)
+  local fields = { traceback = debug.traceback("", 2) }
+  if not core.is_err(failure) then
+    return core.err("badarg", tostring(failure), fields)
+  end
+  for name, value in pairs(failure) do fields[name] = value end
+  return core.err(failure.code, failure.message, fields)
 end
 
 -- Loads the script at path and runs it in the calling task with the arguments given.
@@ -69,10 +84,7 @@ function sandbox.load(path, ...)
   generation.own.arg = { [0] = path, ... }
   local chunk, err = core.load_script(path, generation.env)
   if not chunk then return nil, err end
-  local ok, value = xpcall(chunk, function(failure)
-    if core.is_err(failure) then return failure end
-    return core.err("badarg", tostring(failure), { traceback = debug.traceback("", 2) })
-  end, ...)
+  local ok, value = xpcall(chunk, describe, ...)
   if not ok then return nil, value end
   generation.value = value
   return generation

@@ -3,6 +3,7 @@
 #include "net/signals.h"
 #include "script/task.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,13 +12,22 @@ enum { LOG_FIELDS_MAX = 24 };
 
 static const char *const LEVELS[] = { "debug", "info", "warn", "error", NULL };
 
-/* One field of the table on top of the stack's pair; numbers become text. */
+/* Whole, and so small that a double holds it exactly. */
+static bool is_whole(double number)
+{
+    return number == floor(number) && fabs(number) < 9e15;
+}
+
+/* One field of the pair on top of the stack. */
 static void field_of(lua_State *L, struct log_field *field)
 {
     field->key = lua_tostring(L, -2);
     field->number = 0;
     field->type = LOG_STR_TYPE;
-    if (lua_type(L, -1) == LUA_TBOOLEAN)
+    if (lua_type(L, -1) == LUA_TNUMBER && is_whole(lua_tonumber(L, -1))) {
+        field->type = LOG_INT_TYPE;
+        field->number = (int64_t)lua_tonumber(L, -1);
+    } else if (lua_type(L, -1) == LUA_TBOOLEAN)
         field->text = lua_toboolean(L, -1) ? "true" : "false";
     else if (lua_isstring(L, -1))
         field->text = lua_tostring(L, -1);
