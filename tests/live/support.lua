@@ -17,7 +17,7 @@ local WAIT_SECONDS = 10 * SLOWNESS
 local POLL_SECONDS = 0.002
 
 local opened = {} -- pools of the present file
-local schema -- of the present file
+local schema, has_schema -- of the present file
 local count = 0
 
 -- ---- a spec file's life
@@ -25,6 +25,7 @@ local count = 0
 -- Called by run.lua before each file: its tables and keys are its own.
 function support.begin_file(path)
   schema = "of_" .. (path:match "([%w_]+)%.lua$" or "all")
+  has_schema = false
 end
 
 -- Closes a pool and raises when something of it is lent or waited for.
@@ -56,8 +57,16 @@ end
 
 local function with_search_path(url)
   local sign = url:find("?", 1, true) and "&" or "?"
-  return url .. sign .. "options=-cclient_min_messages%3Dwarning%20"
-    .. "-csearch_path%3D" .. schema
+  return url .. sign .. "options=-csearch_path%3D" .. schema
+end
+
+local function make_schema()
+  local pool = assert(core.postgres_open {
+    name = "schema", url = support.servers.postgres.url,
+  })
+  assert(pool:exec("CREATE SCHEMA IF NOT EXISTS " .. schema))
+  pool:close(1)
+  has_schema = true
 end
 
 -- A pool on the shared Postgres (or options.url), settings as given; its tables
@@ -70,9 +79,8 @@ function support.postgres(settings, options)
     url = options.raw_url and url or with_search_path(url),
     settings = settings or {},
   })
-  track(pool)
-  if not options.url then assert(pool:exec("CREATE SCHEMA IF NOT EXISTS " .. schema)) end
-  return pool
+  if not options.url and not has_schema then make_schema() end
+  return track(pool)
 end
 
 -- A pool on the shared Redis (or options.url), emptied.
