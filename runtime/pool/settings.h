@@ -31,7 +31,7 @@ enum { POOL_MAX_CONNECTIONS = 10000 };
     TIME(max_lifetime, 1800, 0.1, 864000, "then replaced; jitter 10 %, paced") \
     FLAG(test_before_acquire, true, "round trip before a lease after a quiet time") \
     TIME(test_after, 1, 0, 86400, "the quiet time, since the last byte")       \
-    COUNT(max_waiters, 10000, 1, 10000000, "beyond: refused at once, busy")    \
+    COUNT(max_waiters, 10000, 0, 10000000, "beyond: refused at once, busy")    \
     COUNT(lanes, 0, 1, POOL_MAX_CONNECTIONS,                                   \
           "most connections shared as lanes at once")                          \
     TIME(stall_timeout, 2, 0.01, 3600,                                         \
