@@ -124,12 +124,9 @@ static const luaL_Reg pool_methods[] = {
 };
 
 static const luaL_Reg lease_methods[] = {
-    { "raw_query", l_lease_query },
-    { "raw_one", l_lease_one },
-    { "raw_exec", l_lease_exec },
-    { "tx", l_lease_tx },
-    { "pid", l_lease_pid },
-    { NULL, NULL },
+    { "raw_query", l_lease_query }, { "raw_one", l_lease_one },
+    { "raw_exec", l_lease_exec },   { "tx", l_lease_tx },
+    { "pid", l_lease_pid },         { NULL, NULL },
 };
 
 static const luaL_Reg functions[] = {
