@@ -1,7 +1,6 @@
 /*
- * cancel.h - asks the server to stop what runs on a link.  libpq's call blocks,
- * so it runs on the thread pool, a few at a time: a server that does not
- * answer must not take all threads.  Private to pg/.
+ * cancel.h - asks the server to stop what runs on a link, a few at a time.
+ * Private to pg/.
  */
 #ifndef TIDEPOOL_PG_CANCEL_H
 #define TIDEPOOL_PG_CANCEL_H

@@ -221,6 +221,15 @@ static bool token_is(const char *at, const char *end, const char *text)
            memcmp(at, text, (size_t)(end - at)) == 0;
 }
 
+/* Near enough: nothing in it means anything in an array literal. */
+static bool is_number(const char *at, const char *end)
+{
+    while (at < end && ((*at >= '0' && *at <= '9') || *at == '-' ||
+                        *at == '+' || *at == '.' || (*at | 0x20) == 'e'))
+        at++;
+    return at == end;
+}
+
 static enum err put_scalar(struct reader *reader, const char *at,
                            const char *end)
 {
@@ -229,7 +238,7 @@ static enum err put_scalar(struct reader *reader, const char *at,
     if (token_is(at, end, "null"))
         buf_put_str(reader->out, "NULL");
     else if (token_is(at, end, "true") || token_is(at, end, "false") ||
-             *at == '-' || (*at >= '0' && *at <= '9'))
+             is_number(at, end))
         buf_put(reader->out, at, (size_t)(end - at));
     else
         return malformed(reader, "an unknown word");

@@ -167,6 +167,8 @@ static void test_what_is_no_array_is_refused_by_number(void **state)
                    "parameter $1 is no JSON array: a value is missing");
     assert_refused("[1]2", INT4_ARRAY,
                    "parameter $1 is no JSON array: something follows it");
+    assert_refused("[1\\\"}]", INT4_ARRAY,
+                   "parameter $1 is no JSON array: an unknown word");
     assert_refused("[nil]", INT4_ARRAY,
                    "parameter $1 is no JSON array: an unknown word");
     assert_refused("[[[[[[[1]]]]]]]", INT4_ARRAY,
