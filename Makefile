@@ -39,7 +39,7 @@ TIDE_LDLIBS := -llua5.1-cjson -llua5.1-lpeg \
 
 SANITIZE ?=
 ifneq ($(SANITIZE),)
-TIDE_CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+TIDE_CFLAGS += -O1 -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 endif
 
 Q := @
@@ -108,7 +108,7 @@ TIDY_TAP := awk '/^\# ok - / { next } /[.] $$/ { printf "%s", $$0; next } 1'
 unit: SHELL := bash
 unit: .SHELLFLAGS := -o pipefail -c
 unit: $(UNIT_PROGRAMS)
-	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e '' $^ | $(TIDY_TAP)
+	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e 'timeout 120' $^ | $(TIDY_TAP)
 
 # ---- tests/live: busted inside the runtime, on servers of its own
 
@@ -117,7 +117,7 @@ SPECS := $(wildcard tests/live/*_spec.lua)
 # Failures are made on purpose there, so what is logged is kept aside; what
 # sanitizers and a panic say is shown.
 live: $(BUILD)/tidepool
-	@$(PROVE) --exec '$(BUILD)/tidepool run' tests/live/run.lua :: -- $(SPECS) \
+	@$(PROVE) -e 'timeout -k 20 600 $(BUILD)/tidepool run' tests/live/run.lua :: -- $(SPECS) \
 		2>$(BUILD)/live.log || { grep -v '^ts=' $(BUILD)/live.log; \
 			echo "log: $(BUILD)/live.log"; exit 1; }
 
