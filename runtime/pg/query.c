@@ -296,10 +296,23 @@ static void refuse_copy(struct pg_link *link, ExecStatusType status)
     }
 }
 
+/* What the statement left behind in the session. */
+static void note_effect(struct pg_link *link, PGresult *answer)
+{
+    switch (session_effect(PQcmdStatus(answer), link->traits)) {
+    case SESSION_AS_IT_WAS: return;
+    case SESSION_TOUCHED: link->is_touched = true; return;
+    case SESSION_DISCARDED: link->is_touched = false; /* fall through */
+    case SESSION_UNPREPARED: stmts_clear(&link->stmts); link->stmt = NULL;
+    }
+}
+
 void query_run_answer(struct pg_link *link, PGresult *answer)
 {
     ExecStatusType status = PQresultStatus(answer);
 
+    if (!is_error(answer))
+        note_effect(link, answer);
     switch (status) {
     case PGRES_COPY_IN:
     case PGRES_COPY_OUT:
@@ -364,7 +377,8 @@ static struct stmt *keep_prepared(struct pg_link *link, struct stmt *stmt)
 {
     enum err err = ERR_SERVER;
 
-    if (!is_error(link->result))
+    /* it goes with a request that ends while this is under way */
+    if (link->result != NULL && !is_error(link->result))
         err = stmt_describe(stmt, link->result);
     if (err == ERR_OK)
         err = stmts_add(&link->stmts, stmt);
@@ -436,19 +450,6 @@ void query_prepared(struct pg_link *link)
     link_settle(link);
 }
 
-/* What the statement left behind in the session. */
-static void note_effect(struct pg_link *link)
-{
-    if (is_error(link->result) || link->result == NULL)
-        return;
-    switch (session_effect(PQcmdStatus(link->result), link->traits)) {
-    case SESSION_AS_IT_WAS: return;
-    case SESSION_TOUCHED: link->is_touched = true; return;
-    case SESSION_DISCARDED: link->is_touched = false; /* fall through */
-    case SESSION_UNPREPARED: stmts_clear(&link->stmts); link->stmt = NULL;
-    }
-}
-
 /* Of a statement that was not described: only the server counts. */
 static void note_miscount(struct pg_link *link)
 {
@@ -467,7 +468,6 @@ static void note_miscount(struct pg_link *link)
 void query_ran(struct pg_link *link)
 {
     link_rest(link);
-    note_effect(link);
     note_miscount(link);
     if (is_stale(link) && may_retry(link)) {
         retry(link);

@@ -240,8 +240,8 @@ static void on_parse(struct peer_conn *conn, const char *body)
     }
     stmt = stmt_named(conn, body, true);
     assert_non_null(stmt);
-    snprintf(stmt->name, sizeof(stmt->name), "%s", body);
-    snprintf(stmt->sql, sizeof(stmt->sql), "%s", sql);
+    snprintf(stmt->name, sizeof(stmt->name), "%.60s", body);
+    snprintf(stmt->sql, sizeof(stmt->sql), "%.120s", sql);
     say_empty(conn, '1');
 }
 
@@ -257,6 +257,7 @@ static void on_describe(struct peer_conn *conn, const char *body)
         assert_non_null(stmt);
         sql = stmt->sql;
         say_params(conn, sql);
+        conn->is_holding = strncmp(sql, "hold parse", 10) == 0;
     }
     if (gives_rows(sql))
         say_columns(conn);

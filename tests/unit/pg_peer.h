@@ -4,8 +4,9 @@
  *
  * The peer knows statements by their text: $1 to $9 are integers; "begin",
  * "rollback" and their like change the transaction; "hold" is not answered
- * before pg_peer_go() or a cancel; "copy in" and "copy out" begin a COPY; "bad"
- * cannot be parsed; all others give one row with their own text.
+ * before pg_peer_go() or a cancel, the end of preparing "hold parse" not before
+ * pg_peer_go(); "copy in" and "copy out" begin a COPY; "bad" cannot be parsed;
+ * all others give one row with their own text.
  */
 #ifndef TIDEPOOL_UNIT_PG_PEER_H
 #define TIDEPOOL_UNIT_PG_PEER_H

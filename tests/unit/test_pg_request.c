@@ -158,6 +158,29 @@ static void test_late_statement_on_the_pool_ends_at_once(void **state)
     assert_int_equal(world->peer.n_cancels, 1);
 }
 
+static void
+test_statement_that_is_late_being_prepared_is_prepared_anew(void **state)
+{
+    struct world *world = *state;
+    struct peer_conn *conn = &world->peer.conns[0];
+    struct call call;
+
+    world->peer.is_deaf = true;
+    pg_call_init(&call, "hold parse $1", "1", NULL);
+    call.request.timeout_ns = (uint64_t)30 * NS_PER_MS;
+    pg_call_pool(world, &call);
+    assert_err(call.err, ERR_TIMEOUT);
+    pg_peer_go(conn);
+    wait_for(world->loop, pg_world_count(world, CONN_IDLE) == 1);
+
+    pg_call_init(&call, "hold parse $1", "1", NULL);
+    assert_ok(pg_pool_send(world->pg, &call.request));
+    wait_for(world->loop, conn->is_holding);
+    pg_peer_go(conn);
+    pg_call_wait(world, &call);
+    assert_ok(call.err);
+}
+
 static void test_late_statement_on_a_lease_waits_for_the_server(void **state)
 {
     struct world *world = *state;
@@ -422,6 +445,7 @@ int main(void)
         TEST(test_what_an_idle_connection_may_hear_does_no_harm),
         TEST(test_lease_on_a_dead_connection_says_so),
         TEST(test_late_statement_on_the_pool_ends_at_once),
+        TEST(test_statement_that_is_late_being_prepared_is_prepared_anew),
         TEST(test_late_statement_on_a_lease_waits_for_the_server),
         TEST(test_server_deaf_to_cancels_costs_the_connection),
         TEST(test_timeout_fails_the_transaction_in_any_case),
