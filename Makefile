@@ -39,7 +39,7 @@ TIDE_LDLIBS := -llua5.1-cjson -llua5.1-lpeg \
 
 SANITIZE ?=
 ifneq ($(SANITIZE),)
-TIDE_CFLAGS += -O1 -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+TIDE_CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 endif
 
 Q := @
