@@ -283,32 +283,19 @@ describe("Redis", function()
       finally(function() own:stop() end)
       local pool = support.redis({ max_connections = 2, acquire_timeout = 1 },
         { url = own.url })
-      local seen = { ok = 0, failed = 0, stop = false }
-      local tasks = {}
-      for i = 1, 20 do
-        tasks[i] = tide.spawn(function()
-          while not seen.stop do
-            local value = pool:call("ECHO", "m" .. i)
-            if value then
-              must(value == "m" .. i)
-              seen.ok = seen.ok + 1
-            else
-              seen.failed = seen.failed + 1
-              tide.sleep(0.002)
-            end
-          end
-          return true
-        end)
-      end
+      local seen = support.load(20, function(i)
+        local value, err = pool:call("ECHO", "m" .. i)
+        if not value then return nil, err end
+        return must(value == "m" .. i)
+      end)
       eventually("the load runs", function() return seen.ok > 100 end)
       own:kill()
-      eventually("the callers see it", function() return seen.failed > 0 end)
+      eventually("the callers see it", function() return #seen.errors > 0 end)
       must(own:restart())
       local before = seen.ok
       eventually("commands succeed again", function() return seen.ok > before end,
         2 * support.slowness)
-      seen.stop = true
-      for _, task in ipairs(tasks) do assert.is_true((task:wait())) end
+      seen.stop()
       pool:close(0)
     end)
 

@@ -120,6 +120,33 @@ function support.gate()
   }
 end
 
+-- Callers, each in a task, that call(i) again and again until stop(): it gives true,
+-- or nil, err.  ok and errors tell what they saw so far.
+function support.load(callers, call)
+  local load = { ok = 0, errors = {}, tasks = {}, stopped = false }
+  for i = 1, callers do
+    load.tasks[i] = tide.spawn(function()
+      while not load.stopped do
+        local ok, err = call(i)
+        if ok then
+          load.ok = load.ok + 1
+        else
+          load.errors[#load.errors + 1] = err
+          tide.sleep(POLL_SECONDS)
+        end
+      end
+    end)
+  end
+  function load.stop()
+    load.stopped = true
+    for _, task in ipairs(load.tasks) do
+      local ok, err = task:wait()
+      if not ok then error(err, 0) end
+    end
+  end
+  return load
+end
+
 -- What Postgres itself says runs now for the application's other connections.
 function support.running(db, pattern)
   local rows = assert(db:query([[SELECT pid, query FROM pg_stat_activity
@@ -218,6 +245,5 @@ function support.request(address, method, target, body, headers)
 end
 
 support.slowness = SLOWNESS
-support.tide = tide
 
 return support
