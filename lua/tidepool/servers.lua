@@ -242,6 +242,8 @@ local function redis_text(self, options)
     port = self.port or 0, bind = "127.0.0.1", dir = self.directory,
     unixsocket = self.socket, unixsocketperm = "700", daemonize = "no",
     pidfile = self.directory .. "/redis.pid", requirepass = self.password,
+    -- Without it a server that cannot save, its directory gone, never ends.
+    ["shutdown-on-sigint"] = "force", ["shutdown-on-sigterm"] = "force",
   }
   if not options.keep then settings.save = "" end
   for name, value in pairs(options.settings or {}) do settings[name] = value end

@@ -130,6 +130,17 @@ describe("servers.redis", function()
     assert.equal("PONG\n", redis:cli "PING")
   end)
 
+  it("ends when it is told to, though its directory is gone", function()
+    local place = directory "gone"
+    local redis = assert(servers.redis { directory = place, keep = true })
+    assert(redis:cli("SET", "k", "v"))
+    local pid = redis.pid
+    core.remove_tree(place)
+    redis:kill "INT" -- what the end of its starter sends
+    support.eventually("it ended", function() return not alive(pid) end)
+    redis:stop()
+  end)
+
   it("keeps its data where it is told to", function()
     local place = directory "kept"
     for _, keep in ipairs { true, false } do

@@ -1,0 +1,121 @@
+-- Postgres behind a pooler in transaction mode: PgBouncer, of whatever version the
+-- distribution has, on the shared server.
+
+local core = require "tidepool.core"
+local support = require "support"
+local tide = require "tidepool"
+
+local must = support.must
+
+local CONFIG = [[
+[databases]
+* = host=%s user=%s
+[pgbouncer]
+unix_socket_dir = %s
+listen_addr =
+listen_port = 6432
+auth_type = any
+pool_mode = transaction
+default_pool_size = 3
+ignore_startup_parameters = extra_float_digits
+]]
+
+local function write(path, text)
+  local file = must(io.open(path, "w"))
+  must(file:write(text))
+  file:close()
+end
+
+-- As the account that Postgres' socket lets in; the program refuses root.
+local function as_account(words, directory)
+  local account = core.uid() == 0 and core.user "postgres"
+  if not account then return words end
+  must(core.chown(directory, account.uid, account.gid))
+  local prefix = { "setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups",
+    "--pdeathsig", "INT", "--" }
+  for _, word in ipairs(words) do prefix[#prefix + 1] = word end
+  return prefix
+end
+
+describe("Postgres behind PgBouncer in transaction mode", function()
+  local db, pooler
+
+  setup(function()
+    local url = support.servers.postgres.url
+    local user, database, host = url:match "^postgres://([^@]*)@/([^?]*)%?host=([^&]*)"
+    local directory = support.directory .. "/pooler"
+    must(core.mkdir(directory))
+    write(directory .. "/ini", CONFIG:format(host, user, directory))
+    local words = { "pgbouncer", "-q", directory .. "/ini" }
+    pooler = support.start(as_account(words, directory))
+    support.eventually("the pooler listens", function()
+      return core.stat(directory .. "/.s.PGSQL.6432")
+    end)
+    db = support.postgres({ max_connections = 8, statement_cache = 0 }, {
+      url = ("postgres://%s@/%s?host=%s&port=6432"):format(user, database, directory),
+      raw_url = true,
+    })
+    must(db:exec "DROP TABLE IF EXISTS pooled")
+    must(db:exec "CREATE TABLE pooled (id int PRIMARY KEY, n int NOT NULL)")
+    must(db:exec "INSERT INTO pooled SELECT i, 0 FROM generate_series(1, 20) AS i")
+  end)
+
+  teardown(function()
+    db:exec "DROP TABLE IF EXISTS pooled"
+    db:close(1)
+    pooler:signal "INT"
+    pooler:wait()
+  end)
+
+  it("statements of many tasks give each its own answer", function()
+    local tasks = {}
+    for i = 1, 20 do
+      tasks[i] = function()
+        for k = 1, 25 do
+          local text = ("%d/%d"):format(i, k)
+          local row = must(db:one("SELECT $1::text AS text, $2::int AS n", text, k))
+          assert.are.equal(text, row.text)
+          assert.are.equal(k, row.n)
+        end
+        return true
+      end
+    end
+    assert.are.equal(20, #must(tide.all(tasks)))
+  end)
+
+  it("transactions keep their server connection, and lose no update", function()
+    local tasks = {}
+    for i = 1, 10 do
+      tasks[i] = function()
+        return db:transaction(function(tx)
+          local row = must(tx:one("SELECT n FROM pooled WHERE id = $1 FOR UPDATE", 1))
+          return must(tx:exec("UPDATE pooled SET n = $1 WHERE id = 1", row.n + 1))
+        end)
+      end
+    end
+    must(tide.all(tasks))
+    assert.are.equal(10, must(db:one "SELECT n FROM pooled WHERE id = 1").n)
+  end)
+
+  it("a transaction that fails leaves nothing", function()
+    local done, err = db:transaction(function(tx)
+      must(tx:exec "UPDATE pooled SET n = 99 WHERE id = 2")
+      must(tx:exec "SELECT 1 / 0")
+    end)
+    assert.is_nil(done)
+    assert.are.equal("22012", err.sqlstate)
+    assert.are.equal(0, must(db:one "SELECT n FROM pooled WHERE id = 2").n)
+  end)
+
+  it("tables go in as json and arrays without a cache of statements", function()
+    local row = must(db:one("SELECT $1::jsonb AS j, $2::int[] AS a", { x = 1 }, { 4, 5 }))
+    assert.are.same({ j = { x = 1 }, a = { 4, 5 } }, row)
+  end)
+
+  it("a timeout cancels at the server, and what follows is right", function()
+    local row, err = db:one { "SELECT pg_sleep(30)", timeout_ms = 100 }
+    assert.is_nil(row)
+    assert.are.equal("timeout", err.code)
+    for i = 1, 10 do assert.are.equal(i, must(db:one("SELECT $1::int AS i", i)).i) end
+  end)
+end)
