@@ -59,19 +59,32 @@ local function bad_reply(route, what)
   })
 end
 
+-- What the server can send: nil, a string, or rows that nobody looked at; nil and what
+-- is wrong otherwise.
+local function body_of(value)
+  if value == nil or type(value) == "string" or core.is_untouched(value) then
+    return value
+  end
+  if core.is_rows(value) then return core.encode(value) end
+  return nil, "a body that is a " .. type(value)
+end
+
+local function parts(value)
+  if type(value) ~= "table" then return nil, type(value) end
+  local status = value.status or 200
+  if type(status) ~= "number" or status < 200 or status > 599 then
+    return nil, "status " .. tostring(status)
+  end
+  local body, wrong = body_of(value.body)
+  if wrong then return nil, wrong end
+  return status, value.headers or (body and TEXT) or nil, body
+end
+
 local function normalize(route, value)
   if type(value) == "string" then return 200, TEXT, value end
-  if type(value) ~= "table" then value = bad_reply(route, type(value)) end
-  local status, body = value.status or 200, value.body
-  if type(status) ~= "number" or status < 200 or status > 599 then
-    value = bad_reply(route, "status " .. tostring(status))
-    status, body = value.status, value.body
-  end
-  if body ~= nil and type(body) ~= "string" and not core.is_rows(body) then
-    value = bad_reply(route, "a body that is a " .. type(body))
-    status, body = value.status, value.body
-  end
-  return status, value.headers or (body and TEXT) or nil, body
+  local status, headers, body = parts(value)
+  if not status then return parts(bad_reply(route, headers)) end
+  return status, headers, body
 end
 
 -- An err that a handler raised stands for a status; anything else is a mistake.

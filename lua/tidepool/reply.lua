@@ -24,9 +24,10 @@ function reply.decode(text)
   return nil, core.err("badarg", "bad JSON: " .. tostring(value), { status = 400 })
 end
 
--- Replies with a value as JSON; rows go to the output without becoming Lua values.
+-- Replies with a value as JSON; rows that nobody looked at go to
+-- the output without becoming Lua values.
 function reply.json(value, status)
-  if core.is_rows(value) then
+  if core.is_untouched(value) then
     return { status = status or 200, headers = JSON, body = value }
   end
   local text, failure = core.encode(value)

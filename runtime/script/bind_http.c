@@ -93,35 +93,48 @@ static void collect_headers(lua_State *L, struct vm *vm, int table,
     }
 }
 
-/* From status, headers, body on the handler's stack. */
-static void send_result(lua_State *L, struct vm *vm,
-                        struct http_request *request)
-{
-    struct http_header headers[REPLY_HEADERS_MAX];
-    struct http_reply reply = { .status = (int)lua_tointeger(L, 1) };
-    struct buf *out;
-
-    lua_settop(L, 3);
-    lua_checkstack(L, 8);
-    collect_headers(L, vm, 2, headers, &reply);
-    if (lua_type(L, 3) == LUA_TUSERDATA) {
-        out = http_reply_begin(request, &reply);
-        if (out != NULL)
-            rows_put_json(L, 3, out);
-        http_reply_end(request);
-        return;
-    }
-    if (lua_isstring(L, 3))
-        reply.body.bytes = lua_tolstring(L, 3, &reply.body.len);
-    http_reply(request, &reply);
-}
-
 static void send_failure(struct http_request *request, int status)
 {
     static const char text[] = "internal error\n";
     struct http_reply reply = { .status = status,
                                 .body = { text, sizeof(text) - 1 } };
 
+    http_reply(request, &reply);
+}
+
+/* Rows that nobody looked at go from the result into the output. */
+static void send_rows(lua_State *L, struct http_request *request,
+                      const struct http_reply *reply)
+{
+    struct buf *out = http_reply_begin(request, reply);
+
+    if (out != NULL)
+        rows_put_json(L, 3, out);
+    http_reply_end(request);
+}
+
+/* From status, headers, body on the handler's stack. */
+static void send_result(lua_State *L, struct vm *vm,
+                        struct http_request *request)
+{
+    struct http_header headers[REPLY_HEADERS_MAX];
+    struct http_reply reply = { .status = (int)lua_tointeger(L, 1) };
+
+    lua_settop(L, 3);
+    lua_checkstack(L, 8);
+    collect_headers(L, vm, 2, headers, &reply);
+    if (is_rows(L, 3) && rows_are_untouched(L, 3)) {
+        send_rows(L, request, &reply);
+        return;
+    }
+    if (!lua_isnoneornil(L, 3) && !lua_isstring(L, 3)) {
+        log_event(&vm->log, LOG_ERROR, "handler gave a body that is no text",
+                  LOG_STR("type", luaL_typename(L, 3)));
+        send_failure(request, 500);
+        return;
+    }
+    if (lua_isstring(L, 3))
+        reply.body.bytes = lua_tolstring(L, 3, &reply.body.len);
     http_reply(request, &reply);
 }
 

@@ -270,49 +270,66 @@ static void add_nulls(lua_State *L, const struct pg_rows *result, unsigned row)
     lua_remove(L, source);
 }
 
-/* A row that the script has looked at, and may have changed: on top. */
-static void put_touched_row(lua_State *L, const struct pg_rows *result,
-                            unsigned row, struct buf *out)
+bool is_rows(lua_State *L, int index)
 {
-    size_t start = out->len;
-
-    add_nulls(L, result, row);
-    if (json_put_value(L, lua_gettop(L), out) == NULL)
-        return;
-    buf_truncate(out, start); /* something that is not data was put in */
-    buf_put_str(out, "null");
+    return to_rows(L, index) != NULL;
 }
 
-bool rows_put_json(lua_State *L, int index, struct buf *out)
+bool rows_are_untouched(lua_State *L, int index)
 {
-    struct pg_rows *result = to_rows(L, index);
-    unsigned count;
-
-    if (result == NULL)
-        return false;
     lua_getfenv(L, index);
     lua_pushnil(L);
-    if (lua_next(L, -2) == 0) { /* nothing was looked at */
+    if (lua_next(L, -2) == 0) {
         lua_pop(L, 1);
-        pg_rows_json(result, out);
         return true;
     }
-    lua_pop(L, 2);
-    count = pg_rows_count(result);
+    lua_pop(L, 3);
+    return false;
+}
+
+/* A row that the script has looked at, and may have changed: on top. */
+static const char *put_touched_row(lua_State *L, const struct pg_rows *result,
+                                   unsigned row, struct buf *out)
+{
+    add_nulls(L, result, row);
+    return json_put_value(L, lua_gettop(L), out);
+}
+
+/* The environment is on top. */
+static const char *put_rows(lua_State *L, const struct pg_rows *result,
+                            struct buf *out)
+{
+    const char *failure = NULL;
+    unsigned count = pg_rows_count(result);
+
     buf_put_char(out, '[');
-    for (unsigned i = 1; i <= count; i++) {
+    for (unsigned i = 1; i <= count && failure == NULL; i++) {
         if (i > 1)
             buf_put_char(out, ',');
         lua_rawgeti(L, -1, (int)i);
         if (lua_isnil(L, -1))
             pg_rows_row_json(result, i - 1, out);
         else
-            put_touched_row(L, result, i - 1, out);
+            failure = put_touched_row(L, result, i - 1, out);
         lua_pop(L, 1);
     }
-    lua_pop(L, 1);
     buf_put_char(out, ']');
-    return true;
+    return failure;
+}
+
+const char *rows_put_json(lua_State *L, int index, struct buf *out)
+{
+    struct pg_rows *result = to_rows(L, index);
+    const char *failure;
+
+    if (rows_are_untouched(L, index)) {
+        pg_rows_json(result, out);
+        return NULL;
+    }
+    lua_getfenv(L, index);
+    failure = put_rows(L, result, out);
+    lua_pop(L, 1);
+    return failure;
 }
 
 /* encode(value): its JSON; or nil and what cannot be written. */
@@ -337,7 +354,14 @@ static int l_encode(lua_State *L)
 
 static int l_is_rows(lua_State *L)
 {
-    lua_pushboolean(L, to_rows(L, 1) != NULL);
+    lua_pushboolean(L, is_rows(L, 1));
+    return 1;
+}
+
+/* is_untouched(rows): see rows_are_untouched(); false for other values. */
+static int l_is_untouched(lua_State *L)
+{
+    lua_pushboolean(L, is_rows(L, 1) && rows_are_untouched(L, 1));
     return 1;
 }
 
@@ -360,6 +384,7 @@ static const luaL_Reg methods[] = {
 static const luaL_Reg functions[] = {
     { "encode", l_encode },
     { "is_rows", l_is_rows },
+    { "is_untouched", l_is_untouched },
     { "decode_with", l_decode_with },
     { NULL, NULL },
 };

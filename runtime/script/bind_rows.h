@@ -12,7 +12,11 @@ void rows_push(lua_State *L, struct vm *vm, struct pg_rows *result);
 /* Pushes the table of one row; NULL columns are absent. */
 void row_push(lua_State *L, const struct pg_rows *result, unsigned row);
 
-/* When the value at index is rows, appends it as JSON and returns true. */
-bool rows_put_json(lua_State *L, int index, struct buf *out);
+bool is_rows(lua_State *L, int index);
+/* No row of it was made into a Lua value yet: rows_put_json() cannot fail. */
+bool rows_are_untouched(lua_State *L, int index);
+/* Appends rows as JSON.  Returns NULL, or what a script put into a row that
+ * cannot be written. */
+const char *rows_put_json(lua_State *L, int index, struct buf *out);
 
 #endif

@@ -145,8 +145,8 @@ static const char *put_value(lua_State *L, int index, struct buf *out,
         return NULL;
     case LUA_TTABLE: return put_table(L, index, out, depth);
     case LUA_TUSERDATA:
-        if (rows_put_json(L, index, out))
-            return NULL;
+        if (is_rows(L, index))
+            return rows_put_json(L, index, out);
         return "a userdata that is no rows cannot be written";
     case LUA_TFUNCTION: return "a function cannot be written";
     case LUA_TTHREAD: return "a coroutine cannot be written";
