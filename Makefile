@@ -154,6 +154,11 @@ lint:
 	@$(PROVE) -e sh tests/lint/floors_test.sh
 	@awk -f tests/lint/floors.awk Makefile $(C_SOURCES) $(C_HEADERS)
 	$(call say,FLOORS,'nobody looks up')
+	@for file in $(basename $(notdir $(C_SOURCES))) $(notdir $(LUA_SOURCES)); do \
+		grep -qF "* \`$$file\`" runtime/README.md || \
+			{ echo "runtime/README.md has no line for $$file"; exit 1; }; \
+	done
+	$(call say,MAP,'runtime/README.md names every file')
 	@printf '%s\n' $(C_HEADERS) | $(EACH) $(ALONE)
 	$(call say,HEADER,'each compiles alone')
 	@clang-format --dry-run -Werror $(C_SOURCES) $(C_HEADERS) $(C_TESTS)
