@@ -1,11 +1,11 @@
 /* vm.c - see vm.h. */
 #include "script/vm.h"
+#include "base/number.h"
 #include "script/lua_modules.h"
 #include "script/task.h"
 
 #include <assert.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -46,12 +46,19 @@ void vm_external_memory(struct vm *vm, lua_State *L, size_t bytes)
 void vm_site(lua_State *L, int level, char *out, size_t size)
 {
     lua_Debug debug;
+    size_t len;
 
-    if (lua_getstack(L, level, &debug) && lua_getinfo(L, "Sl", &debug) &&
-        debug.currentline > 0)
-        snprintf(out, size, "%s:%d", debug.short_src, debug.currentline);
-    else
-        snprintf(out, size, "?");
+    assert(size > NUMBER_TEXT_MAX + 1);
+    if (!lua_getstack(L, level, &debug) || !lua_getinfo(L, "Sl", &debug) ||
+        debug.currentline <= 0) {
+        memcpy(out, "?", sizeof("?"));
+        return;
+    }
+    /* No printf: every acquire comes by. */
+    len = strnlen(debug.short_src, size - NUMBER_TEXT_MAX - 1);
+    memcpy(out, debug.short_src, len);
+    out[len++] = ':';
+    number_text(out + len, debug.currentline);
 }
 
 /* ---- log */
