@@ -8,6 +8,8 @@
 #                 SPECS="tests/live/redis_spec.lua ..." runs these only
 #   make cli      the command line and the quickstart, from outside
 #   make asan     unit and live once more under ASan and UBSan
+#   make bench    installs what is missing, measures side by side with others;
+#                 BENCH="select redis ..." runs these only
 #   make lint     floors, clang-format, clang-tidy, luacheck
 #   make install  to $(DESTDIR)$(PREFIX)
 #   make clean
@@ -126,6 +128,25 @@ live: $(BUILD)/tidepool
 cli: all
 	@BUILD=$(BUILD) prove --failures tests/cli/*.t
 
+# ---- tests/bench: side by side with pgbench, redis-benchmark, nginx and Node
+
+BENCH ?=
+BENCH_SOURCES := $(wildcard tests/bench/*.c)
+BENCH_PROGRAMS := $(BENCH_SOURCES:%.c=$(BUILD)/%)
+
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libtidepool.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< \
+		$(BUILD)/libtidepool.a $(TIDE_LDLIBS) $(LDLIBS)
+
+bench-programs: $(BUILD)/tidepool $(BENCH_PROGRAMS)
+
+# A comparison whose tool cannot be installed is left out, with a line that says so.
+bench:
+	@.ci/deps bench || echo 'going on with what is here'
+	@$(MAKE) -s --no-print-directory -j$(shell nproc) bench-programs
+	@BUILD=$(BUILD) $(BUILD)/tidepool run tests/bench/run.lua -- $(BENCH)
+
 # ---- both once more, with the sanitizers, and Lua interpreted
 
 ASAN_BUILD := build-asan
@@ -207,4 +228,4 @@ PKG_CONFIG_LINES = 'prefix=$(PREFIX)' 'Name: tidepool' \
 clean:
 	rm -rf build build-*
 
-.PHONY: all unit live cli asan lint run test install clean
+.PHONY: all unit live cli bench bench-programs asan lint run test install clean

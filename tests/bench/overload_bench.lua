@@ -1,0 +1,54 @@
+-- overload_bench.lua - one SELECT a request at a fixed rate: latency at half of what the
+-- server can do, and what is left of that when it is asked for a fifth more.
+
+local bench = require "bench"
+
+local CONNECTIONS = 1000
+local ROUNDS = 2
+local SECONDS = 3
+local PATH = "/one"
+
+-- Rate 0: as fast as the connections allow.
+local function run(address, rate)
+  local output = bench.output { bench.program "open_loop", address, PATH,
+    tostring(CONNECTIONS), tostring(math.floor(rate)), tostring(SECONDS) }
+  local good, p50, p99, failed =
+    output:match "^good (%d+) p50 (%d+) p99 (%d+) max %d+ failed (%d+)"
+  return { good = tonumber(good), p50 = p50 / 1000, p99 = p99 / 1000,
+           failed = tonumber(failed) }
+end
+
+local function column(results, key)
+  local values = {}
+  for i, result in ipairs(results) do values[i] = result[key] end
+  return values
+end
+
+local function report(name, results, key, unit)
+  local values = column(results, key)
+  local median = bench.median(values)
+  bench.figure(name, median, unit, values)
+  return median
+end
+
+-- The rates of a round are parts of the peak that the same round measured.
+local function overload()
+  local address = bench.start_app()
+  local peak, half, over = {}, {}, {}
+  run(address, 0)
+  for round = 1, ROUNDS do
+    peak[round] = run(address, 0)
+    half[round] = run(address, peak[round].good * 0.5)
+    over[round] = run(address, peak[round].good * 1.2)
+  end
+  local best = report("http_peak", peak, "good", "1/s")
+  report("http_half_good", half, "good", "1/s")
+  report("http_half_p50", half, "p50", "ms")
+  report("http_half_p99", half, "p99", "ms")
+  local good = report("http_over_good", over, "good", "1/s")
+  report("http_over_p99", over, "p99", "ms")
+  report("http_over_failed", over, "failed", "requests")
+  bench.ratio("http_over_good_to_peak", good / best)
+end
+
+return { { name = "overload", run = overload } }
