@@ -7,8 +7,8 @@ local servers = require "tidepool.servers"
 local tide = require "tidepool"
 
 local WARM_UP_SECONDS = 1
-local SECONDS = 2 -- of one measurement
-local ROUNDS = 3
+local SECONDS = 1 -- of one measurement
+local ROUNDS = 4
 local START_SECONDS = 20
 local ROWS = 10000
 local BUILD = os.getenv "BUILD" or "build"
@@ -164,6 +164,7 @@ function bench.start(words, log, env)
   local args = { "setpriv", "--pdeathsig", "TERM", "--", "sh", "-c",
     'ulimit -n "$(ulimit -Hn)"; exec "$@"', "sh" }
   for _, word in ipairs(words) do args[#args + 1] = word end
+  os.remove(log) -- an earlier one's
   local process = assert(core.process { args = args, log = log, env = env })
   running[#running + 1] = process
   return process
