@@ -47,8 +47,15 @@ local function run(entry)
   return ok
 end
 
+-- What else the machine does.
+local function say_load()
+  local load = (core.read_file "/proc/loadavg" or ""):match "%S+" or "unknown"
+  io.stdout:write(("# load average %s before, %d cores\n"):format(load, core.cores()))
+end
+
 local function main(...)
   local chosen = choose { ... }
+  say_load()
   local failed = 0
   local ok, err = pcall(function()
     for _, entry in ipairs(chosen) do
