@@ -11,6 +11,7 @@ local SECONDS = 1 -- of one measurement
 local ROUNDS = 4
 local START_SECONDS = 20
 local ROWS = 10000
+local REMOVE_TIMES = 50
 local BUILD = os.getenv "BUILD" or "build"
 
 local bench = { SECONDS = SECONDS, ROWS = ROWS, BUILD = BUILD }
@@ -55,7 +56,7 @@ end
 
 local function write_report()
   local file = assert(io.open(BUILD .. "/bench.json", "w"))
-  file:write(tide.encode(report), "\n")
+  file:write(#report > 0 and tide.encode(report) or "[]", "\n")
   file:close()
 end
 
@@ -184,11 +185,10 @@ end
 
 -- Ends what start() started.
 function bench.end_processes()
-  for _, process in ipairs(running) do
-    process:signal "TERM"
-    process:wait()
-  end
+  local ending = running
   running = {}
+  for _, process in ipairs(ending) do process:signal "TERM" end
+  for _, process in ipairs(ending) do process:wait() end
 end
 
 -- ---- servers
@@ -267,11 +267,21 @@ function bench.memory_kb(pid)
   return tonumber(text:match "RssAnon:%s*(%d+)")
 end
 
--- Ends all, removes all, writes bench.json.
+-- A server that is ending may still write there.
+local function remove(path)
+  for _ = 1, REMOVE_TIMES do
+    core.remove_tree(path)
+    if not core.stat(path) then return end
+    os.execute "sleep 0.1" -- tide.sleep would raise after Ctrl-C
+  end
+end
+
+-- Ends all, removes all, writes bench.json.  After Ctrl-C nothing can wait: all are told
+-- to end, and what waits raises.
 function bench.finish()
-  bench.end_processes()
-  for _, one in pairs(started) do one:stop() end
-  if directory then core.remove_tree(directory) end
+  pcall(bench.end_processes)
+  for _, one in pairs(started) do pcall(one.stop, one) end
+  if directory then remove(directory) end
   write_report()
 end
 
