@@ -4,11 +4,13 @@
  *
  *   open_loop HOST:PORT PATH CONNECTIONS RATE SECONDS [HOLD]
  *
- * RATE 0: as fast as the connections allow, one request on each at a time.  The
- * first second is warm-up.  Prints: replies of status 200 within a second of
- * their due time, a second; p50, p99 and maximum latency in microseconds, those
- * without reply counted as late as they are; requests that failed.  Then keeps
- * all connections open for HOLD seconds.
+ * RATE 0: as fast as the connections allow, one request on each at a time.  A
+ * request that finds no free connection for a quarter of a second is given up.
+ * The first second is warm-up.  Prints: replies of status 200 within a second
+ * of their due time, a second; p50, p99 and maximum latency in microseconds of
+ * what was sent, those without reply counted as late as they are; other
+ * replies; requests given up.  Then keeps all connections open for HOLD
+ * seconds.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,6 +31,7 @@ enum { REPLY_MAX = 4096, EVENTS = 256 };
 static const uint64_t SECOND = 1000000000;
 static const uint64_t WARM_UP_NS = 1000000000;
 static const uint64_t GOOD_NS = 1000000000;
+static const uint64_t GIVE_UP_NS = 250000000;
 
 struct client {
     int fd;
@@ -50,10 +53,10 @@ struct run {
     size_t n_idle;
     int epoll, timer;
     uint64_t start_ns, end_ns;
-    uint64_t n_due; /* requests sent */
+    uint64_t n_due; /* requests sent or given up */
     uint32_t *latency_us;
     size_t n_latency, latency_max;
-    size_t n_good, n_failed;
+    size_t n_good, n_failed, n_given_up;
 };
 
 static void die(const char *what)
@@ -116,10 +119,9 @@ static void open_client(struct run *run, struct client *client)
 
 /* ---- requests and replies */
 
-static uint64_t due_of(const struct run *run, uint64_t index)
+static uint64_t due_of(const struct run *run, uint64_t index, uint64_t now_ns)
 {
-    return run->rate == 0 ? clock_ns()
-                          : run->start_ns + index * SECOND / run->rate;
+    return run->rate == 0 ? now_ns : run->start_ns + index * SECOND / run->rate;
 }
 
 static void send_request(struct run *run, uint64_t due_ns)
@@ -135,24 +137,37 @@ static void send_request(struct run *run, uint64_t due_ns)
     run->n_due++;
 }
 
-static void send_due(struct run *run)
-{
-    uint64_t due_ns;
-
-    while (run->n_idle > 0 && (due_ns = due_of(run, run->n_due)) <= clock_ns())
-        send_request(run, due_ns);
-}
-
 static bool is_counted(const struct run *run, uint64_t due_ns)
 {
     return due_ns >= run->start_ns + WARM_UP_NS;
 }
 
+static void give_up(struct run *run, uint64_t due_ns)
+{
+    run->n_due++;
+    if (is_counted(run, due_ns))
+        run->n_given_up++;
+}
+
+static void send_due(struct run *run)
+{
+    uint64_t now_ns = clock_ns();
+    uint64_t due_ns;
+
+    while (run->n_idle > 0 &&
+           (due_ns = due_of(run, run->n_due, now_ns)) <= now_ns) {
+        if (due_ns + GIVE_UP_NS < now_ns)
+            give_up(run, due_ns);
+        else
+            send_request(run, due_ns);
+    }
+}
+
 static void record(struct run *run, uint64_t due_ns, uint64_t now_ns)
 {
-    if (run->n_latency == run->latency_max)
-        return;
-    run->latency_us[run->n_latency++] = (uint32_t)((now_ns - due_ns) / 1000);
+    if (run->n_latency < run->latency_max)
+        run->latency_us[run->n_latency++] =
+            (uint32_t)((now_ns - due_ns) / 1000);
 }
 
 /* Good ones count by when they came: more come late than are due meanwhile. */
@@ -222,8 +237,8 @@ static void turn(struct run *run)
     int count;
 
     send_due(run);
-    if (run->n_idle > 0 && due_of(run, run->n_due) < wake_ns)
-        wake_ns = due_of(run, run->n_due);
+    if (run->n_idle > 0 && due_of(run, run->n_due, clock_ns()) < wake_ns)
+        wake_ns = due_of(run, run->n_due, clock_ns());
     arm_timer(run, wake_ns);
     count = epoll_wait(run->epoll, events, EVENTS, -1);
     for (int i = 0; i < count; i++) {
@@ -235,7 +250,7 @@ static void turn(struct run *run)
 }
 
 /* Those not answered, and those due that found no connection. */
-static void record_missing(struct run *run)
+static void count_missing(struct run *run)
 {
     for (size_t i = 0; i < run->n_clients; i++) {
         struct client *client = &run->clients[i];
@@ -243,11 +258,8 @@ static void record_missing(struct run *run)
         if (client->is_waiting && is_counted(run, client->due_ns))
             record(run, client->due_ns, run->end_ns);
     }
-    if (run->rate == 0)
-        return;
-    for (; due_of(run, run->n_due) < run->end_ns; run->n_due++)
-        if (is_counted(run, due_of(run, run->n_due)))
-            record(run, due_of(run, run->n_due), run->end_ns);
+    while (run->rate > 0 && due_of(run, run->n_due, 0) < run->end_ns)
+        give_up(run, due_of(run, run->n_due, 0));
 }
 
 static int by_value(const void *left, const void *right)
@@ -271,9 +283,10 @@ static void print_report(struct run *run)
         (double)(run->end_ns - run->start_ns - WARM_UP_NS) / (double)SECOND;
 
     qsort(run->latency_us, run->n_latency, sizeof(*run->latency_us), by_value);
-    printf("good %.0f p50 %u p99 %u max %u failed %zu\n",
+    printf("good %.0f p50 %u p99 %u max %u failed %zu given_up %zu\n",
            (double)run->n_good / seconds, percentile(run, 0.5),
-           percentile(run, 0.99), percentile(run, 1), run->n_failed);
+           percentile(run, 0.99), percentile(run, 1), run->n_failed,
+           run->n_given_up);
     fflush(stdout);
 }
 
@@ -348,7 +361,7 @@ int main(int argc, char **argv)
         run.start_ns + WARM_UP_NS + strtoul(argv[5], NULL, 10) * SECOND;
     while (clock_ns() < run.end_ns)
         turn(&run);
-    record_missing(&run);
+    count_missing(&run);
     print_report(&run);
     if (argc > 6)
         sleep((unsigned)strtoul(argv[6], NULL, 10));

@@ -12,10 +12,11 @@ local PATH = "/one"
 local function run(address, rate)
   local output = bench.output { bench.program "open_loop", address, PATH,
     tostring(CONNECTIONS), tostring(math.floor(rate)), tostring(SECONDS) }
-  local good, p50, p99, failed =
-    output:match "^good (%d+) p50 (%d+) p99 (%d+) max %d+ failed (%d+)"
+  local good, p50, p99, failed, given_up =
+    output:match "^good (%d+) p50 (%d+) p99 (%d+) max %d+ failed (%d+) given_up (%d+)"
+  if tonumber(good) == 0 then error("no reply in time: " .. output, 0) end
   return { good = tonumber(good), p50 = p50 / 1000, p99 = p99 / 1000,
-           failed = tonumber(failed) }
+           failed = tonumber(failed), given_up = given_up / SECONDS }
 end
 
 local function column(results, key)
@@ -47,6 +48,7 @@ local function overload()
   report("http_over_good", over, "good", "1/s")
   report("http_over_p99", over, "p99", "ms")
   report("http_over_failed", over, "failed", "requests")
+  report("http_over_given_up", over, "given_up", "1/s")
   bench.ratio("http_over_good_to_peak", bench.median(kept))
 end
 
