@@ -1,5 +1,5 @@
 /* link.c - see link.h: reading a link, its chores, its end. */
-#include "pg/link.h"
+#include "pg/lane.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,9 @@
 static const bool legal_moves[LINK_PHASES][LINK_PHASES] = {
     [LINK_CONNECTING] = { [LINK_QUIET] = true },
     [LINK_QUIET]      = { [LINK_PREPARING] = true, [LINK_RUNNING] = true,
-                          [LINK_CHORE] = true, [LINK_BROKEN] = true },
+                          [LINK_CHORE] = true, [LINK_LANE] = true,
+                          [LINK_BROKEN] = true },
+    [LINK_LANE]       = { [LINK_QUIET] = true, [LINK_BROKEN] = true },
     [LINK_PREPARING]  = { [LINK_QUIET] = true, [LINK_BROKEN] = true },
     [LINK_RUNNING]    = { [LINK_QUIET] = true, [LINK_BROKEN] = true },
     [LINK_CHORE]      = { [LINK_QUIET] = true, [LINK_BROKEN] = true },
@@ -102,8 +104,10 @@ void link_close(struct conn *conn, enum close_reason reason)
     connect_abort(link, reason);
     loop_cancel(pg->loop, LOOP_RUN, &link->job);
     /* a server does not notice while it works that the client has gone */
-    if (link->phase == LINK_PREPARING || link->phase == LINK_RUNNING)
+    if (link->phase == LINK_PREPARING || link->phase == LINK_RUNNING ||
+        link->steps_head != link->steps_tail)
         link_cancel_start(link);
+    lane_abandon(link);
     link_cancel_detach(link);
     if (link->request != NULL)
         request_orphan(link);
@@ -112,6 +116,7 @@ void link_close(struct conn *conn, enum close_reason reason)
     PQfinish(link->pq);
     stmt_free(link->preparing);
     stmts_deinit(&link->stmts);
+    free(link->steps);
     pool_conn_closed(conn, loop_now_ns(pg->loop));
     free(link);
 }
@@ -142,6 +147,10 @@ void link_rest(struct pg_link *link)
 
 void link_settle(struct pg_link *link)
 {
+    if (link->phase == LINK_LANE) {
+        lane_settle(link);
+        return;
+    }
     if (link->phase != LINK_QUIET && link->phase != LINK_BROKEN)
         return;
     if (!link_cancel_drop(link) && link->phase == LINK_QUIET)
@@ -178,6 +187,7 @@ bool link_chore(struct pg_link *link, enum link_chore chore)
         [CHORE_TEST] = "",
         [CHORE_ROLLBACK] = "ROLLBACK",
         [CHORE_DISCARD] = "DISCARD ALL",
+        [CHORE_WRITABLE] = "RESET default_transaction_read_only",
         /* there is none: an error, which is what fails a transaction */
         [CHORE_POISON] = "ROLLBACK TO SAVEPOINT tidepool_statement_timeout",
     };
@@ -205,6 +215,17 @@ static void chore_answer(struct pg_link *link, PGresult *answer)
     PQclear(answer);
 }
 
+/* The session is not as the next borrower expects it. */
+static bool is_changed(const struct pg_link *link)
+{
+    return link->is_touched || link->is_read_only;
+}
+
+static enum link_chore cleaning(const struct pg_link *link)
+{
+    return link->is_touched ? CHORE_DISCARD : CHORE_WRITABLE;
+}
+
 static void reset_on(struct pg_link *link)
 {
     bool is_done = link->is_chore_done;
@@ -212,10 +233,13 @@ static void reset_on(struct pg_link *link)
     if (is_done && link->chore == CHORE_DISCARD) {
         stmts_clear(&link->stmts);
         link->is_touched = false;
+        link->is_read_only = false;
     }
-    if (!is_done || !link->is_touched)
+    if (is_done && link->chore == CHORE_WRITABLE)
+        link->is_read_only = false;
+    if (!is_done || !is_changed(link))
         pool_conn_reset(&link->conn, is_done, link_now(link));
-    else if (!link_chore(link, CHORE_DISCARD))
+    else if (!link_chore(link, cleaning(link)))
         link_lost(link);
 }
 
@@ -231,7 +255,8 @@ static void chore_end(struct pg_link *link)
         pool_conn_tested(&link->conn, link->is_chore_done, link_now(link));
         break;
     case CHORE_ROLLBACK:
-    case CHORE_DISCARD: reset_on(link); break;
+    case CHORE_DISCARD:
+    case CHORE_WRITABLE: reset_on(link); break;
     case CHORE_POISON:
         if (PQtransactionStatus(link->pq) == PQTRANS_INTRANS)
             link_break(link); /* it did not work */
@@ -249,7 +274,7 @@ void link_reset(struct conn *conn)
     struct pg_link *link = link_of(conn);
     bool is_idle = PQtransactionStatus(link->pq) == PQTRANS_IDLE;
 
-    begin_chore(link, is_idle ? CHORE_DISCARD : CHORE_ROLLBACK);
+    begin_chore(link, is_idle ? cleaning(link) : CHORE_ROLLBACK);
 }
 
 void link_stop(struct conn *conn)
@@ -272,7 +297,7 @@ enum conn_wire link_wire(const struct conn *conn)
     if (link->phase != LINK_QUIET || link->cancel != NULL)
         return CONN_BUSY;
     switch (PQtransactionStatus(link->pq)) {
-    case PQTRANS_IDLE: return link->is_touched ? CONN_DIRTY : CONN_CLEAN;
+    case PQTRANS_IDLE: return is_changed(link) ? CONN_DIRTY : CONN_CLEAN;
     case PQTRANS_INTRANS:
     case PQTRANS_INERROR: return CONN_DIRTY;
     default: return CONN_BROKEN;
@@ -378,6 +403,12 @@ static void on_ready(struct watch *watch, int events, void *ud)
     if ((events & WATCH_READ) != 0 || link->is_undrained) {
         is_alive = consume(link);
         pool_conn_byte(&link->conn, link_now(link));
+    }
+    if (link->phase == LINK_LANE) {
+        is_alive = lane_take_answers(link) && is_alive && link_flush(link);
+        if (!is_alive)
+            lane_lose(link);
+        return;
     }
     if (readers[link->phase].answer != NULL)
         is_done = take_answers(link);

@@ -20,6 +20,7 @@ enum link_phase {
     LINK_PREPARING, /* Parse and Describe, and Close of doomed statements */
     LINK_RUNNING,   /* the request's statement */
     LINK_CHORE,     /* a statement of our own */
+    LINK_LANE,      /* pipelined, see lane.h */
     LINK_BROKEN,    /* for good */
     LINK_PHASES
 };
@@ -28,10 +29,12 @@ enum link_chore {
     CHORE_TEST,
     CHORE_ROLLBACK,
     CHORE_DISCARD,
-    CHORE_POISON, /* makes the open transaction fail */
+    CHORE_WRITABLE, /* not a read lane any more */
+    CHORE_POISON,   /* makes the open transaction fail */
 };
 
 struct connecting;
+struct step;
 
 struct pg_link {
     struct conn conn; /* what the pool sees */
@@ -52,11 +55,13 @@ struct pg_link {
     unsigned closes;        /* of doomed statements, in the same group */
     unsigned answers;       /* to the group, so far */
     bool is_touched;        /* the session is not as a new one */
+    bool is_read_only;      /* the session, for a read lane */
 
     struct pg_request *request; /* NULL: what is due is nobody's any more */
     struct deadline deadline;   /* the request's, or the look-up's */
     struct stmt *stmt;          /* that runs; NULL when it is not in stmts */
     unsigned traits;            /* of its text: SESSION_* */
+    uint64_t ran_ns;            /* when it was sent */
     PGresult *result;           /* what it gave; an error stays */
     enum err err;               /* how it ends whatever the result says */
     bool is_retried;
@@ -64,6 +69,16 @@ struct pg_link {
 
     enum link_chore chore;
     bool is_chore_done; /* without an error */
+
+    struct lane lane;
+    struct step *steps; /* a ring of the answers due; see lane_step() */
+    size_t steps_mask;
+    uint64_t steps_head;
+    uint64_t steps_tail;
+    uint64_t group_at;  /* the first step of the group that runs */
+    unsigned n_dead;    /* steps due that nobody wants */
+    struct list again;  /* requests to be sent once more */
+    struct list absent; /* statements that the server does not have */
 };
 
 static inline struct pg_link *link_of(const struct conn *conn)
@@ -127,6 +142,9 @@ void query_ran(struct pg_link *link);
 bool query_is_error(const PGresult *result);
 
 /* ---- request.c */
+
+/* Runs a request that was on a lane's queue on a connection of its own. */
+void request_send_alone(struct pg_request *request);
 
 /* Ends the request by link->err or the result.  The link may be gone. */
 void request_end(struct pg_link *link);

@@ -5,6 +5,7 @@
 #include "base/rand.h"
 #include "net/pool_clock.h"
 #include "pg/address.h"
+#include "pg/known.h"
 #include "pg/param.h"
 #include "pg/pg.h"
 
@@ -20,6 +21,11 @@ struct pg_pool {
     struct param_list params; /* of the statement being sent */
     struct list cancels;      /* waiting for their turn */
     unsigned cancels_running;
+    struct knowns knowns;
+    struct lanes lanes;
+    struct loop_job pump; /* lanes_pump() */
+    struct deadline pump_again;
+    struct list ending; /* requests of a lost lane, while they are told */
     bool is_closed;
     void (*on_closed)(void *ud);
     void *ud;

@@ -6,8 +6,8 @@
 #define TIDEPOOL_PG_PG_H
 
 #include "base/log.h"
-#include "net/loop.h"
-#include "pool/pool.h"
+#include "net/deadline.h"
+#include "pool/lanes.h"
 
 struct pg_pool;
 struct pg_link; /* one connection; lent by the pool */
@@ -52,6 +52,16 @@ struct pg_param {
 };
 
 struct pg_request;
+struct known;
+
+/* Where a request is that shares a connection with others. */
+enum pg_place {
+    PG_PLACE_OWN, /* it does not: the line, or a connection of its own */
+    PG_PLACE_QUEUE,
+    PG_PLACE_LANE,
+    PG_PLACE_AGAIN, /* to be queued when its group has ended */
+    PG_PLACE_ENDING
+};
 
 /*
  * Ends one statement.  ERR_OK: rows are the caller's own.  ERR_SERVER: rows are
@@ -78,6 +88,7 @@ struct pg_request {
     unsigned n_params;
     uint64_t timeout_ns; /* queue included; 0: statement_timeout */
     const char *site;    /* "app.lua:12"; outlives the request */
+    bool may_share;      /* a connection with other statements */
 
     struct pool_waiter waiter;
     bool was_sent; /* some of it reached the socket */
@@ -89,12 +100,21 @@ struct pg_request {
     struct loop_job job;
     uint64_t deadline_ns;
     bool *is_forgotten; /* while its end is being told */
+    enum pg_place place;
+    struct known *known; /* NULL: nothing is remembered of it */
+    struct lane_item item;
+    struct deadline deadline; /* while it is QUEUED or on a LANE */
+    uint64_t step;            /* its place on the lane */
+    bool was_moved;           /* from a connection that was lost */
+    bool is_retried;
 };
 
 /*
  * Runs a statement on any connection of the pool, which is given back by
- * itself.  Returns ERR_OK and later calls on_done once, never from inside;
- * or what pool_wait() refused it with, and on_done is not called.
+ * itself.  With may_share, on one that others use at the same time, if that is
+ * known to be safe: what was run before, reads or writes rows, and is quick.
+ * Returns ERR_OK and later calls on_done once, never from inside; or what
+ * pool_wait() refused it with, and on_done is not called.
  */
 enum err pg_pool_send(struct pg_pool *pg,
                       struct pg_request *request) MUST_CHECK;

@@ -1,11 +1,10 @@
 /* pool.c - pg.h: opening, naming and closing pools, and what leases show. */
-#include "pg/link.h"
+#include "pg/lane.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* unshare is missing: nothing of ours asks for a SHARED connection. */
 static const struct conn_ops ops = {
     .name = "postgres",
     .open = connect_open,
@@ -13,6 +12,7 @@ static const struct conn_ops ops = {
     .test = link_test,
     .reset = link_reset,
     .cancel = link_stop,
+    .unshare = lane_unshare,
     .close = link_close,
 };
 
@@ -20,6 +20,7 @@ static void free_pool(struct pg_pool *pg)
 {
     address_book_free(&pg->book);
     param_list_free(&pg->params);
+    knowns_free(&pg->knowns);
     free(pg->application_name);
     free(pg->name);
     free(pg);
@@ -37,6 +38,7 @@ static void on_pool_closed(struct pool_clock *clock)
     void (*on_closed)(void *ud) = pg->on_closed;
     void *ud = pg->ud;
 
+    lane_pool_close(pg);
     pool_clock_free(clock);
     pg->is_closed = true;
     pg_pool_settle(pg);
@@ -86,6 +88,8 @@ enum err pg_pool_open(struct pg_pool **out, struct loop *loop,
     pg->rand.state =
         config->seed ^ loop_now_ns(loop) ^ ((uint64_t)getpid() << 32);
     list_init(&pg->cancels);
+    list_init(&pg->ending);
+    knowns_init(&pg->knowns);
     err = copy_config(pg, config);
     if (err == ERR_OK)
         err = address_book_open(&pg->book, config->url, why);
@@ -95,6 +99,7 @@ enum err pg_pool_open(struct pg_pool **out, struct loop *loop,
         free_pool(pg);
         return err;
     }
+    lane_pool_init(pg);
     *out = pg;
     return ERR_OK;
 }

@@ -100,6 +100,7 @@ static enum err send_run(struct pg_link *link, const struct stmt *stmt)
         return send_failed(link);
     link->traits = stmt->traits;
     request->was_sent = true;
+    link->ran_ns = link_now(link);
     link_move(link, LINK_RUNNING);
     return link_flush(link) ? ERR_OK : send_failed(link);
 }
@@ -299,6 +300,8 @@ static void refuse_copy(struct pg_link *link, ExecStatusType status)
 /* What the statement left behind in the session. */
 static void note_effect(struct pg_link *link, PGresult *answer)
 {
+    if (session_makes_functions(PQcmdStatus(answer)))
+        link->pg->knowns.names.is_stale = true;
     switch (session_effect(PQcmdStatus(answer), link->traits)) {
     case SESSION_AS_IT_WAS: return;
     case SESSION_TOUCHED: link->is_touched = true; return;
@@ -465,9 +468,24 @@ static void note_miscount(struct pg_link *link)
     link_error_text(link, link->result, &link->text);
 }
 
+/* For the next time, which may be on a lane. */
+static void note_known(struct pg_link *link)
+{
+    struct known *known = link->request != NULL ? link->request->known : NULL;
+    struct knowns *knowns = &link->pg->knowns;
+
+    if (known == NULL || link->err != ERR_OK || link->result == NULL ||
+        query_is_error(link->result))
+        return;
+    if (link->stmt != NULL)
+        known_describe(knowns, known, link->stmt->n_params, link->stmt->types);
+    known->cost_ns = lane_cost(known->cost_ns, link_now(link) - link->ran_ns);
+}
+
 void query_ran(struct pg_link *link)
 {
     link_rest(link);
+    note_known(link);
     note_miscount(link);
     if (is_stale(link) && may_retry(link)) {
         retry(link);

@@ -1,5 +1,5 @@
 /* request.c - a request's way: the line, a link, its end; see pg.h. */
-#include "pg/link.h"
+#include "pg/lane.h"
 
 static const double NS_PER_S = 1e9;
 static const uint64_t TIMEOUT_MAX_NS = (uint64_t)1 << 56; /* two years */
@@ -9,6 +9,8 @@ static const uint64_t TIMEOUT_MAX_NS = (uint64_t)1 << 56; /* two years */
 static void tell(struct pg_request *request, enum err err, PGresult *result,
                  const struct err_text *text)
 {
+    known_unuse(request->known);
+    request->known = NULL;
     request->loop = NULL;
     request->pg = NULL;
     request->on_done(request, err, (struct pg_rows *)result, text);
@@ -147,22 +149,29 @@ void request_orphan(struct pg_link *link)
 
 /* ---- the beginning */
 
+/* No connection came. */
+static void refuse(struct pg_request *request, enum err err)
+{
+    struct pg_pool *pg = request->pg;
+    struct err_text text = { 0 };
+    struct pool_why why;
+
+    pool_explain(pg->clock.pool, &request->waiter, err, loop_now_ns(pg->loop),
+                 &why);
+    pool_why_text(&why, pg->name, &text);
+    tell(request, err, NULL, &text);
+}
+
 static void on_lease(struct pool_waiter *waiter, enum err err,
                      struct conn *conn)
 {
     struct pg_request *request =
         container_of(waiter, struct pg_request, waiter);
-    struct pg_pool *pg = request->pg;
-    struct err_text text = { 0 };
-    struct pool_why why;
 
-    if (err == ERR_OK) {
+    if (err == ERR_OK)
         query_begin(link_of(conn), request);
-        return;
-    }
-    pool_explain(pg->clock.pool, waiter, err, loop_now_ns(pg->loop), &why);
-    pool_why_text(&why, pg->name, &text);
-    tell(request, err, NULL, &text);
+    else
+        refuse(request, err);
 }
 
 static void prepare(struct pg_request *request, struct pg_pool *pg,
@@ -178,19 +187,18 @@ static void prepare(struct pg_request *request, struct pg_pool *pg,
     request->link = NULL;
     request->is_forgotten = NULL;
     request->was_sent = false;
+    request->known = NULL;
+    request->place = PG_PLACE_OWN;
 }
 
-enum err pg_pool_send(struct pg_pool *pg, struct pg_request *request)
+/* On a connection of its own. */
+static enum err send_alone(struct pg_pool *pg, struct pg_request *request)
 {
     struct pool *pool = pg->clock.pool;
     uint64_t now_ns = loop_now_ns(pg->loop);
     uint64_t acquire_ns = now_ns + pool_settings(pool)->acquire_timeout_ns;
     struct conn *conn;
-    enum err err;
 
-    assert(request->loop == NULL);
-    prepare(request, pg, now_ns);
-    request->pg = pg;
     conn = pool_try_acquire(pool, false, request->site, now_ns);
     if (conn != NULL) {
         query_begin(link_of(conn), request);
@@ -201,9 +209,38 @@ enum err pg_pool_send(struct pg_pool *pg, struct pg_request *request)
     request->waiter.site = request->site;
     request->waiter.deadline_ns =
         request->deadline_ns < acquire_ns ? request->deadline_ns : acquire_ns;
-    err = pool_wait(pool, &request->waiter, now_ns);
+    return pool_wait(pool, &request->waiter, now_ns);
+}
+
+void request_send_alone(struct pg_request *request)
+{
+    struct pg_pool *pg = request->pg;
+    enum err err;
+
+    request->place = PG_PLACE_OWN;
+    deadline_stop(pg->loop, &request->deadline);
+    err = send_alone(pg, request);
     if (err != ERR_OK)
-        request->loop = NULL;
+        refuse(request, err);
+}
+
+enum err pg_pool_send(struct pg_pool *pg, struct pg_request *request)
+{
+    enum err err;
+
+    assert(request->loop == NULL);
+    prepare(request, pg, loop_now_ns(pg->loop));
+    request->pg = pg;
+    if (request->may_share)
+        request->known =
+            knowns_use(&pg->knowns, request->sql, request->sql_len);
+    err = lane_suits(pg, request) ? lane_submit(pg, request)
+                                  : send_alone(pg, request);
+    if (err == ERR_OK)
+        return ERR_OK;
+    known_unuse(request->known);
+    request->known = NULL;
+    request->loop = NULL;
     return err;
 }
 
@@ -241,8 +278,12 @@ void pg_request_cancel(struct pg_request *request)
 
     if (loop == NULL)
         return;
+    known_unuse(request->known);
+    request->known = NULL;
     request->loop = NULL;
-    if (request->is_forgotten != NULL)
+    if (request->place != PG_PLACE_OWN)
+        lane_cancel_request(request);
+    else if (request->is_forgotten != NULL)
         *request->is_forgotten = true;
     else if (request->link != NULL)
         abandon(request->link);

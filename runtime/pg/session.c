@@ -185,6 +185,57 @@ unsigned session_traits(const char *sql, size_t len)
     return traits;
 }
 
+enum session_verb session_verb(const char *sql, size_t len)
+{
+    static const char *const reads[] = { "select", "values",  "table", "with",
+                                         "show",   "explain", NULL };
+    static const char *const writes[] = { "insert", "update", "delete", "merge",
+                                          NULL };
+    const char *at = sql;
+    struct word word = next_word(&at, sql + len);
+
+    if (word_is_one_of(&word, reads))
+        return SESSION_READS;
+    return word_is_one_of(&word, writes) ? SESSION_WRITES : SESSION_OTHER;
+}
+
+/* What stands behind a word: a parenthesis, or a comment that may hide one. */
+static bool may_be_call(const char *at, const char *end)
+{
+    if (at < end && *at == '"')
+        at++;
+    while (at < end && strchr(" \t\r\n\f\v", *at) != NULL && *at != '\0')
+        at++;
+    return at < end && (*at == '(' || is_comment(at, end));
+}
+
+void session_words(const char *sql, size_t len,
+                   void (*each)(void *ud, const char *word, size_t len,
+                                bool is_called),
+                   void *ud)
+{
+    const char *end = sql + len;
+
+    for (const char *at = sql; at < end;) {
+        const char *word = at;
+
+        while (at < end && is_word_char(*at))
+            at++;
+        if (at > word)
+            each(ud, word, (size_t)(at - word), may_be_call(at, end));
+        else
+            at++;
+    }
+}
+
+bool session_makes_functions(const char *tag)
+{
+    return strcmp(tag, "DO") == 0 || strcmp(tag, "CALL") == 0 ||
+           strstr(tag, " FUNCTION") != NULL ||
+           strstr(tag, " PROCEDURE") != NULL ||
+           strstr(tag, " ROUTINE") != NULL || strstr(tag, " EXTENSION") != NULL;
+}
+
 enum session_effect session_effect(const char *tag, unsigned traits)
 {
     static const char *const touching[] = { "SET", "LISTEN", "PREPARE", "LOAD",

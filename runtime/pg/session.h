@@ -20,6 +20,19 @@ enum {
 /* SESSION_* of one statement's text. */
 unsigned session_traits(const char *sql, size_t len);
 
+/* What a statement's first word makes one expect.  Wrong is harmless: a read
+ * that writes is refused by a connection that may only read. */
+enum session_verb { SESSION_OTHER, SESSION_READS, SESSION_WRITES };
+
+enum session_verb session_verb(const char *sql, size_t len);
+
+/* Calls each() for every word of the text, also those in literals and comments;
+ * is_called: it may be a function's name. */
+void session_words(const char *sql, size_t len,
+                   void (*each)(void *ud, const char *word, size_t len,
+                                bool is_called),
+                   void *ud);
+
 /* What the tag of a statement that succeeded says. */
 enum session_effect {
     SESSION_AS_IT_WAS,
@@ -27,6 +40,9 @@ enum session_effect {
     SESSION_UNPREPARED, /* the server forgot all prepared statements */
     SESSION_DISCARDED,  /* that, and all other state */
 };
+
+/* The functions there are may be others after this. */
+bool session_makes_functions(const char *tag);
 
 enum session_effect session_effect(const char *tag, unsigned traits);
 

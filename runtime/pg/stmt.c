@@ -94,10 +94,19 @@ void stmts_trim(struct stmts *stmts, size_t limit)
         stmts_drop(stmts, stmt_of(list_last(&stmts->recent)), true);
 }
 
-void stmts_drop(struct stmts *stmts, struct stmt *stmt, bool is_at_server)
+bool stmts_take(struct stmts *stmts, struct stmt *stmt)
 {
+    if (map_get(&stmts->map, stmt->sql, stmt->node.key_len) != &stmt->node)
+        return false;
     map_remove(&stmts->map, &stmt->node);
     list_remove(&stmts->recent, &stmt->order);
+    return true;
+}
+
+void stmts_drop(struct stmts *stmts, struct stmt *stmt, bool is_at_server)
+{
+    if (!stmts_take(stmts, stmt))
+        return;
     if (is_at_server)
         stmts_doom(stmts, stmt);
     else

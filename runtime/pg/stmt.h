@@ -52,6 +52,8 @@ enum err stmts_add(struct stmts *stmts, struct stmt *stmt) MUST_CHECK;
 void stmts_trim(struct stmts *stmts, size_t limit);
 /* Takes stmt out of the cache; doomed when the server still has it. */
 void stmts_drop(struct stmts *stmts, struct stmt *stmt, bool is_at_server);
+/* Takes stmt out of the cache, if it is there; it is the caller's then. */
+bool stmts_take(struct stmts *stmts, struct stmt *stmt);
 /* Dooms stmt, which is not in the cache. */
 void stmts_doom(struct stmts *stmts, struct stmt *stmt);
 /* The server has forgotten all of them. */

@@ -106,6 +106,7 @@ struct conn {
     bool is_leak;             /* this lease was warned of */
     bool is_suspect;          /* TESTING because another's test failed */
     bool is_unshared;         /* SHARED and asked to finish */
+    bool is_resting;          /* SHARED and nothing is on it */
 };
 
 /*

@@ -116,6 +116,10 @@ void pool_release(struct pool *pool, struct conn *conn, uint64_t now_ns);
 void pool_discard(struct pool *pool, struct conn *conn,
                   enum close_reason reason, uint64_t now_ns);
 
+/* Tells that nothing is on a SHARED connection, or something again: a lease
+ * need not wait before it gets one that rests. */
+void pool_lane_rests(struct conn *conn, bool is_resting);
+
 /* Fills why for an acquire that failed with err just now; waiter may be NULL
  * when there was none. */
 void pool_explain(const struct pool *pool, const struct pool_waiter *waiter,

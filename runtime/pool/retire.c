@@ -171,7 +171,19 @@ uint64_t pool_relief_ns(const struct pool *pool)
             pool_count(pool, CONN_OPENING) + pool_count(pool, CONN_RESETTING) >
         0)
         return WHEEL_NEVER;
-    return waiter->since_ns + RELIEF_NS;
+    return waiter->since_ns + (first_lane(pool)->is_resting ? 0 : RELIEF_NS);
+}
+
+void pool_lane_rests(struct conn *conn, bool is_resting)
+{
+    struct list *shared = &conn->pool->by_state[CONN_SHARED];
+
+    assert(conn->state == CONN_SHARED);
+    conn->is_resting = is_resting;
+    if (!is_resting || conn->is_unshared)
+        return;
+    list_remove(shared, &conn->node);
+    list_push_front(shared, &conn->node);
 }
 
 static bool relieve_line(struct pool *pool)

@@ -34,6 +34,9 @@ enum { POOL_MAX_CONNECTIONS = 10000 };
     COUNT(max_waiters, 10000, 0, 10000000, "beyond: refused at once, busy")    \
     COUNT(lanes, 0, 1, POOL_MAX_CONNECTIONS,                                   \
           "most connections shared as lanes at once")                          \
+    COUNT(group_max, 64, 1, 10000, "most statements in a group on a lane")     \
+    TIME(group_target, 0.002, 0.00001, 3600,                                   \
+         "longest planned group; slower statements run on a lease")            \
     TIME(stall_timeout, 2, 0.01, 3600,                                         \
          "a lane with replies due and no byte for this long is closed")        \
     COUNT(statement_cache, 256, 0, 100000,                                     \

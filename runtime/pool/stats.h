@@ -20,6 +20,10 @@
     XX(tests,            "connections tested before a lease")                \
     XX(resets,           "connections that came back dirty")                 \
     XX(cancels,          "connections that came back busy")                  \
+    XX(shared_statements, "statements sent on lanes")                        \
+    XX(groups,           "groups that these were sent in")                   \
+    XX(resends,          "of these, sent once more")                         \
+    XX(reroutes,         "refused by a read lane, sent on a write lane")     \
     XX(slow_acquires,    "waits over acquire_slow_threshold")                \
     XX(leaks,            "leases over leak_threshold")
 /* clang-format on */

@@ -81,7 +81,16 @@ static void grow_params(lua_State *L, struct task *task, unsigned count)
     task->params_cap = count;
 }
 
-/* { sql, timeout_ms = n }: leaves the SQL at index. */
+/* The value on top. */
+static bool check_share(lua_State *L)
+{
+    if (lua_type(L, -1) != LUA_TBOOLEAN)
+        raise_at_script(L, "share: true or false expected, got %s",
+                        luaL_typename(L, -1));
+    return lua_toboolean(L, -1);
+}
+
+/* { sql, timeout_ms = n, share = false }: leaves the SQL at index. */
 static void take_options(lua_State *L, int index, struct pg_request *request)
 {
     lua_pushnil(L);
@@ -90,6 +99,8 @@ static void take_options(lua_State *L, int index, struct pg_request *request)
             lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
         if (strcmp(key, "timeout_ms") == 0)
             request->timeout_ns = check_timeout_ms(L, lua_gettop(L));
+        else if (strcmp(key, "share") == 0)
+            request->may_share = check_share(L);
         else if (lua_type(L, -2) != LUA_TNUMBER || lua_tonumber(L, -2) != 1)
             raise_at_script(L, "unknown statement option: %s",
                             key[0] ? key : luaL_typename(L, -2));
@@ -124,6 +135,7 @@ void statement_fill(lua_State *L, struct task *task, int index,
     size_t len;
 
     memset(request, 0, sizeof(*request));
+    request->may_share = true;
     buf_clear(&task->scratch);
     if (lua_istable(L, index))
         take_options(L, index, request);

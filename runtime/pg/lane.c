@@ -1,0 +1,489 @@
+/* lane.c - see lane.h: how requests get onto lanes and off, a lane's life. */
+#include "pg/lane.h"
+
+#include <stdlib.h>
+
+/* A write's time is mostly that of its commit, which others share. */
+enum { SLOW_WRITE = 8 };
+
+/* How long the server may take to act on a cancel. */
+static const uint64_t STOP_LIMIT_NS = 1000000000;
+/* The list of functions is not read for unknown names more often. */
+static const uint64_t NAMES_PAUSE_NS = 1000000000;
+
+static struct pg_link *link_of_lane(struct lane *lane)
+{
+    return container_of(lane, struct pg_link, lane);
+}
+
+static struct pg_pool *pg_of(struct lanes *lanes)
+{
+    return container_of(lanes, struct pg_pool, lanes);
+}
+
+static uint64_t now_of(const struct pg_pool *pg)
+{
+    return loop_now_ns(pg->loop);
+}
+
+/* ---- which statements */
+
+static bool is_slow(const struct pg_pool *pg, const struct known *known)
+{
+    uint64_t target_ns = pool_settings(pg->clock.pool)->group_target_ns;
+    bool is_read = known->verb == SESSION_READS && !known->is_writer;
+
+    return known->cost_ns > target_ns * (is_read ? 1 : SLOW_WRITE);
+}
+
+/* A read may have to go to a lane so that the list is read. */
+static bool are_calls_safe(struct pg_pool *pg, struct known *known)
+{
+    const struct names *names = &pg->knowns.names;
+
+    switch (known_check(&pg->knowns, known)) {
+    case CALLS_UNLISTED:
+        return names->failed_ns == 0 ||
+               now_of(pg) - names->failed_ns >= NAMES_PAUSE_NS;
+    case CALLS_UNKNOWN:
+        return !names->is_coming &&
+               now_of(pg) - names->read_ns >= NAMES_PAUSE_NS;
+    case CALLS_VOLATILE: return false;
+    case CALLS_HARMLESS: break;
+    }
+    return true;
+}
+
+bool lane_suits(struct pg_pool *pg, struct pg_request *request)
+{
+    struct known *known = request->known;
+
+    if (known == NULL || known->verb == SESSION_OTHER || !known->is_described ||
+        known->cost_ns == 0 || known->n_params != request->n_params ||
+        is_slow(pg, known) ||
+        pool_settings(pg->clock.pool)->statement_cache == 0)
+        return false;
+    request->item.kind = LANE_WRITE;
+    if (known->verb == SESSION_WRITES)
+        return true;
+    if (!known->is_writer)
+        request->item.kind = LANE_READ;
+    return are_calls_safe(pg, known);
+}
+
+/* ---- the end of a request */
+
+void lane_end(struct pg_request *request, enum err err, PGresult *result,
+              const struct err_text *text)
+{
+    deadline_stop(request->loop, &request->deadline);
+    known_unuse(request->known);
+    request->known = NULL;
+    request->place = PG_PLACE_OWN;
+    request->link = NULL;
+    request->loop = NULL;
+    request->pg = NULL;
+    request->on_done(request, err, (struct pg_rows *)result, text);
+}
+
+/* Nobody wants what the server says to it. */
+static void leave_lane(struct pg_request *request)
+{
+    struct pg_link *link = request->link;
+    struct step *step = lane_step(link, request->step);
+
+    assert(step->request == request);
+    step->request = NULL;
+    step->is_dead = true;
+    link->n_dead++;
+    lane_watch_dead(link);
+}
+
+void lane_cancel_request(struct pg_request *request)
+{
+    struct pg_pool *pg = request->pg;
+    struct list_node *node = &request->item.node;
+
+    switch (request->place) {
+    case PG_PLACE_QUEUE: lanes_remove(&pg->lanes, &request->item); break;
+    case PG_PLACE_LANE: leave_lane(request); break;
+    case PG_PLACE_AGAIN: list_remove(&request->link->again, node); break;
+    case PG_PLACE_ENDING: list_remove(&pg->ending, node); break;
+    case PG_PLACE_OWN: break;
+    }
+    request->place = PG_PLACE_OWN;
+    request->link = NULL;
+    deadline_stop(pg->loop, &request->deadline);
+}
+
+static void explain(struct pg_pool *pg, struct pg_request *request,
+                    enum err err, struct err_text *text)
+{
+    uint64_t now_ns = now_of(pg);
+    struct pool_why why;
+
+    request->waiter.since_ns = request->item.since_ns;
+    if (request->waiter.phase_ns[WAIT_QUEUE] == 0)
+        request->waiter.phase_ns[WAIT_QUEUE] = now_ns - request->item.since_ns;
+    pool_explain(pg->clock.pool, &request->waiter, err, now_ns, &why);
+    *text = (struct err_text){ .text = "" };
+    pool_why_text(&why, pg->name, text);
+}
+
+static void refuse(struct lanes *lanes, struct lane_item *item, enum err err,
+                   const struct pool_waiter *waiter)
+{
+    struct pg_request *request = container_of(item, struct pg_request, item);
+    struct err_text text;
+
+    (void)waiter;
+    explain(pg_of(lanes), request, err, &text);
+    lane_end(request, err, NULL, &text);
+}
+
+static void on_deadline(struct deadline *deadline)
+{
+    struct pg_request *request =
+        container_of(deadline, struct pg_request, deadline);
+    struct pg_pool *pg = request->pg;
+    struct err_text text = { .text = "" };
+
+    if (request->place == PG_PLACE_QUEUE) {
+        lanes_expire(&pg->lanes, &request->item);
+        explain(pg, request, ERR_TIMEOUT, &text);
+        lane_end(request, ERR_TIMEOUT, NULL, &text);
+        return;
+    }
+    if (now_of(pg) < request->deadline_ns) { /* that was of the queue */
+        deadline_start(pg->loop, deadline, request->deadline_ns);
+        return;
+    }
+    lane_cancel_request(request);
+    err_text_set(&text, "the statement did not end within %.3g s",
+                 (double)request->timeout_ns / 1e9);
+    lane_end(request, ERR_TIMEOUT, NULL, &text);
+}
+
+enum err lane_submit(struct pg_pool *pg, struct pg_request *request)
+{
+    uint64_t now_ns = now_of(pg);
+    uint64_t acquire_ns =
+        now_ns + pool_settings(pg->clock.pool)->acquire_timeout_ns;
+    enum err err;
+
+    request->item.cost_ns = request->known->cost_ns;
+    err = lanes_add(&pg->lanes, &request->item, now_ns);
+    if (err != ERR_OK)
+        return err;
+    request->place = PG_PLACE_QUEUE;
+    request->was_moved = false;
+    request->is_retried = false;
+    request->waiter.phase_ns[WAIT_QUEUE] = 0;
+    request->deadline.fn = on_deadline;
+    deadline_start(pg->loop, &request->deadline,
+                   request->deadline_ns < acquire_ns ? request->deadline_ns
+                                                     : acquire_ns);
+    return ERR_OK;
+}
+
+/* ---- running the lanes */
+
+static void on_pump(struct loop_job *job)
+{
+    struct pg_pool *pg = container_of(job, struct pg_pool, pump);
+    uint64_t due_ns = lanes_pump(&pg->lanes, now_of(pg));
+
+    if (due_ns == WHEEL_NEVER)
+        deadline_stop(pg->loop, &pg->pump_again);
+    else
+        deadline_start(pg->loop, &pg->pump_again, due_ns);
+}
+
+static void on_pump_again(struct deadline *deadline)
+{
+    lane_wake(container_of(deadline, struct pg_pool, pump_again));
+}
+
+void lane_wake(struct pg_pool *pg)
+{
+    loop_defer(pg->loop, LOOP_FLUSH, &pg->pump);
+}
+
+static void wake(struct lanes *lanes)
+{
+    lane_wake(pg_of(lanes));
+}
+
+void lane_pool_init(struct pg_pool *pg)
+{
+    lanes_init(&pg->lanes, pg->clock.pool, &lane_ops);
+    pg->pump.fn = on_pump;
+    pg->pump_again.fn = on_pump_again;
+}
+
+void lane_pool_close(struct pg_pool *pg)
+{
+    lanes_refuse_all(&pg->lanes, ERR_CLOSED);
+    loop_cancel(pg->loop, LOOP_FLUSH, &pg->pump);
+    deadline_stop(pg->loop, &pg->pump_again);
+}
+
+/* ---- a lane's life */
+
+static void on_lost(struct loop_job *job)
+{
+    lane_lose(container_of(job, struct pg_link, job));
+}
+
+static void on_link_deadline(struct deadline *deadline);
+
+static void begin(struct lanes *lanes, struct conn *conn, enum lane_kind kind)
+{
+    struct pg_link *link = link_of(conn);
+
+    assert(link->phase == LINK_QUIET && link->request == NULL);
+    lane_begin(&link->lane, lanes, conn, kind, link_now(link));
+    link->steps_head = link->steps_tail;
+    link->group_at = link->steps_tail;
+    link->n_dead = 0;
+    link->deadline.fn = on_link_deadline;
+    list_init(&link->again);
+    list_init(&link->absent);
+    link->text.text[0] = '\0';
+    link_move(link, LINK_LANE);
+    if (!lane_send_setup(link, kind)) {
+        link->job.fn = on_lost;
+        loop_defer(link->pg->loop, LOOP_RUN, &link->job);
+    }
+}
+
+static void free_absent(struct pg_link *link)
+{
+    struct list_node *node;
+
+    while ((node = list_pop_front(&link->absent)) != NULL)
+        stmt_free(container_of(node, struct stmt, order));
+}
+
+/* What the steps own or use; their requests are gone. */
+static void drop_steps(struct pg_link *link)
+{
+    for (; link->group_at != link->steps_head; link->group_at++)
+        known_unuse(lane_step(link, link->group_at)->known);
+    for (; link->steps_head != link->steps_tail; link->steps_head++) {
+        struct step *step = lane_step(link, link->steps_head);
+
+        known_unuse(step->known);
+        if (step->kind == STEP_CLOSE)
+            stmt_free(step->stmt);
+        if (step->kind == STEP_NAMES)
+            link->pg->knowns.names.is_coming = false;
+    }
+    free_absent(link);
+}
+
+static void end(struct lane *lane)
+{
+    struct pg_link *link = link_of_lane(lane);
+
+    assert(link->steps_head == link->steps_tail);
+    free_absent(link);
+    lane_leave(lane);
+    deadline_stop(link->pg->loop, &link->deadline);
+    if (PQexitPipelineMode(link->pq) == 1)
+        link_rest(link);
+    else
+        link_break(link);
+    pool_release(link->pg->clock.pool, &link->conn, link_now(link));
+}
+
+void lane_unshare(struct conn *conn)
+{
+    lane_finish(&link_of(conn)->lane);
+}
+
+/* ---- stopping what nobody waits for */
+
+/* Somebody's statement in the group that runs is not wanted any more. */
+static bool is_head_dead(const struct pg_link *link)
+{
+    for (uint64_t at = link->steps_head; at != link->steps_tail; at++) {
+        const struct step *step = lane_step(link, at);
+
+        if (step->kind == STEP_RUN && step->is_dead)
+            return true;
+        if (step->kind == STEP_SYNC &&
+            (step->ends_group || link->lane.kind == LANE_WRITE))
+            return false;
+    }
+    return false;
+}
+
+/* The head is late and somebody gave up on it: it is stopped, and whoever it
+ * takes with it is sent again. */
+static void on_link_deadline(struct deadline *deadline)
+{
+    struct pg_link *link = container_of(deadline, struct pg_link, deadline);
+
+    if (link->lane.is_held) {
+        lane_lose(link); /* the server did not answer the cancel */
+        return;
+    }
+    if (!is_head_dead(link))
+        return;
+    if (!lane_is_late(&link->lane, link_now(link))) {
+        lane_watch_dead(link);
+        return;
+    }
+    link_cancel_start(link);
+    link->lane.is_held = true;
+    deadline_start(link->pg->loop, &link->deadline,
+                   link_now(link) + STOP_LIMIT_NS);
+}
+
+void lane_watch_dead(struct pg_link *link)
+{
+    uint64_t target_ns = pool_settings(link->conn.pool)->group_target_ns;
+
+    if (link->n_dead > 0 && !link->lane.is_held && is_head_dead(link))
+        deadline_start(link->pg->loop, &link->deadline,
+                       link->lane.head_ns + target_ns + WHEEL_TICK_NS);
+}
+
+void lane_settle(struct pg_link *link)
+{
+    if (link->steps_head != link->steps_tail) {
+        lane_watch_dead(link);
+        return;
+    }
+    free_absent(link);
+    if (!link->lane.is_held || !link_cancel_drop(link))
+        return;
+    link->lane.is_held = false;
+    deadline_stop(link->pg->loop, &link->deadline);
+    lane_wake(link->pg);
+}
+
+/* ---- losing one */
+
+/* Reads may run once more; a write may have happened. */
+static bool may_move(const struct pg_link *link, struct pg_request *request)
+{
+    if (link->lane.kind == LANE_WRITE || request->was_moved)
+        return false;
+    request->was_moved = true;
+    return true;
+}
+
+static uint32_t move_requests(struct pg_link *link, struct lanes *lanes)
+{
+    struct pg_pool *pg = link->pg;
+    struct list_node *node;
+    uint32_t n_moved;
+
+    for (uint64_t at = link->steps_head; at != link->steps_tail; at++) {
+        struct step *step = lane_step(link, at);
+        struct pg_request *request = step->request;
+
+        if (request == NULL)
+            continue;
+        step->request = NULL;
+        request->link = NULL;
+        if (may_move(link, request)) {
+            list_push_back(&link->again, &request->item.node);
+            lanes_count_resend(lanes);
+        } else {
+            request->place = PG_PLACE_ENDING;
+            list_push_back(&pg->ending, &request->item.node);
+        }
+    }
+    n_moved = link->again.len;
+    while ((node = list_last(&link->again)) != NULL) {
+        struct pg_request *request = request_of_item(node);
+
+        list_remove(&link->again, node);
+        request->place = PG_PLACE_QUEUE;
+        request->link = NULL;
+        request->was_sent = false;
+        lanes_return(lanes, &request->item);
+    }
+    return n_moved;
+}
+
+static void end_lost(struct pg_pool *pg, const struct err_text *text)
+{
+    struct list_node *node;
+
+    while ((node = list_pop_front(&pg->ending)) != NULL) {
+        struct pg_request *request = request_of_item(node);
+
+        lane_end(request, ERR_LOST, NULL, text);
+    }
+}
+
+void lane_lose(struct pg_link *link)
+{
+    struct pg_pool *pg = link->pg;
+    struct lanes *lanes = link->lane.lanes;
+    struct err_text text;
+    uint32_t n_moved;
+
+    link_break(link);
+    text = link->text;
+    n_moved = move_requests(link, lanes);
+    log_event(pg->log, LOG_WARN, "lane lost", LOG_STR("pool", pg->name),
+              LOG_INT("conn", link->conn.id), LOG_INT("moved", n_moved),
+              LOG_INT("lost", pg->ending.len), LOG_STR("error", text.text));
+    lane_leave(&link->lane);
+    drop_steps(link);
+    deadline_stop(pg->loop, &link->deadline);
+    pool_discard(pg->clock.pool, &link->conn, CLOSE_LOST, now_of(pg));
+    end_lost(pg, &text);
+}
+
+static void tell_closed(struct loop_job *job)
+{
+    struct pg_request *request = container_of(job, struct pg_request, job);
+    struct err_text text = { .text = "" };
+
+    err_text_set(&text, "%s", err_sentence(ERR_CLOSED));
+    lane_end(request, ERR_CLOSED, NULL, &text);
+}
+
+static void orphan(struct pg_request *request)
+{
+    struct loop *loop = request->loop;
+
+    deadline_stop(loop, &request->deadline);
+    known_unuse(request->known);
+    request->known = NULL;
+    request->place = PG_PLACE_OWN;
+    request->link = NULL;
+    request->pg = NULL;
+    request->job.fn = tell_closed;
+    loop_defer(loop, LOOP_RUN, &request->job);
+}
+
+void lane_abandon(struct pg_link *link)
+{
+    struct list_node *node;
+
+    if (link->lane.lanes == NULL)
+        return;
+    for (uint64_t at = link->steps_head; at != link->steps_tail; at++)
+        if (lane_step(link, at)->request != NULL)
+            orphan(lane_step(link, at)->request);
+    while ((node = list_pop_front(&link->again)) != NULL)
+        orphan(request_of_item(node));
+    lane_leave(&link->lane);
+    drop_steps(link);
+    deadline_stop(link->pg->loop, &link->deadline);
+}
+
+const struct lanes_ops lane_ops = {
+    .begin = begin,
+    .send = lane_send_group,
+    .end = end,
+    .refuse = refuse,
+    .wake = wake,
+};

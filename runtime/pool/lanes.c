@@ -1,0 +1,474 @@
+/* lanes.c - see lanes.h. */
+#include "pool/lanes.h"
+
+#include "pool/internal.h"
+
+static const uint64_t LINGER_NS = 1000000000;   /* of a read lane at rest */
+static const uint64_t RETRY_NS = 50000000;      /* after one was refused */
+static const uint64_t RESUME_NS = 10000000;     /* to look whether it goes on */
+static const uint64_t LONG_NS = 86400000000000; /* a day */
+
+static const char *const sites[LANE_KINDS] = { "read lane", "write lane" };
+
+static struct lane_item *item_of(struct list_node *node)
+{
+    return node != NULL ? container_of(node, struct lane_item, node) : NULL;
+}
+
+static struct lane *lane_of(struct list_node *node)
+{
+    return container_of(node, struct lane, node);
+}
+
+static struct lane_set *set_of(struct lane *lane)
+{
+    return &lane->lanes->sets[lane->kind];
+}
+
+static uint64_t target_ns(const struct lanes *lanes)
+{
+    return lanes->pool->settings.group_target_ns;
+}
+
+static uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
+{
+    return a_ns < b_ns ? a_ns : b_ns;
+}
+
+bool lane_is_late(const struct lane *lane, uint64_t now_ns)
+{
+    return lane->groups > 0 && now_ns > lane->head_ns &&
+           now_ns - lane->head_ns > target_ns(lane->lanes);
+}
+
+uint64_t lane_cost(uint64_t known_ns, uint64_t measured_ns)
+{
+    if (known_ns == 0)
+        return measured_ns > 0 ? measured_ns : 1;
+    if (measured_ns < known_ns)
+        known_ns -= (known_ns - measured_ns) / 2;
+    else
+        known_ns += (measured_ns - known_ns) / 8;
+    return known_ns > 0 ? known_ns : 1;
+}
+
+/* ---- the queue */
+
+enum err lanes_add(struct lanes *lanes, struct lane_item *item, uint64_t now_ns)
+{
+    struct lane_set *set = &lanes->sets[item->kind];
+    uint64_t most = lanes->pool->settings.max_waiters;
+
+    item->since_ns = now_ns;
+    if (set->queue.len > 0 && set->queue.len >= most) {
+        lanes->pool->stats.busy++;
+        return ERR_BUSY;
+    }
+    list_push_back(&set->queue, &item->node);
+    lanes->ops->wake(lanes);
+    return ERR_OK;
+}
+
+void lanes_return(struct lanes *lanes, struct lane_item *item)
+{
+    list_push_front(&lanes->sets[item->kind].queue, &item->node);
+    lanes->ops->wake(lanes);
+}
+
+void lanes_expire(struct lanes *lanes, struct lane_item *item)
+{
+    lanes_remove(lanes, item);
+    lanes->pool->stats.timeouts++;
+}
+
+void lanes_remove(struct lanes *lanes, struct lane_item *item)
+{
+    list_remove(&lanes->sets[item->kind].queue, &item->node);
+    lanes->ops->wake(lanes); /* a lane may not be needed any more */
+}
+
+static void refuse_set(struct lane_set *set, enum err err,
+                       const struct pool_waiter *waiter)
+{
+    struct lane_item *item;
+    uint32_t count = set->queue.len; /* those that come meanwhile may stay */
+
+    for (; count > 0 && set->queue.len > 0; count--) {
+        item = item_of(list_pop_front(&set->queue));
+        set->owner->ops->refuse(set->owner, item, err, waiter);
+    }
+}
+
+void lanes_count_resend(struct lanes *lanes)
+{
+    lanes->pool->stats.resends++;
+}
+
+void lanes_reroute(struct lanes *lanes, struct lane_item *item)
+{
+    lanes->pool->stats.reroutes++;
+    item->kind = LANE_WRITE;
+    lanes_return(lanes, item);
+}
+
+void lanes_refuse_all(struct lanes *lanes, enum err err)
+{
+    for (int kind = 0; kind < LANE_KINDS; kind++)
+        refuse_set(&lanes->sets[kind], err, NULL);
+}
+
+/* ---- groups */
+
+static bool may_take(const struct lane *lane, uint64_t now_ns)
+{
+    return lane->is_ready && !lane->is_held && !lane->is_finishing &&
+           lane->groups < LANE_GROUPS_MAX && !lane_is_late(lane, now_ns);
+}
+
+/* The one with the least in flight, or NULL; free counts all that may take. */
+static struct lane *best_lane(const struct lane_set *set, uint64_t now_ns,
+                              uint32_t *free)
+{
+    struct lane *best = NULL;
+
+    *free = 0;
+    list_each (node, &set->lanes) {
+        struct lane *lane = lane_of(node);
+
+        if (!may_take(lane, now_ns))
+            continue;
+        ++*free;
+        if (best == NULL || lane->groups < best->groups)
+            best = lane;
+    }
+    return best;
+}
+
+/* Writes spread over all lanes, since each waits for its own commit; reads
+ * gain by being many. */
+static uint64_t most_of(const struct lane_set *set, uint32_t free)
+{
+    uint64_t most = set->owner->pool->settings.group_max;
+    uint64_t share = (set->queue.len + free - 1) / free;
+
+    if (set == &set->owner->sets[LANE_READ])
+        return most;
+    return share < most ? share : most;
+}
+
+static void send_group(struct lane_set *set, struct lane *lane, uint32_t free,
+                       uint64_t now_ns)
+{
+    uint64_t most = most_of(set, free);
+    uint64_t left_ns = target_ns(set->owner);
+    struct list group;
+
+    list_init(&group);
+    while (set->queue.len > 0 && group.len < most) {
+        struct lane_item *item = item_of(list_first(&set->queue));
+
+        if (group.len > 0 && item->cost_ns > left_ns)
+            break;
+        left_ns -= item->cost_ns < left_ns ? item->cost_ns : left_ns;
+        list_remove(&set->queue, &item->node);
+        list_push_back(&group, &item->node);
+    }
+    if (lane->groups++ == 0)
+        lane->head_ns = now_ns;
+    if (lane->conn->is_resting)
+        pool_lane_rests(lane->conn, false);
+    set->owner->pool->stats.groups++;
+    set->owner->pool->stats.shared_statements += group.len;
+    set->owner->ops->send(lane, &group);
+}
+
+static void send_groups(struct lane_set *set, uint64_t now_ns)
+{
+    uint32_t free;
+    struct lane *lane;
+
+    while (set->queue.len > 0 && (lane = best_lane(set, now_ns, &free)) != NULL)
+        send_group(set, lane, free, now_ns);
+}
+
+/* ---- getting lanes */
+
+static uint64_t limit_of(const struct lane_set *set)
+{
+    const struct pool_settings *settings = &set->owner->pool->settings;
+
+    return set == &set->owner->sets[LANE_READ] ? settings->lanes
+                                               : settings->max_connections;
+}
+
+/* Lanes that count: not late ones, nor those on their way out. */
+static uint32_t count_of(const struct lane_set *set, uint64_t now_ns)
+{
+    uint32_t count = 0;
+
+    list_each (node, &set->lanes) {
+        const struct lane *lane = lane_of(node);
+
+        if (!lane->is_finishing && !lane_is_late(lane, now_ns))
+            count++;
+    }
+    return count;
+}
+
+static void begin_lane(struct lane_set *set, struct conn *conn)
+{
+    set->owner->ops->begin(set->owner, conn,
+                           (enum lane_kind)(set - set->owner->sets));
+}
+
+static void on_lane(struct pool_waiter *waiter, enum err err, struct conn *conn)
+{
+    struct lane_set *set = container_of(waiter, struct lane_set, waiter);
+
+    set->is_coming = false;
+    if (err == ERR_OK)
+        begin_lane(set, conn);
+    else if (set->lanes.len == 0)
+        refuse_set(set, err, waiter);
+    else
+        set->retry_ns = set->owner->pool->now_ns + RETRY_NS;
+    set->owner->ops->wake(set->owner);
+}
+
+/* One at once, when one is idle. */
+static bool grab_lane(struct lane_set *set, uint64_t now_ns)
+{
+    int kind = (int)(set - set->owner->sets);
+    struct conn *conn =
+        pool_try_acquire(set->owner->pool, true, sites[kind], now_ns);
+
+    if (conn == NULL)
+        return false;
+    begin_lane(set, conn);
+    return true;
+}
+
+/* Stands in the pool's line; statements have deadlines, the lane needs none. */
+static void await_lane(struct lane_set *set, uint64_t now_ns)
+{
+    enum err err;
+
+    set->waiter = (struct pool_waiter){
+        .on_done = on_lane,
+        .shared = true,
+        .site = sites[set - set->owner->sets],
+        .deadline_ns = now_ns + LONG_NS,
+    };
+    err = pool_wait(set->owner->pool, &set->waiter, now_ns);
+    set->is_coming = err == ERR_OK;
+    if (err == ERR_OK)
+        return;
+    set->retry_ns = now_ns + RETRY_NS;
+    if (set->lanes.len == 0)
+        refuse_set(set, err, &set->waiter);
+}
+
+/* Statements are left over, or writes could spread. */
+static bool is_short(const struct lane_set *set, uint64_t now_ns)
+{
+    uint32_t empty = 0;
+
+    if (set->queue.len == 0)
+        return false;
+    list_each (node, &set->lanes) {
+        struct lane *lane = lane_of(node);
+
+        if (!lane->is_ready && !lane->is_finishing)
+            empty++;
+        else if (lane->groups == 0 && may_take(lane, now_ns))
+            empty++;
+    }
+    return set == &set->owner->sets[LANE_READ] ? empty == 0
+                                               : set->queue.len > empty;
+}
+
+static bool may_grow(const struct lane_set *set, uint64_t now_ns)
+{
+    return is_short(set, now_ns) && !set->is_coming &&
+           count_of(set, now_ns) < limit_of(set) &&
+           (set->lanes.len == 0 || now_ns >= set->retry_ns);
+}
+
+/* ---- giving lanes back */
+
+static void leave_line(struct lane_set *set, uint64_t now_ns)
+{
+    set->is_coming = false;
+    pool_wait_cancel(set->owner->pool, &set->waiter, now_ns);
+}
+
+/* When the setting was lowered the youngest goes. */
+static void shed_lane(struct lane_set *set, uint64_t now_ns)
+{
+    struct lane *youngest = NULL;
+
+    if (set->lanes.len == 0 || count_of(set, now_ns) <= limit_of(set))
+        return;
+    list_each (node, &set->lanes)
+        if (!lane_of(node)->is_finishing)
+            youngest = lane_of(node);
+    lane_finish(youngest);
+}
+
+/* A write lane is a connection like any other and goes back at once; a read
+ * lane would have to be switched again. */
+static uint64_t rest_until(const struct lane_set *set, const struct lane *lane)
+{
+    const struct pool_waiter *waiter = pool_first_waiter(set->owner->pool);
+
+    if (lane->is_finishing || set == &set->owner->sets[LANE_WRITE])
+        return 0;
+    if (waiter != NULL && !waiter->shared)
+        return 0;
+    return lane->rest_ns + LINGER_NS;
+}
+
+/* Ends one lane whose time has come; due says when the next one's will. */
+static bool end_lane(struct lane_set *set, uint64_t now_ns, uint64_t *due_ns)
+{
+    list_each (node, &set->lanes) {
+        struct lane *lane = lane_of(node);
+        uint64_t until_ns = rest_until(set, lane);
+
+        if (lane->groups > 0 || !lane->is_ready || lane->is_held ||
+            (set->queue.len > 0 && !lane->is_finishing))
+            continue;
+        if (until_ns > now_ns) {
+            *due_ns = earlier(*due_ns, until_ns);
+            continue;
+        }
+        set->owner->ops->end(lane);
+        return true;
+    }
+    return false;
+}
+
+static void rest_lanes(struct lane_set *set)
+{
+    list_each (node, &set->lanes) {
+        struct lane *lane = lane_of(node);
+
+        if (lane->groups == 0 && lane->is_ready && !lane->is_held &&
+            !lane->conn->is_resting)
+            pool_lane_rests(lane->conn, true);
+    }
+}
+
+/* ---- running them */
+
+/* When a lane that is not late now will be, if statements wait for that. */
+static uint64_t late_ns(const struct lane_set *set)
+{
+    uint64_t at_ns = WHEEL_NEVER;
+
+    if (set->queue.len == 0)
+        return WHEEL_NEVER;
+    list_each (node, &set->lanes) {
+        const struct lane *lane = lane_of(node);
+
+        if (lane->groups > 0)
+            at_ns = earlier(at_ns, lane->head_ns + target_ns(set->owner) + 1);
+    }
+    return at_ns;
+}
+
+static uint64_t pump(struct lane_set *set, uint64_t now_ns)
+{
+    uint64_t due_ns = WHEEL_NEVER;
+    uint64_t until_ns;
+
+    shed_lane(set, now_ns);
+    while (set == &set->owner->sets[LANE_WRITE] && may_grow(set, now_ns) &&
+           grab_lane(set, now_ns))
+        continue;
+    send_groups(set, now_ns);
+    if (may_grow(set, now_ns)) {
+        if (grab_lane(set, now_ns))
+            send_groups(set, now_ns);
+        else
+            await_lane(set, now_ns);
+    }
+    if (set->is_coming && set->queue.len == 0)
+        leave_line(set, now_ns);
+    while (end_lane(set, now_ns, &due_ns))
+        continue;
+    rest_lanes(set);
+    until_ns = late_ns(set);
+    if (until_ns > now_ns)
+        due_ns = earlier(due_ns, until_ns);
+    else if (set->queue.len > 0 && !set->is_coming)
+        due_ns = earlier(due_ns, now_ns + RETRY_NS);
+    return due_ns;
+}
+
+uint64_t lanes_pump(struct lanes *lanes, uint64_t now_ns)
+{
+    uint64_t due_ns = WHEEL_NEVER;
+
+    if (pool_is_paused(lanes->pool) && !lanes->pool->is_closing)
+        return now_ns + RESUME_NS;
+    for (int kind = 0; kind < LANE_KINDS; kind++)
+        due_ns = earlier(due_ns, pump(&lanes->sets[kind], now_ns));
+    return due_ns;
+}
+
+void lanes_init(struct lanes *lanes, struct pool *pool,
+                const struct lanes_ops *ops)
+{
+    *lanes = (struct lanes){ .pool = pool, .ops = ops };
+    for (int kind = 0; kind < LANE_KINDS; kind++) {
+        lanes->sets[kind].owner = lanes;
+        list_init(&lanes->sets[kind].queue);
+        list_init(&lanes->sets[kind].lanes);
+    }
+}
+
+/* ---- a lane's life */
+
+void lane_begin(struct lane *lane, struct lanes *lanes, struct conn *conn,
+                enum lane_kind kind, uint64_t now_ns)
+{
+    *lane = (struct lane){
+        .lanes = lanes, .conn = conn, .kind = kind, .rest_ns = now_ns
+    };
+    list_push_back(&lanes->sets[kind].lanes, &lane->node);
+}
+
+void lane_ready(struct lane *lane)
+{
+    lane->is_ready = true;
+    lane->lanes->ops->wake(lane->lanes);
+}
+
+void lane_group_done(struct lane *lane, uint64_t now_ns)
+{
+    assert(lane->groups > 0);
+    lane->groups--;
+    lane->head_ns = now_ns;
+    lane->rest_ns = now_ns;
+    lane->lanes->ops->wake(lane->lanes);
+}
+
+void lane_finish(struct lane *lane)
+{
+    if (lane->lanes == NULL)
+        return;
+    lane->is_finishing = true;
+    lane->lanes->ops->wake(lane->lanes);
+}
+
+void lane_leave(struct lane *lane)
+{
+    struct lanes *lanes = lane->lanes;
+
+    if (lanes == NULL)
+        return;
+    list_remove(&set_of(lane)->lanes, &lane->node);
+    lane->lanes = NULL;
+    lanes->ops->wake(lanes);
+}
