@@ -38,6 +38,7 @@ struct known {
     unsigned n_params;
     Oid *types;
     uint64_t cost_ns; /* at the server; 0: not measured */
+    uint64_t learned; /* the end of the group that cost_ns was last raised by */
     uint64_t version; /* of the list that calls was made with */
     uint64_t born;    /* version of the list when it was described */
     enum known_calls calls;

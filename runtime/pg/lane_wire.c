@@ -397,32 +397,52 @@ static void take_prepared(struct pg_link *link, struct step *step,
         PQclear(answer);
 }
 
-/* What the statements of a group took, as far as is known what each does. */
-static void learn(struct pg_link *link)
+/* Of the group that has ended. */
+struct group_sum {
+    uint64_t known_ns; /* what it was expected to take */
+    uint32_t count;
+    bool is_odd; /* it did more, or less, than run its statements */
+};
+
+static struct group_sum sum_up(const struct pg_link *link)
 {
-    uint64_t took_ns = link_now(link) - link->lane.head_ns;
-    uint64_t known_ns = 0;
-    bool has_failed = false;
+    struct group_sum sum = { .count = 0 };
 
     for (uint64_t at = link->group_at; at != link->steps_head; at++) {
         const struct step *step = lane_step(link, at);
 
-        known_ns += step->known != NULL ? step->known->cost_ns : 0;
-        has_failed = has_failed || step->has_failed || step->is_dead ||
-                     step->kind == STEP_PREPARE || step->kind == STEP_NAMES;
+        if (step->has_failed || step->is_dead || step->kind == STEP_PREPARE ||
+            step->kind == STEP_NAMES || step->kind == STEP_CLOSE)
+            sum.is_odd = true;
+        if (step->known == NULL)
+            continue;
+        sum.known_ns += step->known->cost_ns;
+        sum.count++;
     }
-    for (uint64_t at = link->group_at; at != link->steps_head; at++) {
-        struct known *known = lane_step(link, at)->known;
+    return sum;
+}
 
+/* What the statements of a group took, by what is known of each. */
+static void learn(struct pg_link *link)
+{
+    struct group_sum sum = sum_up(link);
+    double took_ns = (double)(link_now(link) - link->lane.head_ns);
+    double ratio = sum.known_ns > 0 ? took_ns / (double)sum.known_ns : 1;
+
+    for (uint64_t at = link->group_at; at != link->steps_head; at++) {
+        struct step *step = lane_step(link, at);
+        struct known *known = step->known;
+
+        step->known = NULL;
         if (known == NULL)
             continue;
-        if (!has_failed && known_ns > 0)
-            known->cost_ns =
-                lane_cost(known->cost_ns,
-                          (uint64_t)((double)took_ns * (double)known->cost_ns /
-                                     (double)known_ns));
+        if (!sum.is_odd && known->learned != link->steps_head) {
+            known->learned = link->steps_head; /* once a group */
+            known->cost_ns = lane_cost(
+                known->cost_ns, (uint64_t)((double)known->cost_ns * ratio),
+                sum.count);
+        }
         known_unuse(known);
-        lane_step(link, at)->known = NULL;
     }
 }
 

@@ -8,6 +8,9 @@ static const uint64_t RETRY_NS = 50000000;      /* after one was refused */
 static const uint64_t RESUME_NS = 10000000;     /* to look whether it goes on */
 static const uint64_t LONG_NS = 86400000000000; /* a day */
 
+/* A time that no scheduler of the machine explains. */
+static const uint64_t FAR_NS = 20000000;
+
 static const char *const sites[LANE_KINDS] = { "read lane", "write lane" };
 
 static struct lane_item *item_of(struct list_node *node)
@@ -41,15 +44,19 @@ bool lane_is_late(const struct lane *lane, uint64_t now_ns)
            now_ns - lane->head_ns > target_ns(lane->lanes);
 }
 
-uint64_t lane_cost(uint64_t known_ns, uint64_t measured_ns)
+uint64_t lane_cost(uint64_t known_ns, uint64_t measured_ns, uint32_t count)
 {
+    uint64_t step_ns, most_ns;
+
     if (known_ns == 0)
         return measured_ns > 0 ? measured_ns : 1;
     if (measured_ns < known_ns)
-        known_ns -= (known_ns - measured_ns) / 2;
-    else
-        known_ns += (measured_ns - known_ns) / 8;
-    return known_ns > 0 ? known_ns : 1;
+        return known_ns - (known_ns - measured_ns) / 2;
+    step_ns = (measured_ns - known_ns) / 8;
+    most_ns = (known_ns / 4 + 1) * count;
+    if (step_ns > most_ns && measured_ns < FAR_NS)
+        step_ns = most_ns;
+    return known_ns + step_ns;
 }
 
 /* ---- the queue */

@@ -117,8 +117,9 @@ void lane_leave(struct lane *lane);
 /* The head has run for longer than group_target. */
 bool lane_is_late(const struct lane *lane, uint64_t now_ns);
 
-/* What was learned of a cost by a new measurement: at once when it is less,
- * slowly when it is more, which may have been somebody else's fault. */
-uint64_t lane_cost(uint64_t known_ns, uint64_t measured_ns);
+/* What is known of a cost after one more measurement, the mean of count: it
+ * falls quickly and rises slowly, for a rise may have been the fault of
+ * whatever else the machine did. */
+uint64_t lane_cost(uint64_t known_ns, uint64_t measured_ns, uint32_t count);
 
 #endif
