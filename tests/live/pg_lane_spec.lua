@@ -1,0 +1,463 @@
+-- Statements that share connections: what is answered once, what runs once, and
+-- who waits for whom.
+
+local core = require "tidepool.core"
+local support = require "support"
+local tide = require "tidepool"
+
+local eventually, must = support.eventually, support.must
+
+-- How many statements the mixed run sends; more by the environment.
+local MIXED = tonumber(os.getenv "TEST_LANE_STATEMENTS") or 20000
+
+local ONE = "SELECT n FROM item WHERE id = $1"
+local DIVIDE = "SELECT 100 / $1::int AS n"
+local ADD = "UPDATE item SET n = n + $1 WHERE id = $2"
+
+-- The first two runs of a statement have connections of their own.
+local function teach(db, sql, ...)
+  for _ = 1, 4 do must(db:query(sql, ...)) end
+end
+
+local function counters(db) return db:stats().counters end
+
+local function sum_of(list)
+  local sum = 0
+  for _, value in ipairs(list) do sum = sum + value end
+  return sum
+end
+
+describe("Postgres lanes", function()
+  local db -- few connections, as lanes
+  local watch -- looks at, and kills, others
+
+  setup(function()
+    watch = support.postgres { max_connections = 2 }
+    db = support.postgres { max_connections = 4, lanes = 2 }
+    must(db:exec "CREATE TABLE item (id int PRIMARY KEY, n int NOT NULL)")
+    must(db:exec "CREATE TABLE noted (n int)")
+  end)
+
+  before_each(function()
+    must(db:exec "TRUNCATE item, noted")
+    must(db:exec "INSERT INTO item SELECT i, i FROM generate_series(1, 100) AS i")
+    teach(db, ONE, 1)
+    teach(db, DIVIDE, 1)
+    teach(db, ADD, 0, 1)
+  end)
+
+  describe("groups", function()
+    it("carry many statements, each with its own answer", function()
+      local before, jobs = counters(db), {}
+      for i = 1, 1000 do
+        jobs[i] = function() return must(db:one(ONE, i % 100 + 1)).n end
+      end
+      local results = must(tide.all(jobs))
+      for i = 1, 1000 do assert.are.equal(i % 100 + 1, results[i]) end
+      local after = counters(db)
+      local shared = after.shared_statements - before.shared_statements
+      assert.is_true(shared > 900, shared .. " were shared")
+      assert.is_true(after.groups - before.groups < shared / 4)
+      assert.is_true(db:stats().shared <= 4)
+    end)
+
+    it("give 19 answers and 1 error when the 7th of 20 divides by zero", function()
+      local jobs, errors = {}, 0
+      for i = 1, 20 do
+        jobs[i] = function()
+          local row, err = db:one(DIVIDE, i == 7 and 0 or i)
+          if row then return row.n end
+          errors = errors + 1
+          assert.are.equal("22012", err.sqlstate)
+          return -1
+        end
+      end
+      local results = must(tide.all(jobs))
+      for i = 1, 20 do
+        assert.are.equal(i == 7 and -1 or math.floor(100 / i), results[i])
+      end
+      assert.are.equal(1, errors)
+      assert.is_true(counters(db).resends > 0)
+    end)
+
+    it("give each its own when many of them fail", function()
+      local jobs = {}
+      for i = 1, 200 do
+        jobs[i] = function()
+          local row, err = db:one(DIVIDE, i % 3)
+          return row and row.n or err.sqlstate
+        end
+      end
+      for i, result in ipairs(must(tide.all(jobs))) do
+        assert.are.equal(i % 3 == 0 and "22012" or 100 / (i % 3), result)
+      end
+    end)
+
+    it("are not made of what has share = false", function()
+      local before, jobs = counters(db).shared_statements, {}
+      for i = 1, 50 do
+        jobs[i] = function() return must(db:one({ ONE, share = false }, i)).n end
+      end
+      must(tide.all(jobs))
+      assert.are.equal(before, counters(db).shared_statements)
+    end)
+
+    it("keep the count of parameters checked", function()
+      local ok, err = pcall(function()
+        local row = db:one(ONE)
+        return row
+      end)
+      assert.is_false(ok)
+      assert.matches("1 parameter", tostring(err))
+    end)
+  end)
+
+  describe("writes", function()
+    it("run once each", function()
+      local jobs = {}
+      for i = 1, 500 do
+        jobs[i] = function() return must(db:exec(ADD, 1, i % 50 + 1)) end
+      end
+      assert.are.equal(500, sum_of(must(tide.all(jobs))))
+      assert.are.equal(5050 + 500, must(db:one "SELECT sum(n) AS n FROM item").n)
+    end)
+
+    it("of a function that is first seen as SELECT are not repeated", function()
+      must(db:exec [[CREATE OR REPLACE FUNCTION note(i int) RETURNS int LANGUAGE sql
+        AS 'INSERT INTO noted VALUES (i) RETURNING n']])
+      for i = 1, 10 do must(db:one("SELECT note($1) AS n", i)) end
+      assert.are.equal(10, must(db:one "SELECT count(*) AS n FROM noted").n)
+    end)
+
+    it("in a WITH are sent to a write lane, once", function()
+      local sql = "WITH new AS (INSERT INTO noted VALUES ($1) RETURNING n) SELECT n FROM new"
+      local before = counters(db).reroutes
+      for i = 1, 10 do assert.are.equal(i, must(db:one(sql, i)).n) end
+      assert.are.equal(10, must(db:one "SELECT count(*) AS n FROM noted").n)
+      assert.are.equal(before + 1, counters(db).reroutes)
+    end)
+
+    it("and locks of rows are left to the server to find", function()
+      local before = counters(db).reroutes
+      for _ = 1, 5 do must(db:one("SELECT n FROM item WHERE id = $1 FOR UPDATE", 3)) end
+      assert.are.equal(before + 1, counters(db).reroutes)
+    end)
+
+    it("of a function that nobody has seen yet run once", function()
+      teach(db, ONE, 1)
+      must(watch:exec [[CREATE OR REPLACE FUNCTION note_late(i int) RETURNS int
+        LANGUAGE sql AS 'INSERT INTO noted VALUES (i) RETURNING n']])
+      for i = 1, 10 do must(db:one("SELECT note_late($1) AS n", i)) end
+      assert.are.equal(10, must(db:one "SELECT count(*) AS n FROM noted").n)
+    end)
+  end)
+
+  it("a notification in a SELECT is never sent with others, nor again", function()
+    local notify = "SELECT pg_notify('news', $1)"
+    teach(db, notify, "first")
+    local before, jobs = counters(db), {}
+    for i = 1, 50 do
+      jobs[i] = function() return must(db:one(notify, "n" .. i)) and true end
+    end
+    must(tide.all(jobs))
+    local after = counters(db)
+    assert.are.equal(before.shared_statements, after.shared_statements)
+    assert.are.equal(before.resends, after.resends)
+  end)
+
+  describe("a killed backend", function()
+    local function lanes_of(pool_name, pattern)
+      local rows = must(watch:query([[SELECT pid FROM pg_stat_activity
+        WHERE pid <> pg_backend_pid() AND application_name = $1 AND query LIKE $2]],
+        pool_name, pattern))
+      return rows
+    end
+
+    it("loses no read and repeats no write", function()
+      local pool = support.postgres({ max_connections = 4, lanes = 2 }, {
+        url = support.servers.postgres.url:gsub("%?.*", "")
+          .. (support.servers.postgres.url:find("?", 1, true)
+            and support.servers.postgres.url:match("(%?.*)") .. "&" or "?")
+          .. "application_name=killed&options=-csearch_path%3Dof_pg_lane_spec",
+        raw_url = true,
+      })
+      local read = "SELECT n FROM item WHERE id = $1 AND 'killed' <> ''"
+      local write = "UPDATE item SET n = n + 1 WHERE id = $1 AND 'killed' <> ''"
+      teach(pool, read, 1)
+      teach(pool, write, 100)
+      must(pool:exec "UPDATE item SET n = id")
+      local sure, unsure = 0, 0
+      for round = 1, 5 do
+        local jobs = {}
+        for i = 1, 64 do
+          jobs[i] = function()
+            local row, err = pool:one(read, i)
+            if not row then return tostring(err) end
+            assert.are.equal(i, row.n)
+            return true
+          end
+        end
+        for i = 65, 72 do
+          jobs[i] = function()
+            local count, err = pool:exec(write, i)
+            if count then
+              sure = sure + count
+            else
+              assert.are.equal("lost", err.code, tostring(err))
+              if err.outcome == "unknown" then unsure = unsure + 1 end
+            end
+            return true
+          end
+        end
+        jobs[73] = function()
+          for _, row in ipairs(lanes_of("killed", "%killed%")) do
+            must(watch:one("SELECT pg_terminate_backend($1)", row.pid))
+          end
+          return true
+        end
+        for i, result in ipairs(must(tide.all(jobs))) do
+          assert.are.equal(true, result, "round " .. round .. ", " .. i)
+        end
+      end
+      local done = must(watch:one([[SELECT sum(n - id)::int AS n FROM item
+        WHERE id BETWEEN 65 AND 72]])).n
+      assert.is_true(done >= sure and done <= sure + unsure,
+        ("%d done, %d sure, %d unknown"):format(done, sure, unsure))
+      pool:close(1)
+    end)
+  end)
+
+  describe("time", function()
+    it("of 1,000 fast statements is not that of a slow one beside them", function()
+      local slow = "SELECT count(*) AS n FROM generate_series(1, $1::int) AS a(i)"
+      teach(db, slow, 10)
+      local task = tide.spawn(function()
+        return must(db:one(slow, 4000000 * support.slowness)).n
+      end)
+      tide.sleep(0.02)
+      local began, jobs = core.now(), {}
+      for i = 1, 1000 do
+        jobs[i] = function() return must(db:one(ONE, i % 100 + 1)).n end
+      end
+      must(tide.all(jobs))
+      local took, is_done = core.now() - began, task:done()
+      local _, n = task:wait()
+      assert.are.equal(4000000 * support.slowness, n)
+      assert.is_true(not is_done or took < 0.5, ("took %.3f s"):format(took))
+    end)
+
+    it("in the queue ends at the deadline", function()
+      local one = support.postgres { max_connections = 1 }
+      teach(one, "SELECT $1::int AS n", 1)
+      local lease = must(one:acquire())
+      local began = core.now()
+      local row, err = one:one({ "SELECT $1::int AS n", timeout_ms = 50 }, 1)
+      assert.is_nil(row)
+      assert.are.equal("timeout", err.code)
+      assert.is_true(core.now() - began < 5)
+      assert.is_nil(err.outcome)
+      lease:release()
+      assert.are.equal(2, must(one:one("SELECT $1::int AS n", 2)).n)
+    end)
+
+    it("of one that runs too long is not that of others on its lane", function()
+      local one = support.postgres { max_connections = 1 }
+      local sql = "SELECT count(*) AS n FROM generate_series(1, $1::bigint) AS b(i)"
+      teach(one, sql, 10)
+      local jobs = {}
+      for i = 1, 20 do
+        jobs[i] = function()
+          local n = i == 5 and 4e9 or i
+          local row, err = one:one({ sql, timeout_ms = i == 5 and 200 or 20000 }, n)
+          return row and row.n or err.code
+        end
+      end
+      for i, result in ipairs(must(tide.all(jobs))) do
+        assert.are.equal(i == 5 and "timeout" or i, result)
+      end
+      assert.are.equal(3, must(one:one(sql, 3)).n)
+    end)
+
+    it("of a lease that waits for lanes under load is short", function()
+      local one = support.postgres { max_connections = 1 }
+      teach(one, "SELECT $1::int AS n", 1)
+      local stop, count = false, 0
+      local load = tide.spawn(function()
+        local jobs = {}
+        for i = 1, 50 do
+          jobs[i] = function()
+            while not stop do
+              must(one:one("SELECT $1::int AS n", i))
+              count = count + 1
+            end
+            return true
+          end
+        end
+        return tide.all(jobs)
+      end)
+      for _ = 1, 5 do
+        must(one:with(function(conn) return must(conn:one "SELECT 1 AS n") end))
+        local before = count
+        eventually("statements go on", function() return count > before + 20 end)
+      end
+      stop = true
+      load:wait()
+    end)
+  end)
+
+  describe("session state", function()
+    for _, sql in ipairs {
+      "SET search_path = public", "LISTEN news", "BEGIN", "LOCK item",
+      "PREPARE a AS SELECT 1", "DECLARE c CURSOR FOR SELECT 1",
+      "CREATE TEMP TABLE scratch (a int)", "SELECT pg_advisory_lock(1)",
+    } do
+      it("is not changed on the pool: " .. sql, function()
+        for _ = 1, 3 do
+          local ok, err = pcall(function()
+            local rows = db:query(sql)
+            return rows
+          end)
+          assert.is_false(ok)
+          assert.matches("db:with", tostring(err))
+        end
+      end)
+    end
+
+    it("of a read lane does not reach a lease", function()
+      local one = support.postgres { max_connections = 1 }
+      teach(one, "SELECT $1::int AS n", 1)
+      assert.are.equal(1, one:stats().shared)
+      must(one:with(function(conn)
+        local row = must(conn:one "SHOW default_transaction_read_only")
+        assert.are.equal("off", row.default_transaction_read_only)
+        return must(conn:exec "INSERT INTO noted VALUES (1)")
+      end))
+    end)
+  end)
+
+  describe("settings", function()
+    it("change the number of lanes while they run", function()
+      local pool = support.postgres { max_connections = 6, lanes = 1, group_max = 4 }
+      teach(pool, "SELECT $1::int AS n", 1)
+      local stop = false
+      local function most_shared(seconds)
+        local most, limit = 0, core.now() + seconds
+        while core.now() < limit do
+          most = math.max(most, pool:stats().shared)
+          tide.sleep(0.001)
+        end
+        return most
+      end
+      local load = tide.spawn(function()
+        local jobs = {}
+        for i = 1, 100 do
+          jobs[i] = function()
+            while not stop do must(pool:one("SELECT $1::int AS n", i)) end
+            return true
+          end
+        end
+        return tide.all(jobs)
+      end)
+      tide.sleep(0.05)
+      must(pool:set { lanes = 4 })
+      eventually("there are more", function() return pool:stats().shared >= 2 end)
+      must(pool:set { lanes = 1 })
+      eventually("there is one", function() return most_shared(0.01) <= 2 end)
+      stop = true
+      load:wait()
+      eventually("none is left", function() return pool:stats().shared == 0 end)
+    end)
+  end)
+
+  describe("prepared statements", function()
+    it("may be more than are kept", function()
+      local pool = support.postgres { max_connections = 2, statement_cache = 4 }
+      local jobs = {}
+      for round = 1, 4 do
+        for i = 1, 12 do
+          jobs[#jobs + 1] = function()
+            return must(pool:one(("SELECT $1::int + %d AS n"):format(i), round)).n
+              - i - round
+          end
+        end
+        for _, rest in ipairs(must(tide.all(jobs))) do assert.are.equal(0, rest) end
+      end
+      assert.is_true(counters(pool).shared_statements > 0)
+      local kept = must(pool:one "SELECT count(*) AS n FROM pg_prepared_statements").n
+      assert.is_true(kept <= 5, kept .. " are kept")
+    end)
+
+    it("survive a table that changed its columns", function()
+      must(db:exec "CREATE TABLE changing (a int)")
+      must(db:exec "INSERT INTO changing VALUES (1)")
+      teach(db, "SELECT * FROM changing")
+      for i = 1, 5 do
+        must(db:exec(("ALTER TABLE changing ADD COLUMN b%d int DEFAULT %d"):format(i, i)))
+        local jobs = {}
+        for j = 1, 20 do
+          jobs[j] = function() return must(db:one "SELECT * FROM changing")["b" .. i] end
+        end
+        for _, value in ipairs(must(tide.all(jobs))) do assert.are.equal(i, value) end
+      end
+    end)
+  end)
+
+  it("a random mix leaves what it says it did", function()
+    local pool = support.postgres { max_connections = 5, lanes = 3 }
+    must(pool:exec "CREATE TABLE mixed (id int PRIMARY KEY, n int NOT NULL)")
+    must(pool:exec "INSERT INTO mixed SELECT i, 0 FROM generate_series(1, 64) AS i")
+    local expected, left, random = {}, MIXED, math.random
+    for i = 1, 64 do expected[i] = 0 end
+    local kinds = {
+      function(id)
+        local row = must(pool:one("SELECT n FROM mixed WHERE id = $1", id))
+        assert.are.equal(expected[id], row.n)
+      end,
+      function(id)
+        assert.are.equal(1, must(pool:exec("UPDATE mixed SET n = n + 1 WHERE id = $1", id)))
+        expected[id] = expected[id] + 1
+      end,
+      function(id)
+        local row = must(pool:one([[WITH new AS (UPDATE mixed SET n = n + 2 WHERE id = $1
+          RETURNING n) SELECT n FROM new]], id))
+        expected[id] = expected[id] + 2
+        assert.are.equal(expected[id], row.n)
+      end,
+      function(id)
+        local row, err = pool:one("SELECT n / $2::int AS n FROM mixed WHERE id = $1", id, 0)
+        assert.is_nil(row)
+        assert.are.equal("22012", err.sqlstate)
+      end,
+      function(id)
+        local count, err = pool:exec("INSERT INTO mixed VALUES ($1, 0)", id)
+        assert.is_nil(count)
+        assert.are.equal("23505", err.sqlstate)
+      end,
+      function(id)
+        pool:one({ "SELECT n FROM mixed WHERE id = $1", timeout_ms = random(1, 3) }, id)
+      end,
+      function(id)
+        must(pool:transaction(function(tx)
+          return must(tx:exec("UPDATE mixed SET n = n + 3 WHERE id = $1", id))
+        end))
+        expected[id] = expected[id] + 3
+      end,
+    }
+    local weights = { 1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 4, 5, 6, 7 }
+    local jobs = {}
+    for id = 1, 64 do
+      jobs[id] = function()
+        while left > 0 do
+          left = left - 1
+          kinds[weights[random(#weights)]](id)
+        end
+        return true
+      end
+    end
+    must(tide.all(jobs))
+    for _, row in ipairs(must(pool:query "SELECT id, n FROM mixed")) do
+      assert.are.equal(expected[row.id], row.n)
+    end
+    assert.is_true(counters(pool).shared_statements > MIXED / 4)
+  end)
+end)
