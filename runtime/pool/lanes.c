@@ -132,41 +132,43 @@ static bool may_take(const struct lane *lane, uint64_t now_ns)
            lane->groups < LANE_GROUPS_MAX && !lane_is_late(lane, now_ns);
 }
 
-/* The one with the least in flight, or NULL; free counts all that may take. */
+/* The one with the least in flight, or NULL; count is of those with no more. */
 static struct lane *best_lane(const struct lane_set *set, uint64_t now_ns,
-                              uint32_t *free)
+                              uint32_t *count)
 {
     struct lane *best = NULL;
 
-    *free = 0;
+    *count = 0;
     list_each (node, &set->lanes) {
         struct lane *lane = lane_of(node);
 
         if (!may_take(lane, now_ns))
             continue;
-        ++*free;
-        if (best == NULL || lane->groups < best->groups)
+        if (best == NULL || lane->groups < best->groups) {
             best = lane;
+            *count = 0;
+        }
+        *count += lane->groups == best->groups;
     }
     return best;
 }
 
 /* Writes spread over all lanes, since each waits for its own commit; reads
  * gain by being many. */
-static uint64_t most_of(const struct lane_set *set, uint32_t free)
+static uint64_t most_of(const struct lane_set *set, uint32_t count)
 {
     uint64_t most = set->owner->pool->settings.group_max;
-    uint64_t share = (set->queue.len + free - 1) / free;
+    uint64_t share = (set->queue.len + count - 1) / count;
 
     if (set == &set->owner->sets[LANE_READ])
         return most;
     return share < most ? share : most;
 }
 
-static void send_group(struct lane_set *set, struct lane *lane, uint32_t free,
+static void send_group(struct lane_set *set, struct lane *lane, uint32_t count,
                        uint64_t now_ns)
 {
-    uint64_t most = most_of(set, free);
+    uint64_t most = most_of(set, count);
     uint64_t left_ns = target_ns(set->owner);
     struct list group;
 
@@ -191,11 +193,12 @@ static void send_group(struct lane_set *set, struct lane *lane, uint32_t free,
 
 static void send_groups(struct lane_set *set, uint64_t now_ns)
 {
-    uint32_t free;
+    uint32_t count;
     struct lane *lane;
 
-    while (set->queue.len > 0 && (lane = best_lane(set, now_ns, &free)) != NULL)
-        send_group(set, lane, free, now_ns);
+    while (set->queue.len > 0 &&
+           (lane = best_lane(set, now_ns, &count)) != NULL)
+        send_group(set, lane, count, now_ns);
 }
 
 /* ---- getting lanes */
