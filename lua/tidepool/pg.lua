@@ -3,6 +3,7 @@
 local core = require "tidepool.core"
 local lease = require "tidepool.lease"
 local result = require "tidepool.result"
+local Task = require "tidepool.task"
 
 local Pool, Lease = core.postgres, core.postgres_lease
 local of = result.of
@@ -11,7 +12,8 @@ local lease_query, lease_one, lease_exec = Lease.raw_query, Lease.raw_one, Lease
 local raw_acquire = Pool.raw_acquire
 local release, tx_state = Lease.release, Lease.tx
 
--- Rows of the statement; or nil, err.  sql may be { sql, timeout_ms = n }.
+-- Rows of the statement; or nil, err.  sql may be { sql, timeout_ms = n, share = b };
+-- share = false: on a connection that no other statement uses meanwhile.
 function Pool:query(sql, ...) return of(pool_query(self, sql, ...)) end
 
 -- The first row as a table, nil when there is none; or nil, err.
@@ -65,4 +67,44 @@ function Pool:transaction(opts, fn)
     return nil, begin_err
   end
   return end_transaction(conn, pcall(fn, conn))
+end
+
+-- What batch was given, checked: a list of { sql, ... }, and whether it is atomic.
+local function check_batch(list, level)
+  if type(list) ~= "table" then
+    error("list of { sql, ... } expected, got " .. type(list), level + 1)
+  end
+  for key, entry in pairs(list) do
+    if type(key) == "number" then
+      if type(entry) ~= "table" then
+        error(("statement %s: { sql, ... } expected, got %s"):format(key, type(entry)),
+          level + 1)
+      end
+    elseif key ~= "atomic" then
+      error("unknown option: " .. tostring(key), level + 1)
+    end
+  end
+end
+
+local function run_in_order(conn, list)
+  local results = {}
+  for i, entry in ipairs(list) do
+    results[i] = assert(conn:query(unpack(entry, 1, table.maxn(entry))))
+  end
+  return results
+end
+
+-- Runs statements, each { sql, ... }, and gives the rows of each, in their order; or
+-- nil, err of the first that failed.  They run at the same time, on connections that
+-- others share; with atomic = true one after another in one transaction.
+function Pool:batch(list)
+  check_batch(list, 2)
+  if list.atomic then
+    return self:transaction(function(tx) return run_in_order(tx, list) end)
+  end
+  local calls = {}
+  for i, entry in ipairs(list) do
+    calls[i] = function() return self:query(unpack(entry, 1, table.maxn(entry))) end
+  end
+  return Task.all(calls)
 end

@@ -236,6 +236,13 @@ static void on_lost(struct loop_job *job)
     lane_lose(container_of(job, struct pg_link, job));
 }
 
+void lane_give_up(struct pg_link *link)
+{
+    link->lane.is_held = true;
+    link->job.fn = on_lost;
+    loop_defer(link->pg->loop, LOOP_RUN, &link->job);
+}
+
 static void on_link_deadline(struct deadline *deadline);
 
 static void begin(struct lanes *lanes, struct conn *conn, enum lane_kind kind)
@@ -252,10 +259,8 @@ static void begin(struct lanes *lanes, struct conn *conn, enum lane_kind kind)
     list_init(&link->absent);
     link->text.text[0] = '\0';
     link_move(link, LINK_LANE);
-    if (!lane_send_setup(link, kind)) {
-        link->job.fn = on_lost;
-        loop_defer(link->pg->loop, LOOP_RUN, &link->job);
-    }
+    if (!lane_send_setup(link, kind))
+        lane_give_up(link);
 }
 
 static void free_absent(struct pg_link *link)

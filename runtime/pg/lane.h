@@ -59,6 +59,8 @@ void lane_end(struct pg_request *request, enum err err, PGresult *result,
 void lane_watch_dead(struct pg_link *link);
 /* A cancel has come back, or nothing is due any more. */
 void lane_settle(struct pg_link *link);
+/* It is of no use any more: lane_lose() follows, not from inside. */
+void lane_give_up(struct pg_link *link);
 /* The connection is dead: moves what may run again, ends the rest.  The link
  * may be gone. */
 void lane_lose(struct pg_link *link);
@@ -71,11 +73,14 @@ void lane_wake(struct pg_pool *pg);
 void lane_pool_init(struct pg_pool *pg);
 void lane_pool_close(struct pg_pool *pg);
 
-/* ---- lane_wire.c */
+/* ---- lane_send.c */
 
 /* Sends what makes a connection a lane. */
 bool lane_send_setup(struct pg_link *link, enum lane_kind kind);
 void lane_send_group(struct lane *lane, struct list *group);
+
+/* ---- lane_read.c */
+
 /* Takes the answers that have come; false when the connection is dead. */
 bool lane_take_answers(struct pg_link *link);
 

@@ -479,7 +479,8 @@ static void note_known(struct pg_link *link)
         return;
     if (link->stmt != NULL)
         known_describe(knowns, known, link->stmt->n_params, link->stmt->types);
-    known->cost_ns = lane_cost(known->cost_ns, link_now(link) - link->ran_ns, 1);
+    known->cost_ns =
+        lane_cost(known->cost_ns, link_now(link) - link->ran_ns, 1);
 }
 
 void query_ran(struct pg_link *link)

@@ -322,7 +322,8 @@ static void shed_lane(struct lane_set *set, uint64_t now_ns)
     list_each (node, &set->lanes)
         if (!lane_of(node)->is_finishing)
             youngest = lane_of(node);
-    lane_finish(youngest);
+    if (youngest != NULL)
+        lane_finish(youngest);
 }
 
 /* A write lane is a connection like any other and goes back at once; a read

@@ -326,6 +326,48 @@ describe("Postgres lanes", function()
     end)
   end)
 
+  describe("a batch", function()
+    it("gives the rows of each statement, in their order", function()
+      local results = must(db:batch {
+        { ONE, 3 }, { "SELECT 'x' AS s" }, { ADD, 5, 3 }, { "SELECT $1::int AS n", tide.null },
+      })
+      assert.are.equal(3 == results[1][1].n and 3 or 8, results[1][1].n)
+      assert.are.equal("x", results[2][1].s)
+      assert.are.equal(1, results[3]:affected())
+      assert.are.equal(4, #results)
+      assert.are.equal(0, #must(db:batch {}))
+    end)
+
+    it("gives the error of the one that failed", function()
+      local results, err = db:batch { { ONE, 3 }, { DIVIDE, 0 } }
+      assert.is_nil(results)
+      assert.are.equal("22012", err.sqlstate)
+    end)
+
+    it("that is atomic happens as a whole, in order", function()
+      local results = must(db:batch {
+        atomic = true, { ADD, 10, 1 }, { ONE, 1 }, { ADD, 10, 1 }, { ONE, 1 },
+      })
+      assert.are.equal(11, results[2][1].n)
+      assert.are.equal(21, results[4][1].n)
+      local none, err = db:batch { atomic = true, { ADD, 10, 1 }, { DIVIDE, 0 } }
+      assert.is_nil(none)
+      assert.are.equal("22012", err.sqlstate)
+      assert.are.equal(21, must(db:one(ONE, 1)).n)
+    end)
+
+    it("of something else raises", function()
+      for _, list in ipairs { 7, { "SELECT 1" }, { { ONE, 1 }, atomc = true } } do
+        local ok, err = pcall(function()
+          local results = db:batch(list)
+          return results
+        end)
+        assert.is_false(ok)
+        assert.matches("pg_lane_spec", tostring(err))
+      end
+    end)
+  end)
+
   describe("session state", function()
     for _, sql in ipairs {
       "SET search_path = public", "LISTEN news", "BEGIN", "LOCK item",
