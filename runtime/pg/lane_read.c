@@ -232,7 +232,7 @@ static void take(struct pg_link *link, PGresult *answer)
     case STEP_NAMES:
         link->pg->knowns.names.is_coming = false;
         link->pg->knowns.names.failed_ns = link_now(link);
-        if (PQresultStatus(answer) == PGRES_TUPLES_OK)
+        if (PQresultStatus(answer) == PGRES_TUPLES_OK && PQnfields(answer) == 2)
             names_read(&link->pg->knowns.names, answer, link->conn.epoch,
                        link_now(link));
         break;

@@ -288,9 +288,9 @@ static bool is_short(const struct lane_set *set, uint64_t now_ns)
     list_each (node, &set->lanes) {
         struct lane *lane = lane_of(node);
 
-        if (!lane->is_ready && !lane->is_finishing)
-            empty++;
-        else if (lane->groups == 0 && may_take(lane, now_ns))
+        bool is_coming = !lane->is_ready && !lane->is_finishing;
+
+        if (is_coming || (lane->groups == 0 && may_take(lane, now_ns)))
             empty++;
     }
     return set == &set->owner->sets[LANE_READ] ? empty == 0

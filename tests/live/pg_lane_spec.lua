@@ -152,7 +152,7 @@ describe("Postgres lanes", function()
     end)
 
     it("in a WITH are sent to a write lane, once", function()
-      local sql = "WITH new AS (INSERT INTO noted VALUES ($1) RETURNING n) SELECT n FROM new"
+      local sql = "WITH new AS (INSERT INTO noted VALUES ($1) RETURNING n) TABLE new"
       local count = until_rerouted(db, function(i)
         assert.are.equal(i, must(db:one(sql, i)).n)
       end)
@@ -329,7 +329,8 @@ describe("Postgres lanes", function()
   describe("a batch", function()
     it("gives the rows of each statement, in their order", function()
       local results = must(db:batch {
-        { ONE, 3 }, { "SELECT 'x' AS s" }, { ADD, 5, 3 }, { "SELECT $1::int AS n", tide.null },
+        { ONE, 3 }, { "SELECT 'x' AS s" }, { ADD, 5, 3 },
+        { "SELECT $1::int AS n", tide.null },
       })
       assert.are.equal(3 == results[1][1].n and 3 or 8, results[1][1].n)
       assert.are.equal("x", results[2][1].s)
@@ -477,7 +478,8 @@ describe("Postgres lanes", function()
         assert.are.equal(expected[id], row.n)
       end,
       function(id)
-        assert.are.equal(1, must(pool:exec("UPDATE mixed SET n = n + 1 WHERE id = $1", id)))
+        local count = must(pool:exec("UPDATE mixed SET n = n + 1 WHERE id = $1", id))
+        assert.are.equal(1, count)
         expected[id] = expected[id] + 1
       end,
       function(id)
@@ -487,7 +489,7 @@ describe("Postgres lanes", function()
         assert.are.equal(expected[id], row.n)
       end,
       function(id)
-        local row, err = pool:one("SELECT n / $2::int AS n FROM mixed WHERE id = $1", id, 0)
+        local row, err = pool:one("SELECT n / $2::int FROM mixed WHERE id = $1", id, 0)
         assert.is_nil(row)
         assert.are.equal("22012", err.sqlstate)
       end,

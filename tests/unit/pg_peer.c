@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <strings.h>
 
 enum {
     STARTUP = 196608,
@@ -112,18 +113,20 @@ static void say_row(struct peer_conn *conn, const char *text)
     buf_free(&body);
 }
 
-static void say_columns(struct peer_conn *conn)
+static void say_columns(struct peer_conn *conn, uint32_t count)
 {
     struct buf body = { 0 };
 
-    put_int(&body, 1, 2);
-    put_text(&body, "sql");
-    put_int(&body, 0, 4);
-    put_int(&body, 0, 2);
-    put_int(&body, TEXT, 4);
-    put_int(&body, UINT32_MAX, 2);
-    put_int(&body, UINT32_MAX, 4);
-    put_int(&body, 0, 2);
+    put_int(&body, count, 2);
+    for (uint32_t i = 0; i < count; i++) {
+        put_text(&body, "sql");
+        put_int(&body, 0, 4);
+        put_int(&body, 0, 2);
+        put_int(&body, TEXT, 4);
+        put_int(&body, UINT32_MAX, 2);
+        put_int(&body, UINT32_MAX, 4);
+        put_int(&body, 0, 2);
+    }
     say(conn, 'T', &body);
     buf_free(&body);
 }
@@ -160,11 +163,18 @@ static struct peer_stmt *stmt_named(struct peer_conn *conn, const char *name,
     return NULL;
 }
 
+/* The list of functions, of which the peer has none. */
+static bool is_names(const char *sql)
+{
+    return strncmp(sql, "SELECT name,", 12) == 0;
+}
+
 static bool gives_rows(const char *sql)
 {
-    static const char *const none[] = { "begin",   "rollback",  "ROLLBACK",
-                                        "set",     "commit",    "copy",
-                                        "DISCARD", "DEALLOCATE" };
+    static const char *const none[] = { "begin",   "rollback",   "ROLLBACK",
+                                        "set",     "commit",     "copy",
+                                        "DISCARD", "DEALLOCATE", "SET",
+                                        "RESET" };
 
     for (size_t i = 0; i < ARRAY_LEN(none); i++)
         if (strncmp(sql, none[i], strlen(none[i])) == 0)
@@ -194,7 +204,10 @@ static void execute(struct peer_conn *conn, const char *sql)
         say_tag(conn, "ROLLBACK");
     } else if (strncmp(sql, "ROLLBACK TO ", 12) == 0) {
         refuse(conn, "3B001", NULL);
-    } else if (strncmp(sql, "set", 3) == 0) {
+    } else if (is_names(sql)) {
+        say_tag(conn, "SELECT 0");
+    } else if (strncasecmp(sql, "set", 3) == 0 ||
+               strncmp(sql, "RESET", 5) == 0) {
         say_tag(conn, "SET");
     } else if (strcmp(sql, "DISCARD ALL") == 0) {
         memset(conn->stmts, 0, sizeof(conn->stmts));
@@ -260,7 +273,7 @@ static void on_describe(struct peer_conn *conn, const char *body)
         conn->is_holding = strncmp(sql, "hold parse", 10) == 0;
     }
     if (gives_rows(sql))
-        say_columns(conn);
+        say_columns(conn, is_names(sql) ? 2 : 1);
     else
         say_empty(conn, 'n');
 }
@@ -288,7 +301,8 @@ static void on_bind(struct peer_conn *conn, const char *body)
 static void on_execute(struct peer_conn *conn)
 {
     note(conn, 'E', "");
-    if (strcmp(conn->sql, "hold") == 0)
+    if (strcmp(conn->sql, "hold") == 0 ||
+        (conn->peer->hold != NULL && strcmp(conn->sql, conn->peer->hold) == 0))
         conn->is_holding = true;
     else
         execute(conn, conn->sql);

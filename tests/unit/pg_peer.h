@@ -46,6 +46,7 @@ struct peer {
     const char *fail_bind; /* SQLSTATE for the next Bind, or NULL */
     const char *fail_where;
     const char *fail_parse; /* for the next Parse */
+    const char *hold;       /* one more statement that is held, or NULL */
     bool is_silent;         /* greets nobody */
     bool is_deaf;           /* does not act on cancels */
     bool is_slow; /* keeps cancels open until pg_peer_answer_cancels() */
