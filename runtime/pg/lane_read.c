@@ -200,9 +200,22 @@ static void send_again(struct pg_link *link)
     }
 }
 
+/* A function that passes for harmless may have changed the session; from
+ * Postgres 14 on the server tells. */
+static bool may_write(const struct pg_link *link)
+{
+    const char *now =
+        PQparameterStatus(link->pq, "default_transaction_read_only");
+
+    return link->lane.kind == LANE_READ && now != NULL &&
+           strcmp(now, "off") == 0;
+}
+
 static void take_sync(struct pg_link *link, const struct step *step)
 {
     send_again(link);
+    if (step->ends_group && may_write(link))
+        lane_give_up(link);
     if (step->ends_setup && link->lane.kind == LANE_READ && !link->is_read_only)
         lane_give_up(link);
     else if (step->ends_setup)

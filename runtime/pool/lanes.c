@@ -8,9 +8,6 @@ static const uint64_t RETRY_NS = 50000000;      /* after one was refused */
 static const uint64_t RESUME_NS = 10000000;     /* to look whether it goes on */
 static const uint64_t LONG_NS = 86400000000000; /* a day */
 
-/* A time that no scheduler of the machine explains. */
-static const uint64_t FAR_NS = 20000000;
-
 static const char *const sites[LANE_KINDS] = { "read lane", "write lane" };
 
 static struct lane_item *item_of(struct list_node *node)
@@ -23,11 +20,6 @@ static struct lane *lane_of(struct list_node *node)
     return container_of(node, struct lane, node);
 }
 
-static struct lane_set *set_of(struct lane *lane)
-{
-    return &lane->lanes->sets[lane->kind];
-}
-
 static uint64_t target_ns(const struct lanes *lanes)
 {
     return lanes->pool->settings.group_target_ns;
@@ -36,27 +28,6 @@ static uint64_t target_ns(const struct lanes *lanes)
 static uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
 {
     return a_ns < b_ns ? a_ns : b_ns;
-}
-
-bool lane_is_late(const struct lane *lane, uint64_t now_ns)
-{
-    return lane->groups > 0 && now_ns > lane->head_ns &&
-           now_ns - lane->head_ns > target_ns(lane->lanes);
-}
-
-uint64_t lane_cost(uint64_t known_ns, uint64_t measured_ns, uint32_t count)
-{
-    uint64_t step_ns, most_ns;
-
-    if (known_ns == 0)
-        return measured_ns > 0 ? measured_ns : 1;
-    if (measured_ns < known_ns)
-        return known_ns - (known_ns - measured_ns) / 2;
-    step_ns = (measured_ns - known_ns) / 8;
-    most_ns = (known_ns / 4 + 1) * count;
-    if (step_ns > most_ns && measured_ns < FAR_NS)
-        step_ns = most_ns;
-    return known_ns + step_ns;
 }
 
 /* ---- the queue */
@@ -359,6 +330,27 @@ static bool end_lane(struct lane_set *set, uint64_t now_ns, uint64_t *due_ns)
     return false;
 }
 
+/* An empty lane goes to a lease that has waited for longer than the statement
+ * that would be next; a read lane only when it rests, or when the pool asks. */
+static bool yield_lane(struct lane_set *set)
+{
+    const struct pool_waiter *waiter = pool_first_waiter(set->owner->pool);
+    const struct lane_item *item = item_of(list_first(&set->queue));
+
+    if (waiter == NULL || waiter->shared || item == NULL ||
+        waiter->since_ns > item->since_ns)
+        return false;
+    list_each (node, &set->lanes) {
+        struct lane *lane = lane_of(node);
+
+        if (lane->groups > 0 || !lane->is_ready || lane->is_held)
+            continue;
+        set->owner->ops->end(lane);
+        return true;
+    }
+    return false;
+}
+
 static void rest_lanes(struct lane_set *set)
 {
     list_each (node, &set->lanes) {
@@ -394,6 +386,8 @@ static uint64_t pump(struct lane_set *set, uint64_t now_ns)
     uint64_t until_ns;
 
     shed_lane(set, now_ns);
+    while (set == &set->owner->sets[LANE_WRITE] && yield_lane(set))
+        continue;
     while (set == &set->owner->sets[LANE_WRITE] && may_grow(set, now_ns) &&
            grab_lane(set, now_ns))
         continue;
@@ -437,49 +431,4 @@ void lanes_init(struct lanes *lanes, struct pool *pool,
         list_init(&lanes->sets[kind].queue);
         list_init(&lanes->sets[kind].lanes);
     }
-}
-
-/* ---- a lane's life */
-
-void lane_begin(struct lane *lane, struct lanes *lanes, struct conn *conn,
-                enum lane_kind kind, uint64_t now_ns)
-{
-    *lane = (struct lane){
-        .lanes = lanes, .conn = conn, .kind = kind, .rest_ns = now_ns
-    };
-    list_push_back(&lanes->sets[kind].lanes, &lane->node);
-}
-
-void lane_ready(struct lane *lane)
-{
-    lane->is_ready = true;
-    lane->lanes->ops->wake(lane->lanes);
-}
-
-void lane_group_done(struct lane *lane, uint64_t now_ns)
-{
-    assert(lane->groups > 0);
-    lane->groups--;
-    lane->head_ns = now_ns;
-    lane->rest_ns = now_ns;
-    lane->lanes->ops->wake(lane->lanes);
-}
-
-void lane_finish(struct lane *lane)
-{
-    if (lane->lanes == NULL)
-        return;
-    lane->is_finishing = true;
-    lane->lanes->ops->wake(lane->lanes);
-}
-
-void lane_leave(struct lane *lane)
-{
-    struct lanes *lanes = lane->lanes;
-
-    if (lanes == NULL)
-        return;
-    list_remove(&set_of(lane)->lanes, &lane->node);
-    lane->lanes = NULL;
-    lanes->ops->wake(lanes);
 }

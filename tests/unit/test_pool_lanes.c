@@ -434,6 +434,29 @@ static void test_statement_waits_for_a_lane_by_its_age(void **state)
     close_yard(&yard);
 }
 
+static void test_write_lane_goes_to_a_lease_that_is_older(void **state)
+{
+    struct yard yard;
+    struct wait_log lease = { 0 };
+
+    (void)state;
+    init_yard(&yard);
+    open_yard(&yard, 1);
+    add_many(&yard, LANE_WRITE, 1);
+    pump(&yard);
+    assert_ok(fake_wait(&yard.fake, &lease));
+    yard.fake.now_ns += MS;
+    add_many(&yard, LANE_WRITE, 1);
+    lane_group_done(yard.on[0], yard.fake.now_ns);
+    pump(&yard);
+    assert_int_equal(lease.calls, 1);
+    assert_int_equal(yard.groups, 1);
+    fake_release(&yard.fake, lease.conn, CONN_CLEAN);
+    pump(&yard);
+    assert_int_equal(yard.groups, 2);
+    close_yard(&yard);
+}
+
 static void test_lease_gets_a_lane_that_rests_at_once(void **state)
 {
     struct yard yard;
@@ -599,6 +622,7 @@ int main(void)
         cmocka_unit_test(test_read_lane_lingers_for_a_second),
         cmocka_unit_test(test_lane_that_is_not_ready_takes_nothing),
         cmocka_unit_test(test_statement_waits_for_a_lane_by_its_age),
+        cmocka_unit_test(test_write_lane_goes_to_a_lease_that_is_older),
         cmocka_unit_test(test_lease_gets_a_lane_that_rests_at_once),
         cmocka_unit_test(test_lane_that_finishes_is_replaced_under_load),
         cmocka_unit_test(test_nothing_is_sent_while_the_pool_is_paused),
