@@ -67,6 +67,12 @@ static enum err fill_names(struct names *names, const PGresult *result)
     return err;
 }
 
+void names_doubt(struct names *names)
+{
+    names->doubts++;
+    names->is_stale = true;
+}
+
 bool names_read(struct names *names, const PGresult *result, uint64_t epoch,
                 uint64_t now_ns)
 {
@@ -85,7 +91,7 @@ bool names_read(struct names *names, const PGresult *result, uint64_t epoch,
         names_clear(names);
         return false;
     }
-    names->is_stale = false;
+    names->is_stale = names->asked != names->doubts;
     names->is_wanted = false;
     names->failed_ns = 0;
     names->version++;

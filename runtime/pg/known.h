@@ -54,7 +54,9 @@ struct names {
     uint64_t epoch;     /* of the pool then */
     uint64_t read_ns;   /* when */
     uint64_t failed_ns; /* when they could not be read; 0: they were */
-    bool is_stale;      /* a function was made or changed */
+    unsigned doubts;    /* how often a function was made or changed */
+    unsigned asked;     /* doubts when they were asked for */
+    bool is_stale;      /* one was since */
     bool is_wanted;     /* a statement names a function that is not there */
     bool is_coming;     /* being read */
 };
@@ -81,6 +83,9 @@ void known_describe(struct knowns *knowns, struct known *known,
                     unsigned n_params, const Oid *types);
 enum known_calls known_check(struct knowns *knowns, struct known *known);
 
+/* A function was made or changed: the list is out of date, also when it is on
+ * its way. */
+void names_doubt(struct names *names);
 /* Takes over the result of names_sql; false: no memory. */
 bool names_read(struct names *names, const PGresult *result, uint64_t epoch,
                 uint64_t now_ns);

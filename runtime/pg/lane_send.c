@@ -64,7 +64,10 @@ static bool send_own(struct pg_link *link, enum step_kind kind, const char *sql)
 
 static bool send_names(struct pg_link *link)
 {
-    link->pg->knowns.names.is_coming = true;
+    struct names *names = &link->pg->knowns.names;
+
+    names->is_coming = true;
+    names->asked = names->doubts;
     return send_own(link, STEP_NAMES, names_sql);
 }
 

@@ -301,7 +301,7 @@ static void refuse_copy(struct pg_link *link, ExecStatusType status)
 static void note_effect(struct pg_link *link, PGresult *answer)
 {
     if (session_makes_functions(PQcmdStatus(answer)))
-        link->pg->knowns.names.is_stale = true;
+        names_doubt(&link->pg->knowns.names);
     switch (session_effect(PQcmdStatus(answer), link->traits)) {
     case SESSION_AS_IT_WAS: return;
     case SESSION_TOUCHED: link->is_touched = true; return;
