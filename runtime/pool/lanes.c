@@ -8,6 +8,9 @@ static const uint64_t RETRY_NS = 50000000;      /* after one was refused */
 static const uint64_t RESUME_NS = 10000000;     /* to look whether it goes on */
 static const uint64_t LONG_NS = 86400000000000; /* a day */
 
+/* Fewer reads than this are not parted. */
+enum { GROUP_MIN = 4 };
+
 static const char *const sites[LANE_KINDS] = { "read lane", "write lane" };
 
 static struct lane_item *item_of(struct list_node *node)
@@ -124,15 +127,21 @@ static struct lane *best_lane(const struct lane_set *set, uint64_t now_ns,
     return best;
 }
 
-/* Writes spread over all lanes, since each waits for its own commit; reads
- * gain by being many. */
+static bool are_reads(const struct lane_set *set)
+{
+    return set == &set->owner->sets[LANE_READ];
+}
+
+/* Writes spread over all lanes, since each waits for its own commit; so do
+ * reads, for the server works on several groups at once, but not so thin that
+ * a group is none. */
 static uint64_t most_of(const struct lane_set *set, uint32_t count)
 {
     uint64_t most = set->owner->pool->settings.group_max;
     uint64_t share = (set->queue.len + count - 1) / count;
 
-    if (set == &set->owner->sets[LANE_READ])
-        return most;
+    if (are_reads(set) && share < GROUP_MIN)
+        share = GROUP_MIN;
     return share < most ? share : most;
 }
 
@@ -264,8 +273,7 @@ static bool is_short(const struct lane_set *set, uint64_t now_ns)
         if (is_coming || (lane->groups == 0 && may_take(lane, now_ns)))
             empty++;
     }
-    return set == &set->owner->sets[LANE_READ] ? empty == 0
-                                               : set->queue.len > empty;
+    return set->queue.len > empty * (are_reads(set) ? GROUP_MIN : 1);
 }
 
 static bool may_grow(const struct lane_set *set, uint64_t now_ns)
@@ -388,8 +396,7 @@ static uint64_t pump(struct lane_set *set, uint64_t now_ns)
     shed_lane(set, now_ns);
     while (set == &set->owner->sets[LANE_WRITE] && yield_lane(set))
         continue;
-    while (set == &set->owner->sets[LANE_WRITE] && may_grow(set, now_ns) &&
-           grab_lane(set, now_ns))
+    while (may_grow(set, now_ns) && grab_lane(set, now_ns))
         continue;
     send_groups(set, now_ns);
     if (may_grow(set, now_ns)) {

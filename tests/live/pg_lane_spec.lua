@@ -16,6 +16,12 @@ local ADD = "UPDATE item SET n = n + $1 WHERE id = $2"
 
 local function counters(db) return db:stats().counters end
 
+-- A pool whose statements share connections.
+local function lane_pool(settings, options)
+  settings.share_statements = true
+  return support.postgres(settings, options)
+end
+
 -- Runs a statement until it is on a lane: the first times it has a connection of
 -- its own, since nobody knows what it does and how long that takes.
 local function teach(db, sql, ...)
@@ -51,11 +57,13 @@ end
 
 describe("Postgres lanes", function()
   local db -- few connections, as lanes
+  local one_lane -- its groups are as large as can be
   local watch -- looks at, and kills, others
 
   setup(function()
     watch = support.postgres { max_connections = 2 }
-    db = support.postgres { max_connections = 4, lanes = 2 }
+    db = lane_pool { max_connections = 4, lanes = 2 }
+    one_lane = lane_pool { max_connections = 2, lanes = 1, group_target = 0.5 }
     must(db:exec "CREATE TABLE item (id int PRIMARY KEY, n int NOT NULL)")
     must(db:exec "CREATE TABLE noted (n int)")
   end)
@@ -64,30 +72,31 @@ describe("Postgres lanes", function()
     must(db:exec "TRUNCATE item, noted")
     must(db:exec "INSERT INTO item SELECT i, i FROM generate_series(1, 100) AS i")
     teach(db, ONE, 1)
-    teach(db, DIVIDE, 1)
+    teach(one_lane, ONE, 1)
+    teach(one_lane, DIVIDE, 1)
     teach(db, ADD, 0, 1)
   end)
 
   describe("groups", function()
     it("carry many statements, each with its own answer", function()
-      local before, jobs = counters(db), {}
+      local before, jobs = counters(one_lane), {}
       for i = 1, 1000 do
-        jobs[i] = function() return must(db:one(ONE, i % 100 + 1)).n end
+        jobs[i] = function() return must(one_lane:one(ONE, i % 100 + 1)).n end
       end
       local results = must(tide.all(jobs))
       for i = 1, 1000 do assert.are.equal(i % 100 + 1, results[i]) end
-      local after = counters(db)
+      local after = counters(one_lane)
       local shared = after.shared_statements - before.shared_statements
       assert.is_true(shared > 500, shared .. " were shared")
       assert.is_true(after.groups - before.groups < shared / 2)
-      assert.is_true(db:stats().shared <= 4)
+      assert.is_true(one_lane:stats().shared <= 4)
     end)
 
     it("give 19 answers and 1 error when the 7th of 20 divides by zero", function()
       local jobs, errors = {}, 0
       for i = 1, 20 do
         jobs[i] = function()
-          local row, err = db:one(DIVIDE, i == 7 and 0 or i)
+          local row, err = one_lane:one(DIVIDE, i == 7 and 0 or i)
           if row then return row.n end
           errors = errors + 1
           assert.are.equal("22012", err.sqlstate)
@@ -99,14 +108,14 @@ describe("Postgres lanes", function()
         assert.are.equal(i == 7 and -1 or math.floor(100 / i), results[i])
       end
       assert.are.equal(1, errors)
-      assert.is_true(counters(db).resends > 0)
+      assert.is_true(counters(one_lane).resends > 0)
     end)
 
     it("give each its own when many of them fail", function()
       local jobs = {}
       for i = 1, 200 do
         jobs[i] = function()
-          local row, err = db:one(DIVIDE, i % 3)
+          local row, err = one_lane:one(DIVIDE, i % 3)
           return row and row.n or err.sqlstate
         end
       end
@@ -196,7 +205,7 @@ describe("Postgres lanes", function()
     end
 
     it("loses no read and repeats no write", function()
-      local pool = support.postgres({ max_connections = 4, lanes = 2 }, {
+      local pool = lane_pool({ max_connections = 4, lanes = 2 }, {
         url = support.servers.postgres.url:gsub("%?.*", "")
           .. (support.servers.postgres.url:find("?", 1, true)
             and support.servers.postgres.url:match("(%?.*)") .. "&" or "?")
@@ -268,7 +277,7 @@ describe("Postgres lanes", function()
     end)
 
     it("in the queue ends at the deadline", function()
-      local one = support.postgres { max_connections = 1 }
+      local one = lane_pool { max_connections = 1 }
       teach(one, "SELECT $1::int AS n", 1)
       local lease = must(one:acquire())
       local began = core.now()
@@ -282,7 +291,7 @@ describe("Postgres lanes", function()
     end)
 
     it("of one that runs too long is not that of others on its lane", function()
-      local one = support.postgres { max_connections = 1 }
+      local one = lane_pool { max_connections = 1 }
       local sql = "SELECT count(*) AS n FROM generate_series(1, $1::bigint) AS b(i)"
       teach(one, sql, 10)
       local jobs = {}
@@ -300,7 +309,7 @@ describe("Postgres lanes", function()
     end)
 
     it("of a lease that waits for lanes under load is short", function()
-      local one = support.postgres { max_connections = 1 }
+      local one = lane_pool { max_connections = 1 }
       teach(one, "SELECT $1::int AS n", 1)
       local stop, count = false, 0
       local load = tide.spawn(function()
@@ -388,7 +397,7 @@ describe("Postgres lanes", function()
     end
 
     it("of a read lane does not reach a lease", function()
-      local one = support.postgres { max_connections = 1 }
+      local one = lane_pool { max_connections = 1 }
       teach(one, "SELECT $1::int AS n", 1)
       assert.are.equal(1, one:stats().shared)
       must(one:with(function(conn)
@@ -401,7 +410,7 @@ describe("Postgres lanes", function()
 
   describe("settings", function()
     it("change the number of lanes while they run", function()
-      local pool = support.postgres { max_connections = 6, lanes = 1, group_max = 4 }
+      local pool = lane_pool { max_connections = 6, lanes = 1, group_max = 4 }
       teach(pool, "SELECT $1::int AS n", 1)
       local stop = false
       local function most_shared(seconds)
@@ -435,7 +444,7 @@ describe("Postgres lanes", function()
 
   describe("prepared statements", function()
     it("may be more than are kept", function()
-      local pool = support.postgres { max_connections = 2, statement_cache = 4 }
+      local pool = lane_pool { max_connections = 2, statement_cache = 4 }
       local jobs = {}
       for round = 1, 4 do
         for i = 1, 12 do
@@ -467,7 +476,7 @@ describe("Postgres lanes", function()
   end)
 
   it("a random mix leaves what it says it did", function()
-    local pool = support.postgres { max_connections = 5, lanes = 3 }
+    local pool = lane_pool { max_connections = 5, lanes = 3 }
     must(pool:exec "CREATE TABLE mixed (id int PRIMARY KEY, n int NOT NULL)")
     must(pool:exec "INSERT INTO mixed SELECT i, 0 FROM generate_series(1, 64) AS i")
     local expected, left, random = {}, MIXED, math.random
