@@ -279,6 +279,7 @@ static void drop_steps(struct pg_link *link)
     for (; link->steps_head != link->steps_tail; link->steps_head++) {
         struct step *step = lane_step(link, link->steps_head);
 
+        PQclear(step->answer);
         known_unuse(step->known);
         if (step->kind == STEP_CLOSE)
             stmt_free(step->stmt);

@@ -30,6 +30,7 @@ struct step {
     struct pg_request *request; /* RUN */
     struct stmt *stmt;          /* PREPARE, RUN: borrowed; CLOSE: owned */
     struct known *known;        /* RUN: used */
+    PGresult *answer;           /* of a write whose commit is still due */
 };
 
 static inline struct step *lane_step(const struct pg_link *link, uint64_t at)

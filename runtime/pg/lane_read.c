@@ -257,13 +257,44 @@ static void take(struct pg_link *link, PGresult *answer)
     PQclear(answer);
 }
 
+/* The server says how many rows it changed before it commits, at the Sync: only
+ * then is it true. */
+static bool is_uncommitted(const struct pg_link *link, const struct step *step,
+                           const PGresult *answer)
+{
+    return link->lane.kind == LANE_WRITE && step->kind == STEP_RUN &&
+           !query_is_error(answer) &&
+           PQresultStatus(answer) != PGRES_PIPELINE_ABORTED;
+}
+
+/* The Sync, or an error of the commit. */
+static void take_commit(struct pg_link *link, struct step *step,
+                        PGresult *answer)
+{
+    PGresult *held = step->answer;
+
+    step->answer = NULL;
+    if (query_is_error(answer)) {
+        PQclear(held);
+        take(link, answer);
+        return;
+    }
+    take(link, held);
+    take(link, answer);
+}
+
 /* Not what is due: libpq's own words, or the last ones of the server. */
 static bool is_end(const struct pg_link *link, const PGresult *answer)
 {
+    const struct step *head = lane_step(link, link->steps_head);
+
     if (PQstatus(link->pq) == CONNECTION_BAD || link_is_fatal(answer))
         return true;
+    if (head->answer != NULL)
+        return PQresultStatus(answer) != PGRES_PIPELINE_SYNC &&
+               !query_is_error(answer);
     return (PQresultStatus(answer) == PGRES_PIPELINE_SYNC) !=
-           (lane_step(link, link->steps_head)->kind == STEP_SYNC);
+           (head->kind == STEP_SYNC);
 }
 
 bool lane_take_answers(struct pg_link *link)
@@ -273,6 +304,7 @@ bool lane_take_answers(struct pg_link *link)
     while (link->steps_head != link->steps_tail && n_nulls < 2 &&
            !PQisBusy(link->pq)) {
         PGresult *answer = PQgetResult(link->pq);
+        struct step *head = lane_step(link, link->steps_head);
 
         n_nulls = answer != NULL ? 0 : n_nulls + 1;
         if (answer == NULL)
@@ -282,7 +314,12 @@ bool lane_take_answers(struct pg_link *link)
             link->result = answer;
             return false;
         }
-        take(link, answer);
+        if (head->answer != NULL)
+            take_commit(link, head, answer);
+        else if (is_uncommitted(link, head, answer))
+            head->answer = answer;
+        else
+            take(link, answer);
     }
     return PQstatus(link->pq) != CONNECTION_BAD;
 }
