@@ -325,19 +325,17 @@ static void take_limits(lua_State *L, struct http_limits *limits)
     if (lua_isnil(L, -1))
         return;
     luaL_checktype(L, -1, LUA_TTABLE);
-    limits->max_header_bytes =
-        limit(L, "max_header_bytes", limits->max_header_bytes, 1);
-    limits->max_headers = limit(L, "max_headers", limits->max_headers, 1);
-    limits->max_body_bytes =
-        limit(L, "max_body_bytes", limits->max_body_bytes, 1);
-    limits->header_timeout_ns =
-        limit(L, "header_timeout", limits->header_timeout_ns, 1e9);
-    limits->body_timeout_ns =
-        limit(L, "body_timeout", limits->body_timeout_ns, 1e9);
-    limits->idle_timeout_ns =
-        limit(L, "idle_timeout", limits->idle_timeout_ns, 1e9);
-    limits->write_timeout_ns =
-        limit(L, "write_timeout", limits->write_timeout_ns, 1e9);
+#define SIZE(name) limits->name = limit(L, #name, limits->name, 1)
+#define TIME(name) limits->name##_ns = limit(L, #name, limits->name##_ns, 1e9)
+    SIZE(max_header_bytes);
+    SIZE(max_headers);
+    SIZE(max_body_bytes);
+    TIME(header_timeout);
+    TIME(body_timeout);
+    TIME(idle_timeout);
+    TIME(write_timeout);
+#undef SIZE
+#undef TIME
     limits->max_connections =
         (unsigned)limit(L, "max_connections", limits->max_connections, 1);
 }
