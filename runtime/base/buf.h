@@ -33,13 +33,6 @@ void buf_put_str(struct buf *buf, const char *text);
 void buf_put_char(struct buf *buf, char c);
 void buf_printf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Takes back what was put after it held len bytes. */
-static inline void buf_truncate(struct buf *buf, size_t len)
-{
-    if (len < buf->len)
-        buf->len = len;
-}
-
 static inline int buf_failed(const struct buf *buf)
 {
     return buf->failed;

@@ -19,6 +19,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The list is not read again sooner: for unknown names, or when it could not be
+ * read. */
+static const uint64_t NAMES_PAUSE_NS = 1000000000;
+
 /* What is thought of the functions that a statement names. */
 enum known_calls {
     CALLS_UNLISTED, /* the list is missing or out of date */

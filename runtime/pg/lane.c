@@ -9,8 +9,6 @@ enum { SLOW_READ = 2, SLOW_WRITE = 8 };
 
 /* How long the server may take to act on a cancel. */
 static const uint64_t STOP_LIMIT_NS = 1000000000;
-/* The list of functions is not read for unknown names more often. */
-static const uint64_t NAMES_PAUSE_NS = 1000000000;
 
 static struct pg_link *link_of_lane(struct lane *lane)
 {

@@ -6,9 +6,6 @@
 
 enum { STEPS_FIRST = 256 };
 
-/* After the list of functions could not be read. */
-static const uint64_t NAMES_PAUSE_NS = 1000000000;
-
 /* ---- steps */
 
 /* Makes room for so many more, or says that there is no memory. */

@@ -9,8 +9,6 @@
 #include "pg/pg.h"
 #include "script/json.h"
 
-#include <string.h>
-
 #define ROWS_TYPE "tidepool.rows"
 
 /* Up to here a double holds every integer. */
