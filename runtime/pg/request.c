@@ -231,7 +231,7 @@ enum err pg_pool_send(struct pg_pool *pg, struct pg_request *request)
     assert(request->loop == NULL);
     prepare(request, pg, loop_now_ns(pg->loop));
     request->pg = pg;
-    if (request->may_share && pool_settings(pg->clock.pool)->share_statements)
+    if (request->may_share)
         request->known =
             knowns_use(&pg->knowns, request->sql, request->sql_len);
     err = lane_suits(pg, request) ? lane_submit(pg, request)

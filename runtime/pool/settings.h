@@ -32,8 +32,6 @@ enum { POOL_MAX_CONNECTIONS = 10000 };
     FLAG(test_before_acquire, true, "round trip before a lease after a quiet time") \
     TIME(test_after, 1, 0, 86400, "the quiet time, since the last byte")       \
     COUNT(max_waiters, 10000, 0, 10000000, "beyond: refused at once, busy")    \
-    FLAG(share_statements, false,                                              \
-         "Postgres: quick statements share connections, in groups")            \
     COUNT(lanes, 0, 1, POOL_MAX_CONNECTIONS,                                   \
           "most connections shared as lanes at once")                          \
     COUNT(group_max, 64, 1, 10000, "most statements in a group on a lane")     \

@@ -237,7 +237,7 @@ function bench.postgres_pool(settings, url)
   opened = opened + 1
   return assert(core.postgres_open {
     name = "bench" .. opened, url = url or bench.postgres().url,
-    settings = merged({ max_connections = 15, share_statements = true }, settings),
+    settings = merged({ max_connections = 15 }, settings),
   })
 end
 
@@ -256,7 +256,6 @@ function bench.start_app()
     core.realpath "/proc/self/exe", "run", "tests/bench/app.lua",
     "--listen", "127.0.0.1:0", "--log-level", "error",
     "--set", "database.pool.max_connections=15",
-    "--set", "database.pool.share_statements=true",
     "--set", "server.limits.max_connections=20000",
   }, log, { DATABASE_URL = bench.postgres().url, REDIS_URL = bench.redis().url })
   return bench.wait_log(log, "listening on http://(%S+)"), process

@@ -16,12 +16,6 @@ local ADD = "UPDATE item SET n = n + $1 WHERE id = $2"
 
 local function counters(db) return db:stats().counters end
 
--- A pool whose statements share connections.
-local function lane_pool(settings, options)
-  settings.share_statements = true
-  return support.postgres(settings, options)
-end
-
 -- Runs a statement until it is on a lane: the first times it has a connection of
 -- its own, since nobody knows what it does and how long that takes.
 local function teach(db, sql, ...)
@@ -62,8 +56,8 @@ describe("Postgres lanes", function()
 
   setup(function()
     watch = support.postgres { max_connections = 2 }
-    db = lane_pool { max_connections = 4, lanes = 2 }
-    one_lane = lane_pool { max_connections = 2, lanes = 1, group_target = 0.5 }
+    db = support.postgres { max_connections = 4, lanes = 2 }
+    one_lane = support.postgres { max_connections = 2, lanes = 1, group_target = 0.5 }
     must(db:exec "CREATE TABLE item (id int PRIMARY KEY, n int NOT NULL)")
     must(db:exec "CREATE TABLE noted (n int)")
   end)
@@ -227,7 +221,7 @@ describe("Postgres lanes", function()
     it("loses no read and repeats no write", function()
       -- On a slow machine as well no read may look slow: it would have a lease, and a
       -- lease that is lost is not tried again.
-      local pool = lane_pool({ max_connections = 4, lanes = 2, group_target = 1 }, {
+      local pool = support.postgres({ max_connections = 4, lanes = 2, group_target = 1 }, {
         url = support.servers.postgres.url:gsub("%?.*", "")
           .. (support.servers.postgres.url:find("?", 1, true)
             and support.servers.postgres.url:match("(%?.*)") .. "&" or "?")
@@ -299,7 +293,7 @@ describe("Postgres lanes", function()
     end)
 
     it("in the queue ends at the deadline", function()
-      local one = lane_pool { max_connections = 1 }
+      local one = support.postgres { max_connections = 1 }
       teach(one, "SELECT $1::int AS n", 1)
       local lease = must(one:acquire())
       local began = core.now()
@@ -313,7 +307,7 @@ describe("Postgres lanes", function()
     end)
 
     it("of one that runs too long is not that of others on its lane", function()
-      local one = lane_pool { max_connections = 1 }
+      local one = support.postgres { max_connections = 1 }
       local sql = "SELECT count(*) AS n FROM generate_series(1, $1::bigint) AS b(i)"
       teach(one, sql, 10)
       local jobs = {}
@@ -331,7 +325,7 @@ describe("Postgres lanes", function()
     end)
 
     it("of a lease that waits for lanes under load is short", function()
-      local one = lane_pool { max_connections = 1 }
+      local one = support.postgres { max_connections = 1 }
       teach(one, "SELECT $1::int AS n", 1)
       local stop, count = false, 0
       local load = tide.spawn(function()
@@ -419,7 +413,7 @@ describe("Postgres lanes", function()
     end
 
     it("of a read lane does not reach a lease", function()
-      local one = lane_pool { max_connections = 1 }
+      local one = support.postgres { max_connections = 1 }
       teach(one, "SELECT $1::int AS n", 1)
       assert.are.equal(1, one:stats().shared)
       must(one:with(function(conn)
@@ -432,7 +426,7 @@ describe("Postgres lanes", function()
 
   describe("settings", function()
     it("change the number of lanes while they run", function()
-      local pool = lane_pool { max_connections = 6, lanes = 1, group_max = 4 }
+      local pool = support.postgres { max_connections = 6, lanes = 1, group_max = 4 }
       teach(pool, "SELECT $1::int AS n", 1)
       local stop = false
       local function most_shared(seconds)
@@ -466,7 +460,7 @@ describe("Postgres lanes", function()
 
   describe("prepared statements", function()
     it("may be more than are kept", function()
-      local pool = lane_pool { max_connections = 2, statement_cache = 4 }
+      local pool = support.postgres { max_connections = 2, statement_cache = 4 }
       local jobs = {}
       for round = 1, 4 do
         for i = 1, 12 do
@@ -498,7 +492,7 @@ describe("Postgres lanes", function()
   end)
 
   it("a random mix leaves what it says it did", function()
-    local pool = lane_pool { max_connections = 5, lanes = 3 }
+    local pool = support.postgres { max_connections = 5, lanes = 3 }
     must(pool:exec "CREATE TABLE mixed (id int PRIMARY KEY, n int NOT NULL)")
     must(pool:exec "INSERT INTO mixed SELECT i, 0 FROM generate_series(1, 64) AS i")
     local expected, left, random = {}, MIXED, math.random

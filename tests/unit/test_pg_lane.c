@@ -10,7 +10,6 @@ static int set_up(void **state)
     static struct world world;
 
     pg_world_init(&world);
-    world.settings.share_statements = true;
     world.settings.lanes = 1;
     world.settings.max_connections = 2;
     world.settings.group_target_ns = 5 * NS_PER_MS;
