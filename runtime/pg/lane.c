@@ -65,8 +65,11 @@ bool lane_suits(struct pg_pool *pg, struct pg_request *request)
     request->item.kind = LANE_WRITE;
     if (known->verb == SESSION_WRITES)
         return true;
-    if (!known->is_writer)
+    if (!known->is_writer) {
         request->item.kind = LANE_READ;
+        if (pg->is_pooled)
+            return false;
+    }
     return are_calls_safe(pg, known);
 }
 
@@ -183,6 +186,18 @@ enum err lane_submit(struct pg_pool *pg, struct pg_request *request)
                    request->deadline_ns < acquire_ns ? request->deadline_ns
                                                      : acquire_ns);
     return ERR_OK;
+}
+
+void lane_send_reads_alone(struct pg_pool *pg)
+{
+    struct list *queue = &pg->lanes.sets[LANE_READ].queue;
+
+    for (uint32_t count = queue->len; count > 0 && queue->len > 0; count--) {
+        struct pg_request *request = request_of_item(list_first(queue));
+
+        lanes_remove(&pg->lanes, &request->item);
+        request_send_alone(request);
+    }
 }
 
 /* ---- running the lanes */

@@ -51,6 +51,8 @@ extern const struct lanes_ops lane_ops;
 bool lane_suits(struct pg_pool *pg, struct pg_request *request);
 /* Queues it; on_done is not called for what this returns. */
 enum err lane_submit(struct pg_pool *pg, struct pg_request *request) MUST_CHECK;
+/* Runs the reads that are queued on connections of their own. */
+void lane_send_reads_alone(struct pg_pool *pg);
 /* Forgets the request, wherever it is. */
 void lane_cancel_request(struct pg_request *request);
 /* Ends a request that is on no queue and no lane. */

@@ -211,15 +211,47 @@ static bool may_write(const struct pg_link *link)
            strcmp(now, "off") == 0;
 }
 
+/* It cannot be a lane, nor can any other of this pool. */
+static void give_back(struct pg_link *link)
+{
+    struct lane *lane = &link->lane;
+
+    lane_finish(lane);
+    lane_ready(lane);
+    lane_send_reads_alone(link->pg);
+}
+
+static void take_setup(struct pg_link *link)
+{
+    if (link->lane.kind == LANE_WRITE || link->is_read_only)
+        lane_ready(&link->lane);
+    else if (link->pg->is_pooled)
+        give_back(link);
+    else
+        lane_give_up(link);
+}
+
+static void take_switch(struct pg_link *link, const PGresult *answer)
+{
+    struct pg_pool *pg = link->pg;
+
+    if (PQresultStatus(answer) != PGRES_TUPLES_OK)
+        return;
+    link->is_read_only = PQntuples(answer) == 1;
+    if (link->is_read_only || pg->is_pooled)
+        return;
+    pg->is_pooled = true;
+    log_event(pg->log, LOG_WARN, "behind a pooler", LOG_STR("pool", pg->name),
+              LOG_STR("effect", "reads do not share connections"));
+}
+
 static void take_sync(struct pg_link *link, const struct step *step)
 {
     send_again(link);
     if (step->ends_group && may_write(link))
         lane_give_up(link);
-    if (step->ends_setup && link->lane.kind == LANE_READ && !link->is_read_only)
-        lane_give_up(link);
-    else if (step->ends_setup)
-        lane_ready(&link->lane);
+    if (step->ends_setup)
+        take_setup(link);
     if (step->ends_group) {
         learn(link);
         link->group_at = link->steps_head;
@@ -239,9 +271,7 @@ static void take(struct pg_link *link, PGresult *answer)
     if (step->is_dead)
         link->n_dead--;
     switch (step->kind) {
-    case STEP_SWITCH:
-        link->is_read_only = PQresultStatus(answer) == PGRES_COMMAND_OK;
-        break;
+    case STEP_SWITCH: take_switch(link, answer); break;
     case STEP_NAMES:
         link->pg->knowns.names.is_coming = false;
         link->pg->knowns.names.failed_ns = link_now(link);

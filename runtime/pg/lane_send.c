@@ -82,6 +82,19 @@ static bool need_names(const struct pg_link *link)
             names->epoch != link->conn.epoch);
 }
 
+/* Only where the session is ours: a pooler would set it for whoever it lends
+ * the server's connection to next.  Its backend's pid is one it made up. */
+static bool send_switch(struct pg_link *link)
+{
+    char sql[128];
+
+    snprintf(sql, sizeof(sql),
+             "SELECT pg_catalog.set_config('default_transaction_read_only', "
+             "'on', false) WHERE pg_catalog.pg_backend_pid() = %d",
+             PQbackendPID(link->pq));
+    return send_own(link, STEP_SWITCH, sql);
+}
+
 bool lane_send_setup(struct pg_link *link, enum lane_kind kind)
 {
     bool is_sent = true;
@@ -89,8 +102,7 @@ bool lane_send_setup(struct pg_link *link, enum lane_kind kind)
     if (!reserve(link, 8) || PQenterPipelineMode(link->pq) != 1)
         return false;
     if (kind == LANE_READ && !link->is_read_only)
-        is_sent = send_own(link, STEP_SWITCH,
-                           "SET default_transaction_read_only = on");
+        is_sent = send_switch(link);
     if (is_sent && kind == LANE_READ && need_names(link))
         is_sent = send_names(link);
     if (link->steps_head == link->steps_tail)

@@ -26,6 +26,7 @@ struct pg_pool {
     struct loop_job pump; /* lanes_pump() */
     struct deadline pump_again;
     struct list ending; /* requests of a lost lane, while they are told */
+    bool is_pooled;     /* a pooler is between: there are no read lanes */
     bool is_closed;
     void (*on_closed)(void *ud);
     void *ud;

@@ -221,7 +221,8 @@ describe("Postgres lanes", function()
     it("loses no read and repeats no write", function()
       -- On a slow machine as well no read may look slow: it would have a lease, and a
       -- lease that is lost is not tried again.
-      local pool = support.postgres({ max_connections = 4, lanes = 2, group_target = 1 }, {
+      local settings = { max_connections = 4, lanes = 2, group_target = 1 }
+      local pool = support.postgres(settings, {
         url = support.servers.postgres.url:gsub("%?.*", "")
           .. (support.servers.postgres.url:find("?", 1, true)
             and support.servers.postgres.url:match("(%?.*)") .. "&" or "?")

@@ -2,6 +2,7 @@
 -- distribution has, on the shared server.
 
 local core = require "tidepool.core"
+local server = require "tidepool.server"
 local support = require "support"
 local tide = require "tidepool"
 
@@ -9,6 +10,7 @@ local must = support.must
 
 local CONFIG = [[
 [databases]
+single = host=%s user=%s dbname=%s pool_size=1
 * = host=%s user=%s
 [pgbouncer]
 unix_socket_dir = %s
@@ -19,6 +21,10 @@ pool_mode = transaction
 default_pool_size = 3
 ignore_startup_parameters = extra_float_digits
 ]]
+
+-- From this version on it knows prepared statements.
+local KNOWS_PREPARED = 1.21
+local PREPARED = "max_prepared_statements = 100\n"
 
 local function write(path, text)
   local file = must(io.open(path, "w"))
@@ -38,22 +44,28 @@ local function as_account(words, directory)
 end
 
 describe("Postgres behind PgBouncer in transaction mode", function()
-  local db, pooler
+  local db, pooler, url_of, main, knows_prepared
 
   setup(function()
     local url = support.servers.postgres.url
     local user, database, host = url:match "^postgres://([^@]*)@/([^?]*)%?host=([^&]*)"
     local directory = support.directory .. "/pooler"
     must(core.mkdir(directory))
-    write(directory .. "/ini", CONFIG:format(host, user, directory))
+    local version = must(server.run { "pgbouncer", "--version" }):match "(%d+%.%d+)"
+    knows_prepared = tonumber(version) >= KNOWS_PREPARED
+    write(directory .. "/ini", CONFIG:format(host, user, database, host, user, directory)
+      .. (knows_prepared and PREPARED or ""))
     local words = { "pgbouncer", "-q", directory .. "/ini" }
     pooler = support.start(as_account(words, directory))
     support.eventually("the pooler listens", function()
       return core.stat(directory .. "/.s.PGSQL.6432")
     end)
+    main = database
+    url_of = function(name)
+      return ("postgres://%s@/%s?host=%s&port=6432"):format(user, name, directory)
+    end
     db = support.postgres({ max_connections = 8, statement_cache = 0 }, {
-      url = ("postgres://%s@/%s?host=%s&port=6432"):format(user, database, directory),
-      raw_url = true,
+      url = url_of(database), raw_url = true,
     })
     must(db:exec "DROP TABLE IF EXISTS pooled")
     must(db:exec "CREATE TABLE pooled (id int PRIMARY KEY, n int NOT NULL)")
@@ -110,6 +122,56 @@ describe("Postgres behind PgBouncer in transaction mode", function()
   it("tables go in as json and arrays without a cache of statements", function()
     local row = must(db:one("SELECT $1::jsonb AS j, $2::int[] AS a", { x = 1 }, { 4, 5 }))
     assert.are.same({ j = { x = 1 }, a = { 4, 5 } }, row)
+  end)
+
+  -- Adds up in many tasks with prepared statements; gives how many shared connections.
+  local function add_and_read(pool)
+    local tasks = {}
+    for i = 1, 16 do
+      tasks[i] = function()
+        for _ = 1, 40 do
+          must(pool:exec("UPDATE pooled SET n = n + 1 WHERE id = $1", 2 + i))
+          assert.are.equal(2 + i,
+            must(pool:one("SELECT id FROM pooled WHERE id = $1", 2 + i)).id)
+        end
+        return true
+      end
+    end
+    must(tide.all(tasks))
+    local row = must(db:one "SELECT sum(n) AS n FROM pooled WHERE id BETWEEN 3 AND 18")
+    assert.are.equal(16 * 40, row.n)
+    must(db:exec "UPDATE pooled SET n = 0")
+    return pool:stats().counters.shared_statements
+  end
+
+  local function is_read_only(pool)
+    local row = must(pool:one "SHOW default_transaction_read_only")
+    return row.default_transaction_read_only
+  end
+
+  it("writes share connections, and reads make no session read-only", function()
+    -- One connection to the server has all prepared statements, whatever the version.
+    local pool = support.postgres({ max_connections = 4 }, {
+      url = url_of "single", raw_url = true,
+    })
+    local shared = add_and_read(pool)
+    assert.is_true(shared > 0)
+    assert.is_true(shared <= 16 * 40)
+    for _ = 1, 20 do assert.are.equal("off", is_read_only(pool)) end
+    pool:close(1)
+  end)
+
+  it("prepared statements are the pooler's, where it knows them", function()
+    if not knows_prepared then
+      pending("its version does not know them")
+      return
+    end
+    local pool = support.postgres({ max_connections = 8 }, {
+      url = url_of(main), raw_url = true,
+    })
+    assert.is_true(add_and_read(pool) > 0)
+    for _ = 1, 20 do assert.are.equal("off", is_read_only(pool)) end
+    pool:close(1)
   end)
 
   it("a timeout cancels at the server, and what follows is right", function()

@@ -204,7 +204,8 @@ static void execute(struct peer_conn *conn, const char *sql)
         say_tag(conn, "ROLLBACK");
     } else if (strncmp(sql, "ROLLBACK TO ", 12) == 0) {
         refuse(conn, "3B001", NULL);
-    } else if (is_names(sql)) {
+    } else if (is_names(sql) || (conn->peer->is_pooler &&
+                                 strstr(sql, "pg_backend_pid()") != NULL)) {
         say_tag(conn, "SELECT 0");
     } else if (strncasecmp(sql, "set", 3) == 0 ||
                strncmp(sql, "RESET", 5) == 0) {

@@ -48,6 +48,7 @@ struct peer {
     const char *fail_parse; /* for the next Parse */
     const char *hold;       /* one more statement that is held, or NULL */
     bool is_silent;         /* greets nobody */
+    bool is_pooler;         /* its pid is not the server's */
     bool is_deaf;           /* does not act on cancels */
     bool is_slow; /* keeps cancels open until pg_peer_answer_cancels() */
     unsigned n_cancels;

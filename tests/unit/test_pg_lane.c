@@ -248,6 +248,27 @@ static void test_closing_ends_what_is_queued_and_what_runs(void **state)
     assert_err(queued.err, ERR_CLOSED);
 }
 
+static void test_reads_share_nothing_behind_a_pooler(void **state)
+{
+    struct world *world = *state;
+    struct call call;
+
+    world->peer.is_pooler = true;
+    for (int i = 0; i < LESSONS_MAX; i++) {
+        init_call(&call, "select 1");
+        pg_call_pool(world, &call);
+        assert_ok(call.err);
+        assert_string_equal(call.value, "select 1");
+    }
+
+    assert_int_equal(stats_of(world)->shared_statements, 0);
+    assert_string_equal(world->logged,
+                        "behind a pooler pool=test effect=reads do not share "
+                        "connections");
+    loop_turn(world->loop, 0);
+    assert_int_equal(pg_world_count(world, CONN_SHARED), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -262,6 +283,7 @@ int main(void)
         TEST(test_cancelled_request_is_not_told),
         TEST(test_queued_request_leaves_without_a_trace),
         TEST(test_closing_ends_what_is_queued_and_what_runs),
+        TEST(test_reads_share_nothing_behind_a_pooler),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
