@@ -50,6 +50,13 @@ void lane_group_done(struct lane *lane, uint64_t now_ns)
     lane->lanes->ops->wake(lane->lanes);
 }
 
+void lane_rests(struct lane *lane, uint64_t now_ns)
+{
+    assert(lane->groups == 0);
+    lane->rest_ns = now_ns;
+    lane->lanes->ops->wake(lane->lanes);
+}
+
 void lane_finish(struct lane *lane)
 {
     if (lane->lanes == NULL)

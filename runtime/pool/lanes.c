@@ -100,29 +100,52 @@ void lanes_refuse_all(struct lanes *lanes, enum err err)
 
 /* ---- groups */
 
+/* Groups are a flow of which no more than two are in flight. */
+static struct lane_flow flow_of(const struct lane *lane, uint64_t now_ns)
+{
+    bool is_full =
+        lane->groups >= LANE_GROUPS_MAX || lane_is_late(lane, now_ns);
+
+    if (lane->lanes->ops->flow != NULL)
+        return lane->lanes->ops->flow(lane);
+    return (struct lane_flow){
+        .due = lane->groups,
+        .room = is_full ? 0 : UINT32_MAX,
+        .is_busy = lane->groups > 0 || is_full,
+    };
+}
+
+static bool is_empty(const struct lane *lane)
+{
+    return flow_of(lane, lane->head_ns).due == 0;
+}
+
 static bool may_take(const struct lane *lane, uint64_t now_ns)
 {
     return lane->is_ready && !lane->is_held && !lane->is_finishing &&
-           lane->groups < LANE_GROUPS_MAX && !lane_is_late(lane, now_ns);
+           flow_of(lane, now_ns).room > 0;
 }
 
-/* The one with the least in flight, or NULL; count is of those with no more. */
+/* The one with the least due, or NULL; count is of those with no more. */
 static struct lane *best_lane(const struct lane_set *set, uint64_t now_ns,
                               uint32_t *count)
 {
     struct lane *best = NULL;
+    uint32_t least = 0;
 
     *count = 0;
     list_each (node, &set->lanes) {
         struct lane *lane = lane_of(node);
+        uint32_t due = flow_of(lane, now_ns).due;
 
         if (!may_take(lane, now_ns))
             continue;
-        if (best == NULL || lane->groups < best->groups) {
+        if (best == NULL || due < least) {
             best = lane;
+            least = due;
             *count = 0;
         }
-        *count += lane->groups == best->groups;
+        *count += due == least;
     }
     return best;
 }
@@ -135,9 +158,12 @@ static bool are_reads(const struct lane_set *set)
 /* Writes spread over all lanes, since each waits for its own commit; so do
  * reads, for the server works on several groups at once, but not so thin that
  * a group is none. */
-static uint64_t most_of(const struct lane_set *set, uint32_t count)
+static uint64_t most_of(const struct lane_set *set, const struct lane *lane,
+                        uint32_t count)
 {
-    uint64_t most = set->owner->pool->settings.group_max;
+    uint64_t most = set->owner->ops->flow != NULL
+                        ? flow_of(lane, lane->head_ns).room
+                        : set->owner->pool->settings.group_max;
     uint64_t share = (set->queue.len + count - 1) / count;
 
     if (are_reads(set) && share < GROUP_MIN)
@@ -148,7 +174,7 @@ static uint64_t most_of(const struct lane_set *set, uint32_t count)
 static void send_group(struct lane_set *set, struct lane *lane, uint32_t count,
                        uint64_t now_ns)
 {
-    uint64_t most = most_of(set, count);
+    uint64_t most = most_of(set, lane, count);
     uint64_t left_ns = target_ns(set->owner);
     struct list group;
 
@@ -162,7 +188,7 @@ static void send_group(struct lane_set *set, struct lane *lane, uint32_t count,
         list_remove(&set->queue, &item->node);
         list_push_back(&group, &item->node);
     }
-    if (lane->groups++ == 0)
+    if (set->owner->ops->flow == NULL && lane->groups++ == 0)
         lane->head_ns = now_ns;
     if (lane->conn->is_resting)
         pool_lane_rests(lane->conn, false);
@@ -258,11 +284,30 @@ static void await_lane(struct lane_set *set, uint64_t now_ns)
         refuse_set(set, err, &set->waiter);
 }
 
+/* Every lane without groups is busy. */
+static bool is_busy(const struct lane_set *set, uint64_t now_ns)
+{
+    bool is_some = set->queue.len > 0;
+
+    list_each (node, &set->lanes) {
+        const struct lane *lane = lane_of(node);
+
+        if (lane->is_finishing)
+            continue;
+        if (!lane->is_ready || !flow_of(lane, now_ns).is_busy)
+            return false;
+        is_some = true;
+    }
+    return is_some;
+}
+
 /* Statements are left over, or writes could spread. */
 static bool is_short(const struct lane_set *set, uint64_t now_ns)
 {
     uint32_t empty = 0;
 
+    if (set->owner->ops->flow != NULL)
+        return is_busy(set, now_ns);
     if (set->queue.len == 0)
         return false;
     list_each (node, &set->lanes) {
@@ -325,7 +370,7 @@ static bool end_lane(struct lane_set *set, uint64_t now_ns, uint64_t *due_ns)
         struct lane *lane = lane_of(node);
         uint64_t until_ns = rest_until(set, lane);
 
-        if (lane->groups > 0 || !lane->is_ready || lane->is_held ||
+        if (!is_empty(lane) || !lane->is_ready || lane->is_held ||
             (set->queue.len > 0 && !lane->is_finishing))
             continue;
         if (until_ns > now_ns) {
@@ -364,7 +409,7 @@ static void rest_lanes(struct lane_set *set)
     list_each (node, &set->lanes) {
         struct lane *lane = lane_of(node);
 
-        if (lane->groups == 0 && lane->is_ready && !lane->is_held &&
+        if (is_empty(lane) && lane->is_ready && !lane->is_held &&
             !lane->conn->is_resting)
             pool_lane_rests(lane->conn, true);
     }
@@ -405,7 +450,7 @@ static uint64_t pump(struct lane_set *set, uint64_t now_ns)
         else
             await_lane(set, now_ns);
     }
-    if (set->is_coming && set->queue.len == 0)
+    if (set->is_coming && set->queue.len == 0 && !is_short(set, now_ns))
         leave_line(set, now_ns);
     while (end_lane(set, now_ns, &due_ns))
         continue;

@@ -10,6 +10,9 @@
  * are left over, by a waiter in the pool's own line, so leases and statements
  * wait by age; they go back when nothing is queued.
  *
+ * Where a backend answers one thing after another, as Redis does, there are no
+ * groups, nor late lanes: its flow() says what a lane takes.
+ *
  * The driver owns items and lanes, one thread runs all.  Driver operations may
  * call anything here but lanes_pump().
  */
@@ -46,11 +49,19 @@ struct lane {
     uint64_t rest_ns;  /* since when there are none */
 };
 
+/* What is on a lane that has no groups. */
+struct lane_flow {
+    uint32_t due;  /* answers; the lane with the least is taken */
+    uint32_t room; /* items that it takes now */
+    bool is_busy;  /* one more lane would help */
+};
+
 struct lanes_ops {
     /* conn was lent: calls lane_begin(), and lane_ready() when it is. */
     void (*begin)(struct lanes *lanes, struct conn *conn, enum lane_kind kind);
     /* Sends what is on group, all of it, as one group that ends with
-     * lane_group_done(). */
+     * lane_group_done().  With flow(): sends one at least, returns the rest,
+     * and calls lane_rests() when nothing is due. */
     void (*send)(struct lane *lane, struct list *group);
     /* Nothing is in flight and nothing will be: calls lane_leave() and gives
      * the connection back. */
@@ -58,6 +69,7 @@ struct lanes_ops {
     /* No lane comes for item, which is off the queue. */
     void (*refuse)(struct lanes *lanes, struct lane_item *item, enum err err,
                    const struct pool_waiter *waiter);
+    struct lane_flow (*flow)(const struct lane *lane); /* or NULL: groups */
     /* lanes_pump() has work: calls it soon, never from inside. */
     void (*wake)(struct lanes *lanes);
 };
@@ -109,6 +121,8 @@ void lane_begin(struct lane *lane, struct lanes *lanes, struct conn *conn,
 void lane_ready(struct lane *lane);
 /* The first group in flight has ended. */
 void lane_group_done(struct lane *lane, uint64_t now_ns);
+/* Nothing is due on a lane that has no groups. */
+void lane_rests(struct lane *lane, uint64_t now_ns);
 /* Takes no more, and ends when nothing is in flight: the pool's unshare. */
 void lane_finish(struct lane *lane);
 /* It is none any more; calls nobody. */

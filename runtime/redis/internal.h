@@ -19,16 +19,12 @@ struct redis_pool {
     char *name;
     union link_address slow; /* did not answer in time: dial it last */
 
-    struct list lanes;
-    struct list queue;              /* not yet written */
-    struct list ending;             /* see the top */
-    struct pool_waiter lane_waiter; /* in line while is_lane_coming */
-    bool is_lane_coming;
-    uint64_t lane_retry_ns;    /* no further lane is asked for before */
+    struct lanes lanes;        /* and what is not yet written */
+    struct list ending;        /* see the top */
     struct err_text down_text; /* why no lane came */
     struct err_text lost_text; /* of the last connection lost */
-    struct loop_job write_job, end_job, close_job;
-    struct deadline resume; /* looks whether the pool is paused still */
+    struct loop_job pump, end_job, close_job;
+    struct deadline pump_again;
 
     bool is_closing;
     uint64_t close_ns;
@@ -45,20 +41,18 @@ static inline uint64_t redis_now(const struct redis_pool *redis)
 
 enum err redis_lane_submit(struct redis_pool *redis,
                            struct redis_request *request) MUST_CHECK;
-/* After a request left the queue: a lane that nobody waits for any more is not
- * waited for. */
-void redis_lane_spare(struct redis_pool *redis);
-/* After reading, and when it is asked to finish. */
-void redis_lane_rest(struct redis_link *link);
-/* Takes no more and is released when nothing is due. */
-void redis_lane_finish(struct redis_link *link);
-void redis_lane_finish_all(struct redis_pool *redis);
+/* After reading, and when bytes have left. */
+void redis_lane_go_on(struct redis_link *link);
 void redis_lane_lose(struct redis_link *link, enum close_reason reason,
                      enum err err, const struct err_text *text);
 /* Replies are due from now on. */
 void redis_lane_begin_due(struct redis_link *link);
-void redis_lane_write_all(struct redis_pool *redis);
+/* It is no lane any more. */
 void redis_lane_deinit(struct redis_link *link);
+void redis_lanes_init(struct redis_pool *redis);
+/* Writes what is queued, now. */
+void redis_lanes_pump(struct redis_pool *redis);
+void redis_lanes_deinit(struct redis_pool *redis);
 
 /* ---- lease.c: blocking commands */
 

@@ -1,11 +1,12 @@
 /*
- * lane.c - the queue and the lanes: connections that all callers' commands
- * share, written once a loop turn.
+ * lane.c - commands on connections that all callers share, written once a loop
+ * turn.
  *
- * One lane is opened first and, while it is not busy, carries everything; each
- * further one, up to the setting lanes, when all that are open are busy.  Redis
- * runs commands on one thread, so more lanes gain only when the bytes of one
- * connection do not suffice.
+ * pool/lanes.c has the queue and chooses among lanes; here is what is due on
+ * one.  One lane carries everything while it is not busy; each further one
+ * comes, up to the setting lanes, when all are busy.  Redis runs commands on
+ * one thread, so more lanes gain only when the bytes of one connection do not
+ * suffice.
  */
 #include "redis/internal.h"
 
@@ -13,194 +14,78 @@
  * waits in the queue, where a deadline costs the server nothing. */
 enum { BUSY_DUE = 1024, FULL_DUE = 8192, FULL_BYTES = 1024 * 1024 };
 
-static const uint64_t IDLE_NS = 1000000000;    /* then the pool has it back */
-static const uint64_t GRACE_NS = 10000000;     /* see judge_stall() */
-static const uint64_t NEXT_LANE_NS = 50000000; /* after one was refused */
-static const uint64_t RESUME_NS = 10000000;
-static const uint64_t LONG_NS = 86400000000000; /* a day */
+static const uint64_t GRACE_NS = 10000000; /* see judge_stall() */
 
-static const char lane_site[] = "redis lane";
-
-static struct redis_request *first_queued(const struct redis_pool *redis)
+static struct redis_pool *redis_of(struct lanes *lanes)
 {
-    struct list_node *node = list_first(&redis->queue);
-
-    return node != NULL ? container_of(node, struct redis_request, node) : NULL;
+    return container_of(lanes, struct redis_pool, lanes);
 }
 
-/* ---- getting lanes */
-
-static void begin_lane(struct redis_link *link);
-
-/* No lane came, and there is none: nobody can be served. */
-static void refuse_queue(struct redis_pool *redis, enum err err)
+static struct redis_request *request_of_item(struct lane_item *item)
 {
-    struct redis_request *request;
-    struct pool_why why;
-
-    pool_explain(redis->clock.pool, &redis->lane_waiter, err, redis_now(redis),
-                 &why);
-    pool_why_text(&why, redis->name, &redis->down_text);
-    while ((request = first_queued(redis)) != NULL) {
-        list_remove(&redis->queue, &request->node);
-        redis_request_end_later(request, err);
-    }
-}
-
-static void on_lane(struct pool_waiter *waiter, enum err err, struct conn *conn)
-{
-    struct redis_pool *redis =
-        container_of(waiter, struct redis_pool, lane_waiter);
-
-    redis->is_lane_coming = false;
-    if (err == ERR_OK)
-        begin_lane(redis_link_at(conn));
-    else if (redis->lanes.len == 0 && redis->queue.len > 0)
-        refuse_queue(redis, err);
-}
-
-/* Requests have deadlines, the lane that they wait for needs none. */
-static enum err want_lane(struct redis_pool *redis)
-{
-    struct pool *pool = redis->clock.pool;
-    uint64_t now_ns = redis_now(redis);
-    struct conn *conn = pool_try_acquire(pool, true, lane_site, now_ns);
-    enum err err;
-
-    if (conn != NULL) {
-        begin_lane(redis_link_at(conn));
-        return ERR_OK;
-    }
-    redis->lane_waiter = (struct pool_waiter){
-        .on_done = on_lane,
-        .shared = true,
-        .site = lane_site,
-        .deadline_ns = now_ns + LONG_NS,
-    };
-    err = pool_wait(pool, &redis->lane_waiter, now_ns);
-    redis->is_lane_coming = err == ERR_OK;
-    return err;
-}
-
-static bool is_busy(const struct redis_link *link)
-{
-    return link->n_due >= BUSY_DUE || stream_unsent(link->stream) >= FULL_BYTES;
-}
-
-static bool is_full(const struct redis_link *link)
-{
-    return link->n_due >= FULL_DUE || stream_unsent(link->stream) >= FULL_BYTES;
-}
-
-/* The one with the least due, or NULL when all are full. */
-static struct redis_link *best_lane(const struct redis_pool *redis)
-{
-    struct redis_link *best = NULL;
-
-    list_each (node, &redis->lanes) {
-        struct redis_link *link = container_of(node, struct redis_link, node);
-
-        if (!is_full(link) && (best == NULL || link->n_due < best->n_due))
-            best = link;
-    }
-    return best;
-}
-
-/* When the setting was lowered the youngest takes no more. */
-static void shed_lane(struct redis_pool *redis)
-{
-    struct list_node *node = list_last(&redis->lanes);
-    struct redis_link *link;
-
-    if (redis->lanes.len <= pool_settings(redis->clock.pool)->lanes)
-        return;
-    link = container_of(node, struct redis_link, node);
-    redis_lane_finish(link);
-    redis_lane_rest(link);
-}
-
-/* Asks for one more when there is none, or all are busy. */
-static void ask_for_lane(struct redis_pool *redis)
-{
-    const struct pool_settings *settings = pool_settings(redis->clock.pool);
-    const struct redis_link *best = best_lane(redis);
-    enum err err;
-
-    if (redis->is_lane_coming)
-        return;
-    if (redis->lanes.len == 0) {
-        err = redis->queue.len > 0 ? want_lane(redis) : ERR_OK;
-        if (err != ERR_OK)
-            refuse_queue(redis, err);
-        return;
-    }
-    if ((best != NULL && !is_busy(best)) ||
-        redis->lanes.len >= settings->lanes ||
-        redis_now(redis) < redis->lane_retry_ns)
-        return;
-    if (want_lane(redis) != ERR_OK)
-        redis->lane_retry_ns = redis_now(redis) + NEXT_LANE_NS;
+    return container_of(item, struct redis_request, item);
 }
 
 /* ---- the queue */
 
-static void write_queue(struct redis_pool *redis)
-{
-    struct redis_request *request;
-
-    while ((request = first_queued(redis)) != NULL) {
-        struct redis_link *link = best_lane(redis);
-
-        if (link == NULL || redis_wire_write(link, request) != ERR_OK)
-            break;
-        list_remove(&redis->queue, &request->node);
-    }
-}
-
-/* A paused pool does not tell when it goes on, so it is asked again. */
-void redis_lane_write_all(struct redis_pool *redis)
-{
-    bool is_paused = pool_is_paused(redis->clock.pool);
-
-    shed_lane(redis);
-    if (!is_paused)
-        write_queue(redis);
-    else if (redis->queue.len > 0 && !redis->is_closing)
-        deadline_start(redis->loop, &redis->resume,
-                       redis_now(redis) + RESUME_NS);
-    if (!is_paused || redis->is_closing)
-        ask_for_lane(redis);
-}
-
 enum err redis_lane_submit(struct redis_pool *redis,
                            struct redis_request *request)
 {
-    const struct pool_settings *settings = pool_settings(redis->clock.pool);
+    const struct list *queue = &redis->lanes.sets[LANE_READ].queue;
+    enum err err;
 
-    if (redis->queue.len >= settings->max_waiters)
-        redis_lane_write_all(redis);
-    if (redis->queue.len > 0 && redis->queue.len >= settings->max_waiters)
-        return ERR_BUSY;
-    if (redis->lanes.len == 0 && !redis->is_lane_coming) {
-        enum err err = want_lane(redis);
-
-        if (err != ERR_OK)
-            return err;
-    }
+    if (queue->len >= pool_settings(redis->clock.pool)->max_waiters)
+        redis_lanes_pump(redis);
+    request->item.kind = LANE_READ;
+    request->item.cost_ns = 0;
+    err = lanes_add(&redis->lanes, &request->item, redis_now(redis));
+    if (err != ERR_OK)
+        return err;
     request->state = REDIS_REQUEST_QUEUED;
-    list_push_back(&redis->queue, &request->node);
     if (request->deadline_ns != WHEEL_NEVER)
         deadline_start(redis->loop, &request->deadline, request->deadline_ns);
-    loop_defer(redis->loop, LOOP_FLUSH, &redis->write_job);
     return ERR_OK;
 }
 
-void redis_lane_spare(struct redis_pool *redis)
+/* No lane came, and there is none: nobody can be served. */
+static void refuse(struct lanes *lanes, struct lane_item *item, enum err err,
+                   const struct pool_waiter *waiter)
 {
-    if (redis->queue.len > 0 || redis->lanes.len > 0 || !redis->is_lane_coming)
-        return;
-    redis->is_lane_coming = false;
-    pool_wait_cancel(redis->clock.pool, &redis->lane_waiter, redis_now(redis));
+    struct redis_pool *redis = redis_of(lanes);
+    struct pool_why why;
+
+    if (waiter != NULL) {
+        pool_explain(redis->clock.pool, waiter, err, redis_now(redis), &why);
+        pool_why_text(&why, redis->name, &redis->down_text);
+    }
+    redis_request_end_later(request_of_item(item), err);
+}
+
+static void wake(struct lanes *lanes)
+{
+    struct redis_pool *redis = redis_of(lanes);
+
+    loop_defer(redis->loop, LOOP_FLUSH, &redis->pump);
+}
+
+void redis_lanes_pump(struct redis_pool *redis)
+{
+    uint64_t due_ns = lanes_pump(&redis->lanes, redis_now(redis));
+
+    if (due_ns == WHEEL_NEVER)
+        deadline_stop(redis->loop, &redis->pump_again);
+    else
+        deadline_start(redis->loop, &redis->pump_again, due_ns);
+}
+
+static void on_pump(struct loop_job *job)
+{
+    redis_lanes_pump(container_of(job, struct redis_pool, pump));
+}
+
+static void on_pump_again(struct deadline *deadline)
+{
+    wake(&container_of(deadline, struct redis_pool, pump_again)->lanes);
 }
 
 /* ---- a lane's life */
@@ -216,12 +101,58 @@ static void be_patient_until(struct redis_link *link, uint64_t at_ns)
     deadline_start(link->redis->loop, &link->patience, at_ns);
 }
 
-static void release(struct redis_link *link)
+static struct redis_link *link_of(const struct lane *lane)
 {
-    struct redis_pool *redis = link->redis;
+    return container_of(lane, struct redis_link, lane);
+}
+
+static bool is_choked(const struct redis_link *link)
+{
+    return stream_unsent(link->stream) >= FULL_BYTES;
+}
+
+static struct lane_flow flow(const struct lane *lane)
+{
+    const struct redis_link *link = link_of(lane);
+    bool is_full = link->n_due >= FULL_DUE || is_choked(link);
+
+    return (struct lane_flow){
+        .due = link->n_due,
+        .room = is_full ? 0 : FULL_DUE - link->n_due,
+        .is_busy = is_full || link->n_due >= BUSY_DUE,
+    };
+}
+
+static void end(struct lane *lane)
+{
+    struct redis_link *link = link_of(lane);
 
     redis_lane_deinit(link);
-    pool_release(redis->clock.pool, &link->conn, redis_now(redis));
+    pool_release(link->redis->clock.pool, &link->conn, redis_now(link->redis));
+}
+
+/* What cannot be written now goes back in front; a connection that is lost will
+ * be told of. */
+static void send_commands(struct lane *lane, struct list *group)
+{
+    struct redis_link *link = link_of(lane);
+    struct list_node *node;
+
+    while (!lane->is_held && !is_choked(link) &&
+           (node = list_pop_front(group)) != NULL) {
+        struct lane_item *item = container_of(node, struct lane_item, node);
+        enum err err = redis_wire_write(link, request_of_item(item));
+
+        if (err == ERR_NOMEM)
+            redis_request_end_later(request_of_item(item), err);
+        else if (err != ERR_OK)
+            list_push_front(group, node);
+        lane->is_held = err != ERR_OK && err != ERR_NOMEM;
+    }
+    while ((node = list_last(group)) != NULL) {
+        list_remove(group, node);
+        lanes_return(lane->lanes, container_of(node, struct lane_item, node));
+    }
 }
 
 /*
@@ -253,10 +184,7 @@ static void on_patience(struct deadline *deadline)
     uint64_t since_ns = latest(link->conn.byte_ns, link->due_ns);
 
     if (link->n_due == 0) {
-        if (now_ns - since_ns >= IDLE_NS)
-            release(link);
-        else
-            be_patient_until(link, since_ns + IDLE_NS);
+        link->patience_ns = WHEEL_NEVER;
         return;
     }
     if (stream_unsent(link->stream) != link->unsent) {
@@ -272,19 +200,18 @@ static void on_patience(struct deadline *deadline)
     be_patient_until(link, since_ns + limit_ns);
 }
 
-static void begin_lane(struct redis_link *link)
+static void begin(struct lanes *lanes, struct conn *conn, enum lane_kind kind)
 {
-    struct redis_pool *redis = link->redis;
+    struct redis_link *link = redis_link_at(conn);
 
-    list_push_back(&redis->lanes, &link->node);
-    link->due_ns = redis_now(redis);
+    link->due_ns = redis_now(link->redis);
     link->unsent_ns = link->due_ns;
     link->unsent = 0;
     link->is_suspect = false;
-    link->is_finishing = false;
     link->patience.fn = on_patience;
-    be_patient_until(link, link->due_ns + IDLE_NS);
-    loop_defer(redis->loop, LOOP_FLUSH, &redis->write_job);
+    link->patience_ns = WHEEL_NEVER;
+    lane_begin(&link->lane, lanes, conn, kind, link->due_ns);
+    lane_ready(&link->lane);
 }
 
 void redis_lane_begin_due(struct redis_link *link)
@@ -301,41 +228,16 @@ void redis_lane_begin_due(struct redis_link *link)
 
 void redis_lane_deinit(struct redis_link *link)
 {
-    if (list_is_linked(&link->node))
-        list_remove(&link->redis->lanes, &link->node);
+    lane_leave(&link->lane);
     deadline_stop(link->redis->loop, &link->patience);
-    link->is_finishing = false;
 }
 
-void redis_lane_finish(struct redis_link *link)
+void redis_lane_go_on(struct redis_link *link)
 {
-    struct redis_pool *redis = link->redis;
-
-    link->is_finishing = true;
-    if (list_is_linked(&link->node))
-        list_remove(&redis->lanes, &link->node);
-    if (redis->queue.len > 0)
-        loop_defer(redis->loop, LOOP_FLUSH, &redis->write_job);
-}
-
-void redis_lane_finish_all(struct redis_pool *redis)
-{
-    struct list_node *node;
-
-    while ((node = list_first(&redis->lanes)) != NULL) {
-        struct redis_link *link = container_of(node, struct redis_link, node);
-
-        redis_lane_finish(link);
-        redis_lane_rest(link);
-    }
-}
-
-void redis_lane_rest(struct redis_link *link)
-{
-    if (link->is_finishing && link->n_due == 0)
-        release(link);
-    else if (link->redis->queue.len > 0)
-        loop_defer(link->redis->loop, LOOP_FLUSH, &link->redis->write_job);
+    if (link->n_due == 0)
+        lane_rests(&link->lane, redis_now(link->redis));
+    else if (link->redis->lanes.sets[LANE_READ].queue.len > 0)
+        wake(&link->redis->lanes);
 }
 
 /* Reads may run once more, and what never left us may run as it is. */
@@ -371,7 +273,7 @@ static uint32_t move_requests(struct redis_link *link, enum err err)
         list_remove(&moving, node);
         redis_request_rewind(request);
         request->state = REDIS_REQUEST_QUEUED;
-        list_push_front(&link->redis->queue, node);
+        lanes_return(&link->redis->lanes, &request->item);
     }
     return count;
 }
@@ -380,7 +282,6 @@ void redis_lane_lose(struct redis_link *link, enum close_reason reason,
                      enum err err, const struct err_text *text)
 {
     struct redis_pool *redis = link->redis;
-
     uint32_t n_moved;
 
     redis->lost_text = *text;
@@ -391,6 +292,27 @@ void redis_lane_lose(struct redis_link *link, enum close_reason reason,
               LOG_STR("error", text->text));
     redis_lane_deinit(link);
     pool_discard(redis->clock.pool, &link->conn, reason, redis_now(redis));
-    loop_defer(redis->loop, LOOP_FLUSH, &redis->write_job);
     redis_request_end_all(redis);
+}
+
+static const struct lanes_ops lane_ops = {
+    .begin = begin,
+    .send = send_commands,
+    .end = end,
+    .refuse = refuse,
+    .flow = flow,
+    .wake = wake,
+};
+
+void redis_lanes_init(struct redis_pool *redis)
+{
+    lanes_init(&redis->lanes, redis->clock.pool, &lane_ops);
+    redis->pump.fn = on_pump;
+    redis->pump_again.fn = on_pump_again;
+}
+
+void redis_lanes_deinit(struct redis_pool *redis)
+{
+    loop_cancel(redis->loop, LOOP_FLUSH, &redis->pump);
+    deadline_stop(redis->loop, &redis->pump_again);
 }

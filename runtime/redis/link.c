@@ -396,17 +396,9 @@ static void cancel_link(struct conn *conn)
     answer_later(redis_link_at(conn), answer_cancel);
 }
 
-static void finish_lane(struct loop_job *job)
-{
-    redis_lane_rest(container_of(job, struct redis_link, job));
-}
-
 static void unshare_link(struct conn *conn)
 {
-    struct redis_link *link = redis_link_at(conn);
-
-    redis_lane_finish(link);
-    answer_later(link, finish_lane);
+    lane_finish(&redis_link_at(conn)->lane);
 }
 
 const struct conn_ops redis_link_ops = {

@@ -29,8 +29,8 @@ struct link_slot {
 struct redis_link {
     struct conn conn;
     struct redis_pool *redis;
-    struct list_node node; /* on redis->lanes while it takes requests */
-    struct loop_job job;   /* begins to connect; later, answers the pool */
+    struct lane lane;
+    struct loop_job job; /* begins to connect; later, answers the pool */
 
     struct resolve *resolve;
     union link_address addresses[LINK_ADDRESSES_MAX];
@@ -53,8 +53,7 @@ struct redis_link {
     uint64_t due_ns;          /* since when replies are due */
     uint64_t unsent_ns;       /* when unsent was last seen to change */
     size_t unsent;
-    bool is_finishing; /* takes no more, is released when nothing is due */
-    bool is_suspect;   /* stalled, unless a byte comes at once */
+    bool is_suspect; /* stalled, unless a byte comes at once */
 };
 
 static inline struct redis_link *redis_link_at(struct conn *conn)

@@ -30,14 +30,15 @@ static void explain_timeout(const struct redis_request *request,
                             struct err_text *out)
 {
     const struct redis_pool *redis = request->redis;
+    const struct lane_set *set = &redis->lanes.sets[LANE_READ];
 
     if (request->was_sent)
         err_text_set(out, "no reply from %s within %llu ms", redis->name,
                      waited_ms(request));
     else if (request->is_blocking)
         explain(request, &request->waiter, ERR_TIMEOUT, out);
-    else if (redis->is_lane_coming && redis->lanes.len == 0)
-        explain(request, &redis->lane_waiter, ERR_TIMEOUT, out);
+    else if (set->is_coming && set->lanes.len == 0)
+        explain(request, &set->waiter, ERR_TIMEOUT, out);
     else
         err_text_set(out,
                      "not sent to %s within %llu ms: its connections take no "
@@ -114,9 +115,8 @@ static void on_deadline(struct deadline *deadline)
     struct redis_pool *redis = request->redis;
 
     if (request->state == REDIS_REQUEST_QUEUED) {
-        list_remove(&redis->queue, &request->node);
+        lanes_expire(&redis->lanes, &request->item);
         redis_request_end(request, ERR_TIMEOUT);
-        redis_lane_spare(redis);
     } else if (request->state == REDIS_REQUEST_SENT &&
                redis_request_owns_link(request)) {
         redis_lease_end(request, ERR_TIMEOUT);
@@ -192,8 +192,7 @@ void redis_request_cancel(struct redis_request *request)
     request->state = REDIS_REQUEST_DONE;
     switch (state) {
     case REDIS_REQUEST_QUEUED:
-        list_remove(&redis->queue, &request->node);
-        redis_lane_spare(redis);
+        lanes_remove(&redis->lanes, &request->item);
         break;
     case REDIS_REQUEST_WAITING:
         pool_wait_cancel(redis->clock.pool, &request->waiter, redis_now(redis));
@@ -223,10 +222,8 @@ static void finish_close(struct loop_job *job)
     void *ud = redis->closed_ud;
 
     redis_request_end_all(redis);
-    assert(redis->queue.len == 0 && redis->lanes.len == 0);
     loop_cancel(redis->loop, LOOP_RUN, &redis->end_job);
-    loop_cancel(redis->loop, LOOP_FLUSH, &redis->write_job);
-    deadline_stop(redis->loop, &redis->resume);
+    redis_lanes_deinit(redis);
     pool_clock_free(&redis->clock);
     free_pool(redis);
     if (on_closed != NULL)
@@ -245,10 +242,10 @@ static void begin_close(struct loop_job *job)
 {
     struct redis_pool *redis = container_of(job, struct redis_pool, close_job);
 
-    redis_lane_write_all(redis);
-    redis_lane_finish_all(redis);
+    if (!pool_is_paused(redis->clock.pool))
+        redis_lanes_pump(redis);
     pool_close(redis->clock.pool, redis->close_ns, redis_now(redis));
-    redis_lane_write_all(redis); /* what is left is refused */
+    lanes_refuse_all(&redis->lanes, ERR_CLOSED);
 }
 
 void redis_pool_close(struct redis_pool *redis, uint64_t deadline_ns,
@@ -261,16 +258,6 @@ void redis_pool_close(struct redis_pool *redis, uint64_t deadline_ns,
     redis->closed_ud = ud;
     redis->close_job.fn = begin_close;
     loop_defer(redis->loop, LOOP_RUN, &redis->close_job);
-}
-
-static void on_write_job(struct loop_job *job)
-{
-    redis_lane_write_all(container_of(job, struct redis_pool, write_job));
-}
-
-static void on_resume(struct deadline *deadline)
-{
-    redis_lane_write_all(container_of(deadline, struct redis_pool, resume));
 }
 
 static void on_end_job(struct loop_job *job)
@@ -317,11 +304,7 @@ enum err redis_pool_open(struct redis_pool **out, struct loop *loop,
     if (redis == NULL)
         return ERR_NOMEM;
     redis->loop = loop;
-    redis->write_job.fn = on_write_job;
     redis->end_job.fn = on_end_job;
-    redis->resume.fn = on_resume;
-    list_init(&redis->lanes);
-    list_init(&redis->queue);
     list_init(&redis->ending);
     err = redis_target_parse(&redis->target, config->url, why);
     if (err == ERR_OK)
@@ -332,6 +315,7 @@ enum err redis_pool_open(struct redis_pool **out, struct loop *loop,
         free_pool(redis);
         return err;
     }
+    redis_lanes_init(redis);
     *out = redis;
     return ERR_OK;
 }

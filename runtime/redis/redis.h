@@ -13,7 +13,7 @@
 
 #include "base/log.h"
 #include "net/deadline.h"
-#include "pool/pool.h"
+#include "pool/lanes.h"
 
 struct redis_pool;
 struct redis_link; /* one connection: a lane's or a lease */
@@ -95,7 +95,8 @@ struct redis_request {
     uint64_t slot;            /* its place in link's replies due */
     struct redis_pool *redis;
     struct redis_link *link;
-    struct list_node node;
+    struct list_node node; /* on ending */
+    struct lane_item item; /* while QUEUED */
     struct deadline deadline;
     struct pool_waiter waiter;
 };

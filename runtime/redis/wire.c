@@ -214,7 +214,7 @@ static void on_data(struct stream *stream, void *ud)
     else if (err != ERR_OK)
         redis_link_break(link, CLOSE_LOST, err, &text);
     else if (link->conn.state == CONN_SHARED)
-        redis_lane_rest(link);
+        redis_lane_go_on(link);
 }
 
 static void on_end(struct stream *stream, const struct err_text *text, void *ud)
@@ -235,7 +235,7 @@ static void on_drained(struct stream *stream, void *ud)
 
     (void)stream;
     if (link->conn.state == CONN_SHARED)
-        redis_lane_rest(link);
+        redis_lane_go_on(link);
 }
 
 const struct stream_events redis_wire_events = {
