@@ -160,6 +160,8 @@ uint64_t wheel_next_ns(const struct wheel *wheel)
 {
     struct place next;
 
+    if (wheel->len == 0)
+        return WHEEL_NEVER;
     if (wheel->due.len > 0)
         return wheel->now_tick * WHEEL_TICK_NS;
     if (!find_next(wheel, &next) || next.tick > WHEEL_NEVER / WHEEL_TICK_NS)

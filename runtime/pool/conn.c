@@ -107,13 +107,31 @@ static uint64_t deadline(const struct pool *pool, const struct conn *conn)
     return WHEEL_NEVER;
 }
 
+static void set_timer(struct pool *pool, struct conn *conn)
+{
+    conn->timer_ns = conn->due_ns;
+    if (conn->due_ns != WHEEL_NEVER)
+        wheel_add(&pool->conn_wheel, &conn->timer, conn->due_ns);
+}
+
+/* A timer that comes sooner is let be, and looks again: a connection that is
+ * lent and given back all the time moves none. */
 void pool_arm(struct pool *pool, struct conn *conn)
 {
-    uint64_t at_ns = deadline(pool, conn);
-
+    conn->due_ns = deadline(pool, conn);
+    if (wheel_is_armed(&conn->timer) && conn->timer_ns <= conn->due_ns &&
+        conn->state != CONN_CLOSING)
+        return;
     wheel_remove(&pool->conn_wheel, &conn->timer);
-    if (at_ns != WHEEL_NEVER)
-        wheel_add(&pool->conn_wheel, &conn->timer, at_ns);
+    set_timer(pool, conn);
+}
+
+bool pool_is_overdue(struct pool *pool, struct conn *conn)
+{
+    if (conn->due_ns <= pool->now_ns)
+        return true;
+    set_timer(pool, conn);
+    return false;
 }
 
 /* ---- moves */

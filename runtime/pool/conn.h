@@ -81,7 +81,9 @@ enum conn_wire {
 struct conn {
     struct list_node node;        /* on pool->by_state[state] */
     struct list_node retire_node; /* on pool->retiring: awaits a replacement */
-    struct wheel_timer timer;     /* the one deadline that its state has */
+    struct wheel_timer timer;     /* at due_ns, or sooner; see pool_arm() */
+    uint64_t timer_ns;            /* when it comes */
+    uint64_t due_ns;              /* the one deadline that its state has */
     struct pool *pool;
     enum conn_state state;
     enum wait_phase phase;              /* while OPENING: what it is at */

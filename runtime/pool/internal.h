@@ -118,6 +118,8 @@ void pool_tell(const struct pool *pool, const struct pool_event *event);
 void pool_move(struct pool *pool, struct conn *conn, enum conn_state next);
 void pool_add(struct pool *pool, struct conn *conn); /* as OPENING */
 void pool_arm(struct pool *pool, struct conn *conn);
+/* Its timer came: is its deadline there?  If not, sets the timer to it. */
+bool pool_is_overdue(struct pool *pool, struct conn *conn);
 /* Closes conn, which may be freed on return; text may be NULL. */
 void pool_shut(struct pool *pool, struct conn *conn, enum close_reason reason,
                const struct err_text *text);

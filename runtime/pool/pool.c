@@ -141,8 +141,12 @@ uint64_t pool_tick(struct pool *pool, uint64_t now_ns)
     pool_enter(pool, now_ns);
     pool->is_started = true;
     pool_line_expire(pool);
-    while ((timer = wheel_expire(&pool->conn_wheel, pool->now_ns)) != NULL)
-        pool_overdue(pool, container_of(timer, struct conn, timer));
+    while ((timer = wheel_expire(&pool->conn_wheel, pool->now_ns)) != NULL) {
+        struct conn *conn = container_of(timer, struct conn, timer);
+
+        if (pool_is_overdue(pool, conn))
+            pool_overdue(pool, conn);
+    }
     pool_close_overdue(pool);
     settle(pool);
     pool->depth--;

@@ -64,6 +64,28 @@ static void test_use_starts_the_idle_time_anew(void **state)
 }
 
 /* Last in, first out: light load lets the others grow old, and shrinks. */
+static void test_leak_time_of_a_lease_that_ended_tells_nothing(void **state)
+{
+    struct fake fake;
+    struct conn *conn;
+
+    (void)state;
+    fake_init(&fake);
+    fake.settings.leak_threshold_ns = 30 * SECOND;
+    start_idle(&fake, &conn, 1);
+    fake_try(&fake);
+    fake_pass(&fake, 10 * SECOND);
+    fake_release(&fake, conn, CONN_CLEAN);
+    fake_pass(&fake, 15 * SECOND);
+    fake_try(&fake);
+    fake_pass(&fake, 30 * SECOND - 1000);
+    assert_int_equal(fake.events[POOL_EVENT_LEAK], 0);
+    fake_pass(&fake, 1000);
+    assert_int_equal(fake.events[POOL_EVENT_LEAK], 1);
+    fake_release(&fake, conn, CONN_CLEAN);
+    fake_end(&fake);
+}
+
 static void test_light_load_lets_all_but_one_idle_out(void **state)
 {
     struct fake fake;
@@ -134,6 +156,7 @@ int main(void)
         cmocka_unit_test(test_idle_connection_is_closed_at_its_timeout),
         cmocka_unit_test(test_min_connections_stay_however_long_they_are_idle),
         cmocka_unit_test(test_use_starts_the_idle_time_anew),
+        cmocka_unit_test(test_leak_time_of_a_lease_that_ended_tells_nothing),
         cmocka_unit_test(test_light_load_lets_all_but_one_idle_out),
         cmocka_unit_test(
             test_overdue_one_is_closed_as_soon_as_another_has_opened),
