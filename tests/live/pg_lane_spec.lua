@@ -2,6 +2,7 @@
 -- who waits for whom.
 
 local core = require "tidepool.core"
+local server = require "tidepool.server"
 local support = require "support"
 local tide = require "tidepool"
 
@@ -196,6 +197,55 @@ describe("Postgres lanes", function()
       for i = 1, 10 do must(db:one("SELECT note_late($1) AS n", i)) end
       assert.are.equal(10, must(db:one "SELECT count(*) AS n FROM noted").n)
     end)
+  end)
+
+  -- Listens to the channel while fn runs; gives how often each payload came.  psql waits
+  -- for a lock that is ours, and tells what it heard when it has it.
+  local function heard(channel, fn)
+    local output
+    must(db:with(function(conn)
+      must(conn:one("SELECT pg_advisory_lock(77)"))
+      local listener = tide.spawn(function()
+        local words = { support.servers.postgres.bin .. "/psql", "-XqAt", "-d",
+          support.servers.postgres.url, "-c", "LISTEN " .. channel,
+          "-c", "SELECT pg_advisory_lock(77)" }
+        output = must(server.run(words))
+      end)
+      eventually("psql listens", function()
+        return must(conn:one [[SELECT count(*) AS n FROM pg_locks
+          WHERE locktype = 'advisory' AND objid = 77 AND NOT granted]]).n == 1
+      end)
+      fn()
+      must(conn:one("SELECT pg_advisory_unlock(77)"))
+      must(listener:wait())
+      return true
+    end))
+    local counts = {}
+    for payload in output:gmatch 'with payload "([^"]*)"' do
+      counts[payload] = (counts[payload] or 0) + 1
+    end
+    return counts
+  end
+
+  it("a notification in a SELECT is told once, whatever fails beside it", function()
+    local notify = "SELECT pg_notify('news', $1)"
+    local expected = {}
+    local counts = heard("news", function()
+      local jobs = {}
+      for i = 1, 300 do
+        jobs[i] = function()
+          if i % 10 > 0 then return must(db:one(notify, "t" .. i)) end
+          local row, err = db:one(DIVIDE, 0)
+          return row == nil and err.sqlstate == "22012"
+        end
+        if i % 10 > 0 then expected["t" .. i] = 1 end
+      end
+      for _ = 1, 4 do
+        for i, ok in ipairs(must(tide.all(jobs))) do assert.is_truthy(ok, i) end
+      end
+    end)
+    for payload in pairs(expected) do expected[payload] = 4 end
+    assert.are.same(expected, counts)
   end)
 
   it("a notification in a SELECT is never sent with others, nor again", function()
