@@ -302,9 +302,32 @@ static void test_add_says_nomem(void **state)
     assert_ok(err);
 }
 
+/* ---- commands */
+
+static void test_command_is_an_array_of_bulk_strings(void **state)
+{
+    const char long_value[] =
+        "0123456789ab\0with a zero and more than 10 bytes";
+    const char *const args[] = { "SET", "", long_value };
+    const size_t lens[] = { 3, 0, sizeof(long_value) - 1 };
+    const char expected[] = "*3\r\n$3\r\nSET\r\n$0\r\n\r\n$47\r\n"
+                            "0123456789ab\0with a zero and more than 10 bytes"
+                            "\r\n";
+    struct redis_request request;
+    struct err_text why;
+
+    (void)state;
+    redis_request_init(&request);
+    assert_ok(redis_request_add(&request, 3, args, lens, &why));
+    assert_int_equal(request.bytes.len, sizeof(expected) - 1);
+    assert_memory_equal(request.bytes.data, expected, sizeof(expected) - 1);
+    redis_request_deinit(&request);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_command_is_an_array_of_bulk_strings),
         cmocka_unit_test(test_every_kind_of_reply_is_read),
         cmocka_unit_test(test_arrays_hold_arrays),
         cmocka_unit_test(test_commands_are_written_one_after_another),
