@@ -78,14 +78,14 @@ function Task.all(...)
   local children = start(fns)
   local results = {}
   for running = #children - 1, 0, -1 do
-    local index, ok, _, values = await_child()
-    local failure, is_raised = failure_of(ok, values[1], values[2])
+    local index, ok, first, second = of(next_child())
+    local failure, is_raised = failure_of(ok, first, second)
     if failure ~= nil or not ok then
       stop(children, running)
       if is_raised then error(failure, 0) end
       return nil, failure
     end
-    results[index] = values[1]
+    results[index] = first
   end
   if type((...)) == "table" then return results end
   return unpack(results, 1, #fns)
