@@ -56,12 +56,26 @@ void rig_init(struct rig *rig)
     http_limits_init(&rig->limits);
 }
 
-void rig_open(struct rig *rig)
+static void open_at(struct rig *rig, const char *address)
 {
     struct err_text why;
 
-    assert_ok(http_server_open(&rig->server, rig->loop, "127.0.0.1:0",
-                               &rig->limits, on_request, rig, &why));
+    assert_ok(http_server_open(&rig->server, rig->loop, address, &rig->limits,
+                               on_request, rig, &why));
+}
+
+void rig_open(struct rig *rig)
+{
+    open_at(rig, "127.0.0.1:0");
+}
+
+void rig_open_unix(struct rig *rig)
+{
+    char address[80];
+
+    make_dir(rig->dir);
+    snprintf(address, sizeof(address), "unix:%s/http", rig->dir);
+    open_at(rig, address);
 }
 
 void rig_close(struct rig *rig)
@@ -72,6 +86,8 @@ void rig_close(struct rig *rig)
     }
     http_server_close(rig->server);
     drop_loop(rig->loop);
+    if (rig->dir[0] != '\0')
+        drop_dir(rig->dir);
 }
 
 void rig_reply(struct rig *rig, unsigned index, const char *body)
@@ -123,6 +139,12 @@ void client_open(struct client *client, struct rig *rig)
     struct sockaddr_in in = { .sin_family = AF_INET };
 
     *client = (struct client){ .rig = rig };
+    if (rig->dir[0] != '\0') {
+        assert_ok(stream_connect_unix(&client->stream, rig->loop,
+                                      address + strlen("unix:"), &events,
+                                      client));
+        return;
+    }
     in.sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1));
     in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_ok(stream_connect(&client->stream, rig->loop, (struct sockaddr *)&in,

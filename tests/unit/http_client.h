@@ -20,13 +20,16 @@ struct rig {
     unsigned n_held;
     unsigned gone; /* calls of on_gone */
     bool drained;
+    char dir[64]; /* of the unix socket; empty: none */
     /* Called instead of all that, when it is set. */
     void (*on_request)(struct rig *rig, struct http_request *request);
 };
 
 /* Limits may be changed between the two. */
 void rig_init(struct rig *rig);
-void rig_open(struct rig *rig);
+void rig_open(struct rig *rig); /* on 127.0.0.1 */
+/* On a unix socket, where no timers of the kernel's TCP take part. */
+void rig_open_unix(struct rig *rig);
 void rig_close(struct rig *rig); /* checks that nothing is left */
 
 /* Replies to the index-th held request. */

@@ -117,7 +117,9 @@ static void test_client_is_held_up_while_its_request_is_handled(void **state)
     struct client client;
 
     (void)state;
-    start(&rig, &client);
+    rig_init(&rig);
+    rig_open_unix(&rig);
+    client_open(&client, &rig);
     client_send(&client, "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
     for (size_t i = 0; i + sizeof(get) - 1 <= sizeof(filler);
          i += sizeof(get) - 1)
