@@ -111,7 +111,6 @@ static struct lane_flow flow_of(const struct lane *lane, uint64_t now_ns)
     return (struct lane_flow){
         .due = lane->groups,
         .room = is_full ? 0 : UINT32_MAX,
-        .is_busy = lane->groups > 0 || is_full,
     };
 }
 

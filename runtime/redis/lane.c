@@ -313,6 +313,9 @@ void redis_lanes_init(struct redis_pool *redis)
 
 void redis_lanes_deinit(struct redis_pool *redis)
 {
+    const struct lane_set *set = &redis->lanes.sets[LANE_READ];
+
+    assert(set->queue.len == 0 && set->lanes.len == 0);
     loop_cancel(redis->loop, LOOP_FLUSH, &redis->pump);
     deadline_stop(redis->loop, &redis->pump_again);
 }
