@@ -4,7 +4,9 @@ local core = require "tidepool.core"
 local result = require "tidepool.result"
 
 local of = result.of
-local spawn_child, next_child = core.spawn_child, core.next_child
+local spawn_children, next_child = core.spawn_children, core.next_child
+local await_children, take_children = core.await_children, core.take_children
+local stop_children = core.stop_children
 local Task = {}
 
 local function check_seconds(seconds, level)
@@ -33,29 +35,12 @@ local function functions_of(first, ...)
 end
 
 local function start(fns)
-  local children = {}
   for i = 1, #fns do
     if type(fns[i]) ~= "function" then
       error("function " .. i .. " expected, got " .. type(fns[i]), 3)
     end
   end
-  for i = 1, #fns do children[i] = spawn_child(i, fns[i]) end
-  return children
-end
-
--- Cancels the children that run on and waits until they have unwound.
-local function stop(children, running)
-  for i = 1, #children do children[i]:cancel() end
-  while running > 0 do
-    of(next_child())
-    running = running - 1
-  end
-end
-
--- A child's end: its failure, or nil.  A failure is nil, err or an error that was raised.
-local function failure_of(ok, first, second)
-  if not ok then return first, not core.is_err(first) end
-  if first == nil and core.is_err(second) then return second, false end
+  return spawn_children(fns)
 end
 
 local function pack_child(index, ok, ...)
@@ -75,29 +60,25 @@ end
 -- after cancelling the rest.  An error that is no err is raised again.
 function Task.all(...)
   local fns = functions_of(...)
-  local children = start(fns)
+  local count = start(fns)
+  of(await_children())
   local results = {}
-  for running = #children - 1, 0, -1 do
-    local index, ok, first, second = of(next_child())
-    local failure, is_raised = failure_of(ok, first, second)
-    if failure ~= nil or not ok then
-      stop(children, running)
-      if is_raised then error(failure, 0) end
-      return nil, failure
-    end
-    results[index] = first
+  local failure, is_raised = take_children(results)
+  if is_raised ~= nil then
+    of(stop_children())
+    if is_raised and not core.is_err(failure) then error(failure, 0) end
+    return nil, failure
   end
   if type((...)) == "table" then return results end
-  return unpack(results, 1, #fns)
+  return unpack(results, 1, count)
 end
 
 -- Runs the functions at the same time; gives the results of the first that ends, be
 -- they nil, err, and cancels the rest.
 function Task.race(...)
-  local children = start(functions_of(...))
-  if #children == 0 then error("a race needs a function", 2) end
+  if start(functions_of(...)) == 0 then error("a race needs a function", 2) end
   local _, ok, count, values = await_child()
-  stop(children, #children - 1)
+  of(stop_children())
   if not ok and not core.is_err(values[1]) then error(values[1], 0) end
   if not ok then return nil, values[1] end
   return unpack(values, 1, count)
@@ -108,10 +89,10 @@ end
 function Task.timeout(seconds, fn, ...)
   check_seconds(seconds, 2)
   if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
-  local child = spawn_child(1, fn, ...)
+  core.spawn_child(fn, ...)
   local index, ok, count, values = await_child(seconds)
   if index == nil then
-    stop({ child }, 1)
+    of(stop_children())
     return nil, core.err("timeout", ("the call took longer than %g s"):format(seconds),
       { retryable = true })
   end

@@ -11,31 +11,12 @@ static void cancel_sleep(struct task *task)
     deadline_stop(task->vm->loop, &task->deadline);
 }
 
-static void on_wait_over(struct deadline *deadline)
-{
-    struct task *task = container_of(deadline, struct task, deadline);
-
-    task_results(task);
-    task_wake(task);
-}
-
-static uint64_t check_seconds(lua_State *L, int index)
-{
-    double seconds = luaL_checknumber(L, index);
-
-    luaL_argcheck(L, seconds >= 0 && seconds < 1e9, index,
-                  "seconds, from 0 on, expected");
-    return (uint64_t)(seconds * 1e9);
-}
-
 static int l_sleep(lua_State *L)
 {
     uint64_t ns = check_seconds(L, 1);
     struct task *task = task_check(L);
 
-    task->deadline.fn = on_wait_over;
-    deadline_start(task->vm->loop, &task->deadline,
-                   loop_now_ns(task->vm->loop) + ns);
+    task_wake_after(task, ns);
     return task_park(L, task, cancel_sleep);
 }
 
@@ -68,53 +49,29 @@ static void function_site(lua_State *L, int index, char *out, size_t size)
     snprintf(out, size, "%s:%d", debug.short_src, debug.linedefined);
 }
 
-/* Starts the function at index with what is above it; leaves its handle. */
-static struct task *spawn(lua_State *L, int index, struct task *parent)
+static int l_spawn(lua_State *L)
 {
     char label[TASK_LABEL_MAX];
     struct task *task;
 
-    luaL_checktype(L, index, LUA_TFUNCTION);
-    function_site(L, index, label, sizeof(label));
-    task = task_spawn(vm_of(L), L, lua_gettop(L) - index, parent);
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    function_site(L, 1, label, sizeof(label));
+    task = task_spawn(vm_of(L), L, lua_gettop(L) - 1, NULL);
     memcpy(task->label, label, sizeof(label));
     push_handle(L, task);
-    return task;
-}
-
-static int l_spawn(lua_State *L)
-{
-    spawn(L, 1, NULL);
     return 1;
 }
 
-/* spawn_child(index, fn, ...): index is what next_child() will call it. */
-static int l_spawn_child(lua_State *L)
+static int l_done(lua_State *L)
 {
-    int index = luaL_checkint(L, 1);
-
-    spawn(L, 2, task_check(L))->child_index = index;
+    lua_pushboolean(L, check_handle(L)->state == TASK_DONE);
     return 1;
 }
 
-/* next_child([seconds]): index, ok, results... of the next child that ends, or
- * nothing when the time passed. */
-static int l_next_child(lua_State *L)
+static int l_id(lua_State *L)
 {
-    bool is_timed = !lua_isnoneornil(L, 1);
-    uint64_t ns = is_timed ? check_seconds(L, 1) : 0;
-    struct task *task = task_check(L);
-
-    if (task->ended.len > 0)
-        return task_take_child(task, L);
-    if (task->children.len == 0)
-        return luaL_error(L, "next_child: there is no child");
-    if (is_timed) {
-        task->deadline.fn = on_wait_over;
-        deadline_start(task->vm->loop, &task->deadline,
-                       loop_now_ns(task->vm->loop) + ns);
-    }
-    return task_park(L, task, task_cancel_next_child);
+    lua_pushnumber(L, (lua_Number)check_handle(L)->id);
+    return 1;
 }
 
 static void cancel_wait(struct task *task)
@@ -142,18 +99,6 @@ static int l_cancel(lua_State *L)
 {
     task_cancel(check_handle(L));
     return 0;
-}
-
-static int l_done(lua_State *L)
-{
-    lua_pushboolean(L, check_handle(L)->state == TASK_DONE);
-    return 1;
-}
-
-static int l_id(lua_State *L)
-{
-    lua_pushnumber(L, (lua_Number)check_handle(L)->id);
-    return 1;
 }
 
 static int l_handle_gc(lua_State *L)
@@ -193,8 +138,6 @@ static const luaL_Reg methods[] = {
 static const luaL_Reg functions[] = {
     { "sleep", l_sleep },
     { "spawn", l_spawn },
-    { "spawn_child", l_spawn_child },
-    { "next_child", l_next_child },
     { "is_task_thread", l_is_task_thread },
     { "task_counts", l_task_counts },
     { NULL, NULL },

@@ -115,11 +115,11 @@ static int l_err_tostring(lua_State *L)
     return 1;
 }
 
-static bool is_err(lua_State *L, int index)
+bool is_err(lua_State *L, int index)
 {
     bool is;
 
-    if (!lua_getmetatable(L, index))
+    if (!lua_istable(L, index) || !lua_getmetatable(L, index))
         return false;
     luaL_getmetatable(L, ERR_TYPE);
     is = lua_rawequal(L, -1, -2);
@@ -129,7 +129,7 @@ static bool is_err(lua_State *L, int index)
 
 static int l_is_err(lua_State *L)
 {
-    lua_pushboolean(L, lua_istable(L, 1) && is_err(L, 1));
+    lua_pushboolean(L, is_err(L, 1));
     return 1;
 }
 

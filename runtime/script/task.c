@@ -61,6 +61,7 @@ static void task_init(struct task *task, struct task *parent)
     task->error_taken = false;
     task->detached = parent == NULL;
     task->on_end = NULL;
+    task->on_child = NULL;
     task->cancel = NULL;
     task->parent = parent;
     list_init(&task->holds);
@@ -126,11 +127,8 @@ static void leave_children(struct task *task)
         child_at(node)->parent = NULL;
         task_cancel(child_at(node));
     }
-    while ((node = list_pop_front(&task->ended)) != NULL) {
-        child_at(node)->parent = NULL;
-        if (child_at(node)->handles == 0)
-            recycle(child_at(node));
-    }
+    while (task->ended.len > 0)
+        task_drop_child(task_first_ended(task));
 }
 
 static void log_failure(struct task *task)
@@ -171,30 +169,17 @@ static void wake_waiters(struct task *task)
     }
 }
 
-int task_take_child(struct task *task, lua_State *L)
+struct task *task_first_ended(struct task *task)
 {
-    struct task *child = child_at(list_pop_front(&task->ended));
-    int count;
+    return child_at(list_first(&task->ended));
+}
 
+void task_drop_child(struct task *child)
+{
+    list_remove(&child->parent->ended, &child->child_node);
     child->parent = NULL;
-    lua_pushinteger(L, child->child_index);
-    count = 1 + task_push_outcome(child, L);
     if (child->handles == 0)
         recycle(child);
-    return count;
-}
-
-void task_cancel_next_child(struct task *task)
-{
-    deadline_stop(task->vm->loop, &task->deadline);
-}
-
-/* The parent is parked in next_child(): gives it the child's end. */
-static void give_child(struct task *parent)
-{
-    deadline_stop(parent->vm->loop, &parent->deadline);
-    task_take_child(parent, task_results(parent));
-    task_wake(parent);
 }
 
 static void task_end(struct task *task, int status)
@@ -214,9 +199,8 @@ static void task_end(struct task *task, int status)
     if (parent != NULL) {
         list_remove(&parent->children, &task->child_node);
         list_push_back(&parent->ended, &task->child_node);
-        if (parent->state == TASK_PARKED &&
-            parent->cancel == task_cancel_next_child)
-            give_child(parent);
+        if (parent->on_child != NULL)
+            parent->on_child(parent, task);
         return;
     }
     if (status != 0 && !task->error_taken && task->detached && !task->cancelled)
@@ -303,6 +287,43 @@ int task_park(lua_State *L, struct task *task,
     return lua_yield(L, 1);
 }
 
+static void on_wait_over(struct deadline *deadline)
+{
+    struct task *task = container_of(deadline, struct task, deadline);
+
+    task_results(task);
+    task_wake(task);
+}
+
+void task_wake_after(struct task *task, uint64_t ns)
+{
+    task->deadline.fn = on_wait_over;
+    deadline_start(task->vm->loop, &task->deadline,
+                   loop_now_ns(task->vm->loop) + ns);
+}
+
+uint64_t check_seconds(lua_State *L, int index)
+{
+    double seconds = luaL_checknumber(L, index);
+
+    luaL_argcheck(L, seconds >= 0 && seconds < 1e9, index,
+                  "seconds, from 0 on, expected");
+    return (uint64_t)(seconds * 1e9);
+}
+
+static void cancel_wait_for_child(struct task *task)
+{
+    deadline_stop(task->vm->loop, &task->deadline);
+}
+
+int task_park_for_child(lua_State *L, struct task *task,
+                        void (*on_child)(struct task *parent,
+                                         struct task *child))
+{
+    task->on_child = on_child;
+    return task_park(L, task, cancel_wait_for_child);
+}
+
 lua_State *task_results(struct task *task)
 {
     assert(task->state == TASK_PARKED);
@@ -315,6 +336,7 @@ void task_wake(struct task *task)
 {
     assert(task->state == TASK_PARKED);
     task->cancel = NULL;
+    task->on_child = NULL;
     make_ready(task);
 }
 

@@ -46,6 +46,7 @@ struct task {
     struct list ended;           /* children that ended and were not taken */
     struct list_node child_node; /* on parent->children or ->ended */
     int child_index;             /* what the parent calls it */
+    void (*on_child)(struct task *parent, struct task *child); /* see below */
     struct list waiters;         /* tasks parked in its wait(), by wait_node */
     struct list_node wait_node;
     struct list *waits_on;
@@ -96,14 +97,25 @@ void task_wake_raise(struct task *task);
 /* The call that it is parked in raises `cancelled`, and every later one too. */
 void task_cancel(struct task *task);
 
+/* Ends the park that follows without results after so long, unless its cancel
+ * or whoever ends it sooner stops task->deadline. */
+void task_wake_after(struct task *task, uint64_t ns);
+/* A length of time as scripts give it, in seconds: in ns. */
+uint64_t check_seconds(lua_State *L, int index);
+
+/* task_park() until a child of it has ended in a way that on_child wakes it for:
+ * that is called for each child that ends, which then is on parent->ended. */
+int task_park_for_child(lua_State *L, struct task *task,
+                        void (*on_child)(struct task *parent,
+                                         struct task *child));
+
 /* Pushes whether an ended task succeeded, then its results or its error; says
  * how many values that are. */
 int task_push_outcome(struct task *task, lua_State *L);
-/* The same, after its index, of the first ended child, of which there is one.
- */
-int task_take_child(struct task *task, lua_State *L);
-/* The cancel of a task parked until a child ends: tells that it is. */
-void task_cancel_next_child(struct task *task);
+/* The first ended child, of which there is one; free it with
+ * task_drop_child(). */
+struct task *task_first_ended(struct task *task);
+void task_drop_child(struct task *child);
 /* A userdata that referred to it is gone. */
 void task_unref(struct task *task);
 

@@ -104,6 +104,7 @@ static int open_core(lua_State *L)
     lua_newtable(L);
     bind_err(L, vm);
     bind_task(L, vm);
+    bind_children(L, vm);
     bind_pool(L, vm);
     bind_lease(L, vm);
     bind_rows(L, vm);

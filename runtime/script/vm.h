@@ -80,6 +80,7 @@ void vm_site(lua_State *L, int level, char *out, size_t size);
 
 /* Pushes one.  text may be NULL: then the sentence of err. */
 void push_err(lua_State *L, enum err err, const struct err_text *text);
+bool is_err(lua_State *L, int index);
 /* Pushes one for an acquire of pool that failed, with its attribution. */
 void push_err_why(lua_State *L, const struct pool *pool, const char *pool_name,
                   const struct pool_waiter *waiter, enum err err,
@@ -98,6 +99,7 @@ _Noreturn void raise_at_script(lua_State *L, const char *format, ...)
  * of the stack */
 void bind_err(lua_State *L, struct vm *vm);
 void bind_task(lua_State *L, struct vm *vm);
+void bind_children(lua_State *L, struct vm *vm);
 void bind_pool(lua_State *L, struct vm *vm);
 void bind_lease(lua_State *L, struct vm *vm); /* after bind_pool() */
 void bind_rows(lua_State *L, struct vm *vm);
