@@ -135,7 +135,7 @@ struct script_signal {
     int fn_ref;
 };
 
-#define SIGNAL_TYPE "tidepool.signal"
+static const char SIGNAL_TYPE[] = "tidepool.signal";
 
 static void on_signal(int number, void *ud)
 {
@@ -173,8 +173,7 @@ static int l_on_signal(lua_State *L)
     memset(box, 0, sizeof(*box));
     box->vm = vm;
     box->fn_ref = LUA_NOREF;
-    luaL_getmetatable(L, SIGNAL_TYPE);
-    lua_setmetatable(L, -2);
+    vm_set_type(L, SIGNAL_TYPE);
     if (signal_watch_open(&box->watch, vm->loop, number, on_signal, box) != 0)
         return return_text(L, ERR_NOMEM, "signal %s cannot be watched",
                            lua_tostring(L, 1));

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SERVER_TYPE  "tidepool.http_server"
-#define REQUEST_TYPE "tidepool.http_request"
+static const char SERVER_TYPE[] = "tidepool.http_server";
+static const char REQUEST_TYPE[] = "tidepool.http_request";
 
 enum { REPLY_HEADERS_MAX = 64 };
 
@@ -187,8 +187,7 @@ static struct script_request *push_request(lua_State *L, struct vm *vm,
     box->request = request;
     box->task = NULL;
     box->cancel_when_gone = is_safe(&request->method);
-    luaL_getmetatable(L, REQUEST_TYPE);
-    lua_setmetatable(L, -2);
+    vm_set_type(L, REQUEST_TYPE);
     lua_pushvalue(L, -1);
     box->self_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     request->ud = box;
@@ -217,7 +216,7 @@ static void on_request(struct http_server *server, struct http_request *request,
 
 static struct script_request *check_request(lua_State *L)
 {
-    struct script_request *box = luaL_checkudata(L, 1, REQUEST_TYPE);
+    struct script_request *box = vm_check_type(L, 1, REQUEST_TYPE);
 
     if (box->request == NULL)
         luaL_error(L, "this request was answered already");
@@ -298,7 +297,7 @@ static int l_cancel_when_gone(lua_State *L)
 
 static struct script_server *check_server(lua_State *L)
 {
-    struct script_server *box = luaL_checkudata(L, 1, SERVER_TYPE);
+    struct script_server *box = vm_check_type(L, 1, SERVER_TYPE);
 
     if (box->server == NULL)
         luaL_error(L, "the server is closed");
@@ -358,8 +357,7 @@ static int l_listen(lua_State *L)
     box = lua_newuserdata(L, sizeof(*box));
     memset(box, 0, sizeof(*box));
     box->vm = vm;
-    luaL_getmetatable(L, SERVER_TYPE);
-    lua_setmetatable(L, -2);
+    vm_set_type(L, SERVER_TYPE);
     err = http_server_open(&box->server, vm->loop, lua_tostring(L, -3), &limits,
                            on_request, box, &why);
     if (err != ERR_OK)
@@ -460,7 +458,7 @@ static int l_drain(lua_State *L)
 
 static int l_close(lua_State *L)
 {
-    struct script_server *box = luaL_checkudata(L, 1, SERVER_TYPE);
+    struct script_server *box = vm_check_type(L, 1, SERVER_TYPE);
 
     if (box->server == NULL)
         return 0;

@@ -11,21 +11,10 @@ static const char *const KINDS[] = { "postgres", "redis" };
 /* Either kind. */
 static struct script_pool *pool_at(lua_State *L, int index)
 {
-    void *box = lua_touserdata(L, index);
-
-    if (box != NULL && lua_getmetatable(L, index)) {
-        for (int i = 0; i < 2; i++) {
-            luaL_getmetatable(L, TYPES[i]);
-            if (lua_rawequal(L, -1, -2)) {
-                lua_pop(L, 2);
-                return box;
-            }
-            lua_pop(L, 1);
-        }
-        lua_pop(L, 1);
-    }
-    luaL_argerror(L, index, "pool expected");
-    return NULL;
+    if (!vm_is_type(L, index, TYPES[POOL_POSTGRES]) &&
+        !vm_is_type(L, index, TYPES[POOL_REDIS]))
+        luaL_typerror(L, index, "pool");
+    return lua_touserdata(L, index);
 }
 
 struct script_pool *check_open_pool(lua_State *L, int index)
@@ -39,7 +28,7 @@ struct script_pool *check_open_pool(lua_State *L, int index)
 
 struct script_pool *check_pool(lua_State *L, int index, enum pool_kind kind)
 {
-    struct script_pool *box = luaL_checkudata(L, index, TYPES[kind]);
+    struct script_pool *box = vm_check_type(L, index, TYPES[kind]);
 
     if (box->pool == NULL)
         luaL_error(L, "pool \"%s\" is closed", box->name);
@@ -57,8 +46,7 @@ struct script_pool *pool_push(lua_State *L, enum pool_kind kind,
     box->self_ref = LUA_NOREF;
     snprintf(box->name, sizeof(box->name), "%s", name);
     list_init(&box->closers);
-    luaL_getmetatable(L, TYPES[kind]);
-    lua_setmetatable(L, -2);
+    vm_set_type(L, TYPES[kind]);
     return box;
 }
 

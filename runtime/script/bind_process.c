@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PROCESS_TYPE "tidepool.process"
+static const char PROCESS_TYPE[] = "tidepool.process";
 
 enum { WORDS_MAX = 256 };
 
@@ -24,7 +24,7 @@ struct script_process {
 
 static struct script_process *check_process(lua_State *L)
 {
-    return luaL_checkudata(L, 1, PROCESS_TYPE);
+    return vm_check_type(L, 1, PROCESS_TYPE);
 }
 
 static int push_end(lua_State *L, struct script_process *box)
@@ -145,8 +145,7 @@ static int l_process(lua_State *L)
     box->vm = vm;
     box->output_ref = LUA_NOREF;
     list_init(&box->waiters);
-    luaL_getmetatable(L, PROCESS_TYPE);
-    lua_setmetatable(L, -2);
+    vm_set_type(L, PROCESS_TYPE);
     err =
         process_start(&box->process, vm->loop, &options, on_exit_of, box, &why);
     if (err != ERR_OK)

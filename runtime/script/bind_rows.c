@@ -9,7 +9,7 @@
 #include "pg/pg.h"
 #include "script/json.h"
 
-#define ROWS_TYPE "tidepool.rows"
+static const char ROWS_TYPE[] = "tidepool.rows";
 
 /* Up to here a double holds every integer. */
 static const int64_t EXACT_MAX = 1LL << 53;
@@ -20,7 +20,7 @@ struct rows {
 
 static struct pg_rows *check_rows(lua_State *L, int index)
 {
-    return ((struct rows *)luaL_checkudata(L, index, ROWS_TYPE))->result;
+    return ((struct rows *)vm_check_type(L, index, ROWS_TYPE))->result;
 }
 
 /* ---- values */
@@ -136,8 +136,7 @@ void rows_push(lua_State *L, struct vm *vm, struct pg_rows *result)
     struct rows *rows = lua_newuserdata(L, sizeof(*rows));
 
     rows->result = result;
-    luaL_getmetatable(L, ROWS_TYPE);
-    lua_setmetatable(L, -2);
+    vm_set_type(L, ROWS_TYPE);
     lua_newtable(L);
     lua_setfenv(L, -2);
     vm_external_memory(vm, L, pg_rows_bytes(result));
@@ -164,7 +163,7 @@ static int l_index(lua_State *L)
     double i;
 
     if (lua_type(L, 2) != LUA_TNUMBER) {
-        luaL_getmetatable(L, ROWS_TYPE);
+        vm_push_metatable(L, ROWS_TYPE);
         lua_pushvalue(L, 2);
         lua_rawget(L, -2);
         return 1;
@@ -233,15 +232,9 @@ static int l_gc(lua_State *L)
 
 static struct pg_rows *to_rows(lua_State *L, int index)
 {
-    struct rows *rows = lua_touserdata(L, index);
-    bool is;
-
-    if (rows == NULL || !lua_getmetatable(L, index))
+    if (!vm_is_type(L, index, ROWS_TYPE))
         return NULL;
-    luaL_getmetatable(L, ROWS_TYPE);
-    is = lua_rawequal(L, -1, -2);
-    lua_pop(L, 2);
-    return is ? rows->result : NULL;
+    return ((struct rows *)lua_touserdata(L, index))->result;
 }
 
 /* Replaces the row's table on top by a copy that has tide.null where the column

@@ -20,13 +20,13 @@ static int l_sleep(lua_State *L)
     return task_park(L, task, cancel_sleep);
 }
 
-#define TASK_TYPE "tidepool.task"
+static const char TASK_TYPE[] = "tidepool.task";
 
 /* ---- tasks as Lua values */
 
 static struct task *check_handle(lua_State *L)
 {
-    return *(struct task **)luaL_checkudata(L, 1, TASK_TYPE);
+    return *(struct task **)vm_check_type(L, 1, TASK_TYPE);
 }
 
 static void push_handle(lua_State *L, struct task *task)
@@ -35,8 +35,7 @@ static void push_handle(lua_State *L, struct task *task)
 
     *box = task;
     task->handles++;
-    luaL_getmetatable(L, TASK_TYPE);
-    lua_setmetatable(L, -2);
+    vm_set_type(L, TASK_TYPE);
 }
 
 /* "app.lua:42", where the function at index was written. */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ERR_TYPE "tidepool.err"
+static const char ERR_TYPE[] = "tidepool.err";
 
 /* May the same call succeed later, with nothing changed? */
 static bool is_retryable(enum err err, const char *sqlstate)
@@ -38,8 +38,7 @@ void push_err(lua_State *L, enum err err, const struct err_text *text)
     set_text(L, "sqlstate", sqlstate);
     lua_pushboolean(L, is_retryable(err, sqlstate));
     lua_setfield(L, -2, "retryable");
-    luaL_getmetatable(L, ERR_TYPE);
-    lua_setmetatable(L, -2);
+    vm_set_type(L, ERR_TYPE);
 }
 
 /* err.waited = { total =, queue =, tcp = ... } in seconds. */
@@ -117,14 +116,7 @@ static int l_err_tostring(lua_State *L)
 
 bool is_err(lua_State *L, int index)
 {
-    bool is;
-
-    if (!lua_istable(L, index) || !lua_getmetatable(L, index))
-        return false;
-    luaL_getmetatable(L, ERR_TYPE);
-    is = lua_rawequal(L, -1, -2);
-    lua_pop(L, 2);
-    return is;
+    return lua_istable(L, index) && vm_is_type(L, index, ERR_TYPE);
 }
 
 static int l_is_err(lua_State *L)
@@ -152,8 +144,7 @@ static int l_err(lua_State *L)
     lua_setfield(L, 4, "code");
     lua_pushvalue(L, 2);
     lua_setfield(L, 4, "message");
-    luaL_getmetatable(L, ERR_TYPE);
-    lua_setmetatable(L, 4);
+    vm_set_type(L, ERR_TYPE);
     return 1;
 }
 

@@ -41,8 +41,7 @@ static void push_lease(lua_State *L, struct task *task, struct script_pool *box,
     memcpy(lease->site, task->site, sizeof(lease->site));
     conn_set_holder(conn, &lease->conn, lease->site);
     hold_add(task, &lease->hold, drop_lease);
-    luaL_getmetatable(L, TYPES[box->kind]);
-    lua_setmetatable(L, -2);
+    vm_set_type(L, TYPES[box->kind]);
 }
 
 /* try_acquire(pool, level): a lease, or nil when none is free at once. */
@@ -129,7 +128,7 @@ static void check_holder(lua_State *L, const struct lease *lease)
 
 struct lease *lease_check(lua_State *L, enum pool_kind kind)
 {
-    struct lease *lease = luaL_checkudata(L, 1, TYPES[kind]);
+    struct lease *lease = vm_check_type(L, 1, TYPES[kind]);
 
     check_holder(L, lease);
     return lease;
@@ -145,7 +144,7 @@ int return_taken(lua_State *L, const struct lease *lease)
 /* False when it was given back before. */
 static int release(lua_State *L, enum pool_kind kind)
 {
-    struct lease *lease = luaL_checkudata(L, 1, TYPES[kind]);
+    struct lease *lease = vm_check_type(L, 1, TYPES[kind]);
     bool is_held = lease->hold.task != NULL;
 
     if (is_held)

@@ -47,7 +47,7 @@ struct task {
     struct list_node child_node; /* on parent->children or ->ended */
     int child_index;             /* what the parent calls it */
     void (*on_child)(struct task *parent, struct task *child); /* see below */
-    struct list waiters;         /* tasks parked in its wait(), by wait_node */
+    struct list waiters; /* tasks parked in its wait(), by wait_node */
     struct list_node wait_node;
     struct list *waits_on;
 
@@ -103,8 +103,8 @@ void task_wake_after(struct task *task, uint64_t ns);
 /* A length of time as scripts give it, in seconds: in ns. */
 uint64_t check_seconds(lua_State *L, int index);
 
-/* task_park() until a child of it has ended in a way that on_child wakes it for:
- * that is called for each child that ends, which then is on parent->ended. */
+/* task_park() until a child has ended for which on_child wakes the parent: it
+ * is called for each that ends and then is on parent->ended. */
 int task_park_for_child(lua_State *L, struct task *task,
                         void (*on_child)(struct task *parent,
                                          struct task *child));

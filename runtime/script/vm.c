@@ -25,13 +25,49 @@ void vm_register(lua_State *L, struct vm *vm, const luaL_Reg *functions)
     }
 }
 
-void vm_metatable(lua_State *L, struct vm *vm, const char *name,
+void vm_metatable(lua_State *L, struct vm *vm, const char *type,
                   const luaL_Reg *functions)
 {
-    luaL_newmetatable(L, name);
+    lua_newtable(L);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
     vm_register(L, vm, functions);
+    lua_pushlightuserdata(L, (void *)type);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+void vm_push_metatable(lua_State *L, const char *type)
+{
+    lua_pushlightuserdata(L, (void *)type);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+}
+
+void vm_set_type(lua_State *L, const char *type)
+{
+    vm_push_metatable(L, type);
+    lua_setmetatable(L, -2);
+}
+
+bool vm_is_type(lua_State *L, int index, const char *type)
+{
+    bool is;
+
+    if (!lua_getmetatable(L, index))
+        return false;
+    vm_push_metatable(L, type);
+    is = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return is;
+}
+
+void *vm_check_type(lua_State *L, int index, const char *type)
+{
+    void *value = lua_touserdata(L, index);
+
+    if (value == NULL || !vm_is_type(L, index, type))
+        luaL_typerror(L, index, type);
+    return value;
 }
 
 void vm_external_memory(struct vm *vm, lua_State *L, size_t bytes)

@@ -64,10 +64,19 @@ static inline struct vm *vm_of(lua_State *L)
 /* Adds functions to the table on top of the stack. */
 void vm_register(lua_State *L, struct vm *vm, const luaL_Reg *functions);
 
+/* ---- types of userdata: each a metatable, found by the address of the name,
+ * which takes no string look-up and no second type can claim */
+
 /* Makes a metatable with these functions, whose __index is itself unless they
  * hold one; leaves it on the stack. */
-void vm_metatable(lua_State *L, struct vm *vm, const char *name,
+void vm_metatable(lua_State *L, struct vm *vm, const char *type,
                   const luaL_Reg *functions);
+void vm_push_metatable(lua_State *L, const char *type);
+/* Of the value on top. */
+void vm_set_type(lua_State *L, const char *type);
+bool vm_is_type(lua_State *L, int index, const char *type);
+/* The userdata at index; raises when it is not of that type. */
+void *vm_check_type(lua_State *L, int index, const char *type);
 
 /* Tells the collector of memory that only a userdata keeps, so that it runs
  * before many such results pile up. */
