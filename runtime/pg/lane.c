@@ -202,25 +202,9 @@ void lane_send_reads_alone(struct pg_pool *pg)
 
 /* ---- running the lanes */
 
-static void on_pump(struct loop_job *job)
-{
-    struct pg_pool *pg = container_of(job, struct pg_pool, pump);
-    uint64_t due_ns = lanes_pump(&pg->lanes, now_of(pg));
-
-    if (due_ns == WHEEL_NEVER)
-        deadline_stop(pg->loop, &pg->pump_again);
-    else
-        deadline_start(pg->loop, &pg->pump_again, due_ns);
-}
-
-static void on_pump_again(struct deadline *deadline)
-{
-    lane_wake(container_of(deadline, struct pg_pool, pump_again));
-}
-
 void lane_wake(struct pg_pool *pg)
 {
-    loop_defer(pg->loop, LOOP_FLUSH, &pg->pump);
+    lane_pump_wake(&pg->pump);
 }
 
 static void wake(struct lanes *lanes)
@@ -231,15 +215,13 @@ static void wake(struct lanes *lanes)
 void lane_pool_init(struct pg_pool *pg)
 {
     lanes_init(&pg->lanes, pg->clock.pool, &lane_ops);
-    pg->pump.fn = on_pump;
-    pg->pump_again.fn = on_pump_again;
+    lane_pump_init(&pg->pump, pg->loop, &pg->lanes);
 }
 
 void lane_pool_close(struct pg_pool *pg)
 {
     lanes_refuse_all(&pg->lanes, ERR_CLOSED);
-    loop_cancel(pg->loop, LOOP_FLUSH, &pg->pump);
-    deadline_stop(pg->loop, &pg->pump_again);
+    lane_pump_stop(&pg->pump);
 }
 
 /* ---- a lane's life */

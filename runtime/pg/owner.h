@@ -3,6 +3,7 @@
 #define TIDEPOOL_PG_OWNER_H
 
 #include "base/rand.h"
+#include "net/lane_pump.h"
 #include "net/pool_clock.h"
 #include "pg/address.h"
 #include "pg/known.h"
@@ -23,8 +24,7 @@ struct pg_pool {
     unsigned cancels_running;
     struct knowns knowns;
     struct lanes lanes;
-    struct loop_job pump; /* lanes_pump() */
-    struct deadline pump_again;
+    struct lane_pump pump;
     struct list ending; /* requests of a lost lane, while they are told */
     bool is_pooled;     /* a pooler is between: there are no read lanes */
     bool is_closed;

@@ -8,6 +8,7 @@
 #ifndef TIDEPOOL_REDIS_INTERNAL_H
 #define TIDEPOOL_REDIS_INTERNAL_H
 
+#include "net/lane_pump.h"
 #include "net/pool_clock.h"
 #include "redis/link.h"
 #include "redis/url.h"
@@ -23,8 +24,8 @@ struct redis_pool {
     struct list ending;        /* see the top */
     struct err_text down_text; /* why no lane came */
     struct err_text lost_text; /* of the last connection lost */
-    struct loop_job pump, end_job, close_job;
-    struct deadline pump_again;
+    struct lane_pump pump;
+    struct loop_job end_job, close_job;
 
     bool is_closing;
     uint64_t close_ns;
@@ -50,8 +51,6 @@ void redis_lane_begin_due(struct redis_link *link);
 /* It is no lane any more. */
 void redis_lane_deinit(struct redis_link *link);
 void redis_lanes_init(struct redis_pool *redis);
-/* Writes what is queued, now. */
-void redis_lanes_pump(struct redis_pool *redis);
 void redis_lanes_deinit(struct redis_pool *redis);
 
 /* ---- lease.c: blocking commands */

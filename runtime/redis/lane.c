@@ -35,7 +35,7 @@ enum err redis_lane_submit(struct redis_pool *redis,
     enum err err;
 
     if (queue->len >= pool_settings(redis->clock.pool)->max_waiters)
-        redis_lanes_pump(redis);
+        lane_pump_run(&redis->pump);
     request->item.kind = LANE_READ;
     request->item.cost_ns = 0;
     err = lanes_add(&redis->lanes, &request->item, redis_now(redis));
@@ -63,29 +63,7 @@ static void refuse(struct lanes *lanes, struct lane_item *item, enum err err,
 
 static void wake(struct lanes *lanes)
 {
-    struct redis_pool *redis = redis_of(lanes);
-
-    loop_defer(redis->loop, LOOP_FLUSH, &redis->pump);
-}
-
-void redis_lanes_pump(struct redis_pool *redis)
-{
-    uint64_t due_ns = lanes_pump(&redis->lanes, redis_now(redis));
-
-    if (due_ns == WHEEL_NEVER)
-        deadline_stop(redis->loop, &redis->pump_again);
-    else
-        deadline_start(redis->loop, &redis->pump_again, due_ns);
-}
-
-static void on_pump(struct loop_job *job)
-{
-    redis_lanes_pump(container_of(job, struct redis_pool, pump));
-}
-
-static void on_pump_again(struct deadline *deadline)
-{
-    wake(&container_of(deadline, struct redis_pool, pump_again)->lanes);
+    lane_pump_wake(&redis_of(lanes)->pump);
 }
 
 /* ---- a lane's life */
@@ -307,8 +285,7 @@ static const struct lanes_ops lane_ops = {
 void redis_lanes_init(struct redis_pool *redis)
 {
     lanes_init(&redis->lanes, redis->clock.pool, &lane_ops);
-    redis->pump.fn = on_pump;
-    redis->pump_again.fn = on_pump_again;
+    lane_pump_init(&redis->pump, redis->loop, &redis->lanes);
 }
 
 void redis_lanes_deinit(struct redis_pool *redis)
@@ -316,6 +293,5 @@ void redis_lanes_deinit(struct redis_pool *redis)
     const struct lane_set *set = &redis->lanes.sets[LANE_READ];
 
     assert(set->queue.len == 0 && set->lanes.len == 0);
-    loop_cancel(redis->loop, LOOP_FLUSH, &redis->pump);
-    deadline_stop(redis->loop, &redis->pump_again);
+    lane_pump_stop(&redis->pump);
 }

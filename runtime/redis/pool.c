@@ -243,7 +243,7 @@ static void begin_close(struct loop_job *job)
     struct redis_pool *redis = container_of(job, struct redis_pool, close_job);
 
     if (!pool_is_paused(redis->clock.pool))
-        redis_lanes_pump(redis);
+        lane_pump_run(&redis->pump);
     pool_close(redis->clock.pool, redis->close_ns, redis_now(redis));
     lanes_refuse_all(&redis->lanes, ERR_CLOSED);
 }
