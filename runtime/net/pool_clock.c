@@ -55,12 +55,15 @@ static const char *text_of(const struct pool_event *event)
     return event->text != NULL ? text_or_null(event->text->text) : NULL;
 }
 
+static const char *sqlstate_of(const struct pool_event *event)
+{
+    return event->text != NULL ? text_or_null(event->text->sqlstate) : NULL;
+}
+
 static void log_connect_failed(struct pool_clock *clock,
                                const struct pool_event *event)
 {
     const char *text = text_of(event);
-    const char *sqlstate =
-        event->text != NULL ? text_or_null(event->text->sqlstate) : NULL;
     uint64_t hash = text != NULL ? map_hash(text, strlen(text)) : 0;
     uint64_t now_ns = loop_now_ns(clock->loop);
     bool is_told = clock->told_ns != 0 && clock->told_hash == hash &&
@@ -72,7 +75,7 @@ static void log_connect_failed(struct pool_clock *clock,
     }
     log_event(clock->log, is_told ? LOG_DEBUG : LOG_WARN, "connect failed",
               LOG_STR("pool", clock->name), LOG_INT("conn", event->conn->id),
-              LOG_STR("error", text), LOG_STR("sqlstate", sqlstate),
+              LOG_STR("error", text), LOG_STR("sqlstate", sqlstate_of(event)),
               LOG_MS("retry_ms", event->retry_ns));
 }
 
@@ -84,6 +87,7 @@ static bool is_unexpected(enum close_reason reason)
     case CLOSE_LIFETIME:
     case CLOSE_SHRUNK:
     case CLOSE_DRAINED:
+    case CLOSE_OUTDATED:
     case CLOSE_POOL_CLOSED: return false;
     default: return true;
     }
@@ -97,6 +101,16 @@ static void log_closed(struct pool_clock *clock, const struct pool_event *event)
               LOG_STR("reason", close_reason_name(event->reason)),
               LOG_MS("age_ms", event->duration_ns),
               LOG_STR("error", text_of(event)));
+}
+
+static void log_outdated(struct pool_clock *clock,
+                         const struct pool_event *event)
+{
+    log_event(clock->log, LOG_WARN,
+              "the server changed: connections are replaced",
+              LOG_STR("pool", clock->name), LOG_INT("conn", event->conn->id),
+              LOG_STR("error", text_of(event)),
+              LOG_STR("sqlstate", sqlstate_of(event)));
 }
 
 static void log_slow_acquire(struct pool_clock *clock,
@@ -130,6 +144,7 @@ static void on_event(void *ud, const struct pool_event *event)
         break;
     case POOL_EVENT_CLOSED: log_closed(clock, event); break;
     case POOL_EVENT_CONNECT_FAILED: log_connect_failed(clock, event); break;
+    case POOL_EVENT_OUTDATED: log_outdated(clock, event); break;
     case POOL_EVENT_SLOW_ACQUIRE: log_slow_acquire(clock, event); break;
     case POOL_EVENT_LEAK:
         log_event(clock->log, LOG_WARN, "lease held too long",

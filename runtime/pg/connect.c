@@ -166,6 +166,7 @@ static void fail_by_libpq(struct pg_link *link)
     struct err_text text = { 0 };
 
     read_error(link, &text);
+    link_heed(link, &text, false);
     fail(link, &text);
 }
 

@@ -94,6 +94,7 @@ static void fail(struct pg_link *link, struct step *step, PGresult *error)
     } else if (request != NULL) {
         step->request = NULL;
         link_error_text(link, error, &text);
+        link_heed(link, &text, link_is_fatal(error));
         lane_end(request, ERR_SERVER, error, &text);
         return;
     }

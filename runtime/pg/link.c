@@ -77,6 +77,7 @@ void link_break(struct pg_link *link)
     else
         link_error_text(link, NULL, &link->text);
     link_move(link, LINK_BROKEN);
+    link_heed(link, &link->text, true);
 }
 
 /* Nobody's request was on it; who has it on lease sees it at the next one. */

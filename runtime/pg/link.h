@@ -116,6 +116,11 @@ void link_error_text(const struct pg_link *link, const PGresult *error,
 /* Whether the server ends the connection after this error; NULL: no. */
 bool link_is_fatal(const PGresult *error);
 
+/* heed.c: retires what the pool has open when the error tells that the server
+ * goes, or must not be written to any more.  text has its SQLSTATE. */
+void link_heed(struct pg_link *link, const struct err_text *text,
+               bool is_fatal);
+
 /* conn_ops, but open */
 enum conn_wire link_wire(const struct conn *conn);
 void link_test(struct conn *conn);

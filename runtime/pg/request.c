@@ -123,6 +123,7 @@ void request_end(struct pg_link *link)
         err = ERR_LOST;
     } else if (err == ERR_OK && query_is_error(link->result)) {
         link_error_text(link, link->result, &link->text);
+        link_heed(link, &link->text, link_is_fatal(link->result));
         err = ERR_SERVER;
     }
     request_finish(link, err);

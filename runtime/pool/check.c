@@ -20,7 +20,8 @@ static void check_conn(const struct pool *pool, const struct conn *conn,
     case CONN_CANCELLING: assert(wheel_is_armed(&conn->timer)); break;
     case CONN_IDLE:
         assert(wheel_is_armed(&conn->timer) || is_retiring);
-        assert(conn->epoch == pool->epoch && !pool->is_closing);
+        assert((conn->epoch == pool->epoch || pool->is_sweeping) &&
+               !pool->is_closing);
         break;
     case CONN_CLOSING: assert(!wheel_is_armed(&conn->timer)); break;
     default: break;

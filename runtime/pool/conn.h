@@ -35,6 +35,7 @@ struct pool;
     XX(STALLED,         "stalled")       /* replies due, no byte came */    \
     XX(SHRUNK,          "shrunk")        /* max_connections was lowered */  \
     XX(DRAINED,         "drained")                                          \
+    XX(OUTDATED,        "outdated")      /* the server is not what it was */ \
     XX(POOL_CLOSED,     "pool_closed")
 
 /* Where the time of an acquire goes. */

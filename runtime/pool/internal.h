@@ -41,7 +41,10 @@ struct pool {
     uint32_t unshared;    /* of SHARED */
     struct list retiring; /* await their replacement, oldest first */
     struct wheel conn_wheel;
-    uint64_t epoch;
+    uint64_t epoch;                 /* what was opened before it retires */
+    enum close_reason epoch_reason; /* why */
+    uint64_t outdated_ns;           /* when pool_outdate() last had its way */
+    bool is_sweeping; /* what nobody uses of earlier epochs is still open */
     uint64_t last_id;
     uint64_t last_generation;
     uint64_t next_retire_ns; /* pacing: the first free turn to retire */
@@ -110,6 +113,8 @@ void pool_enter(struct pool *pool, uint64_t now_ns);
 void pool_leave(struct pool *pool);
 /* Ends no wait: for calls that must not run anybody's on_done. */
 void pool_leave_quietly(struct pool *pool);
+/* Does nothing now but to ask for a tick: for calls from inside a driver. */
+void pool_leave_to_tick(struct pool *pool);
 void pool_tell(const struct pool *pool, const struct pool_event *event);
 
 /* ---- conn.c */
@@ -171,6 +176,8 @@ bool pool_must_go(struct pool *pool, struct conn *conn,
 void pool_outlived(struct pool *pool, struct conn *conn);
 /* A connection opened: the one that waited for it retires. */
 void pool_replaced(struct pool *pool);
+/* Closes what an earlier epoch left unused; says whether there was any. */
+bool pool_sweep(struct pool *pool);
 /* One step of shrinking, idling out, replacing or relieving the line. */
 bool pool_retire(struct pool *pool);
 void pool_unshare(struct pool *pool, struct conn *conn);

@@ -22,7 +22,7 @@ struct conn *pool_try_acquire(struct pool *pool, bool shared, const char *site,
     struct conn *conn = pool_first(pool, CONN_IDLE);
 
     if (conn == NULL || pool->line.len > 0 || pool->is_paused ||
-        pool->is_closing)
+        pool->is_closing || pool->is_sweeping)
         return NULL;
     pool_enter(pool, now_ns);
     if (pool_needs_test(pool, conn)) {

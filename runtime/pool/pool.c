@@ -13,8 +13,9 @@
  */
 static void settle(struct pool *pool)
 {
-    while (pool_line_refuse(pool) || pool_line_serve(pool) ||
-           pool_test_idle(pool) || pool_retire(pool) || pool_grow(pool))
+    while (pool_sweep(pool) || pool_line_refuse(pool) ||
+           pool_line_serve(pool) || pool_test_idle(pool) || pool_retire(pool) ||
+           pool_grow(pool))
         continue;
 }
 
@@ -33,7 +34,8 @@ static uint64_t next_due(const struct pool *pool)
 {
     uint64_t due_ns = pool->retry_ns;
 
-    if (!pool->is_started || is_closed_now(pool) || pool_line_has_work(pool))
+    if (!pool->is_started || is_closed_now(pool) || pool->is_sweeping ||
+        pool_line_has_work(pool))
         return pool->now_ns;
     if (pool->is_closing)
         due_ns = earlier(due_ns, pool->close_ns);
@@ -75,6 +77,12 @@ void pool_leave_quietly(struct pool *pool)
             continue;
         pool_grow(pool);
     }
+    if (--pool->depth == 0)
+        announce(pool);
+}
+
+void pool_leave_to_tick(struct pool *pool)
+{
     if (--pool->depth == 0)
         announce(pool);
 }

@@ -24,6 +24,7 @@ struct pool;
     XX(OPENED,         "connection opened")                                  \
     XX(CLOSED,         "connection closed")                                  \
     XX(CONNECT_FAILED, "connect failed")                                     \
+    XX(OUTDATED,       "server changed, connections are replaced")           \
     XX(SLOW_ACQUIRE,   "slow acquire")                                       \
     XX(LEAK,           "lease held too long")
 /* clang-format on */
@@ -40,7 +41,7 @@ struct pool_event {
     enum pool_event_kind kind;
     const struct conn *conn;     /* NULL for SLOW_ACQUIRE */
     enum close_reason reason;    /* CLOSED */
-    const struct err_text *text; /* CONNECT_FAILED, CLOSED: or NULL */
+    const struct err_text *text; /* CONNECT_FAILED, OUTDATED, CLOSED: or NULL */
     const char *site;            /* SLOW_ACQUIRE, LEAK: or NULL */
     uint64_t duration_ns;        /* OPENED: took; CLOSED: age; others: held */
     uint64_t retry_ns;           /* CONNECT_FAILED: until the next attempt */
@@ -182,6 +183,16 @@ bool pool_is_paused(const struct pool *pool);
 /* Retires what is open now: idle ones are closed, others when they come back;
  * new ones are opened as needed. */
 void pool_drain(struct pool *pool, uint64_t now_ns);
+
+/*
+ * The server said on conn that it shuts down, starts, or must not be written
+ * to any more: what was opened before it said so is of no use.  Retires it as
+ * pool_drain() does, in the next tick, so that any holder may call this.  Once
+ * for all that say the same, and once in 5 s: a server that stays as it is
+ * gains nothing by new connections.
+ */
+void pool_outdate(struct conn *conn, const struct err_text *text,
+                  uint64_t now_ns);
 
 /*
  * Refuses new waiters and ends those in line with ERR_CLOSED, waits for leases

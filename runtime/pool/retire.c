@@ -6,6 +6,8 @@
 
 /* An idle connection used this recently is taken to be in demand. */
 static const uint64_t RECENT_NS = 1000000000;
+/* The least time between two epochs that a server's words begin. */
+static const uint64_t OUTDATED_PAUSE_NS = 5000000000;
 /* How long lanes may keep the head of the line from getting a lease. */
 static const uint64_t RELIEF_NS = 50000000;
 
@@ -122,7 +124,7 @@ bool pool_must_go(struct pool *pool, struct conn *conn,
     if (pool->is_closing)
         *reason = CLOSE_POOL_CLOSED;
     else if (conn->epoch != pool->epoch)
-        *reason = CLOSE_DRAINED;
+        *reason = pool->epoch_reason;
     else if (pool_live(pool) > pool->settings.max_connections)
         *reason = CLOSE_SHRUNK;
     else if (has_outlived(pool, conn))
@@ -258,12 +260,49 @@ static void shut_unused(struct pool *pool, enum close_reason reason)
         pool_unshare(pool, conn);
 }
 
+static void begin_epoch(struct pool *pool, enum close_reason reason)
+{
+    pool->epoch++;
+    pool->epoch_reason = reason;
+    pool->is_sweeping = true;
+}
+
+bool pool_sweep(struct pool *pool)
+{
+    if (!pool->is_sweeping)
+        return false;
+    pool->is_sweeping = false;
+    shut_unused(pool, pool->epoch_reason);
+    return true;
+}
+
 void pool_drain(struct pool *pool, uint64_t now_ns)
 {
     pool_enter(pool, now_ns);
-    pool->epoch++;
-    shut_unused(pool, CLOSE_DRAINED);
+    begin_epoch(pool, CLOSE_DRAINED);
     pool_leave(pool);
+}
+
+void pool_outdate(struct conn *conn, const struct err_text *text,
+                  uint64_t now_ns)
+{
+    struct pool *pool = conn->pool;
+    bool is_known = conn->epoch != pool->epoch ||
+                    (pool->outdated_ns != 0 &&
+                     now_ns - pool->outdated_ns < OUTDATED_PAUSE_NS);
+
+    if (is_known || pool->is_closing)
+        return;
+    pool_enter(pool, now_ns);
+    pool->outdated_ns = pool->now_ns;
+    pool->stats.outdated++;
+    begin_epoch(pool, CLOSE_OUTDATED);
+    pool_tell(pool, &(struct pool_event){
+                        .kind = POOL_EVENT_OUTDATED,
+                        .conn = conn,
+                        .text = text,
+                    });
+    pool_leave_to_tick(pool);
 }
 
 void pool_close(struct pool *pool, uint64_t deadline_ns, uint64_t now_ns)

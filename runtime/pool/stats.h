@@ -25,6 +25,7 @@
     XX(resends,          "of these, sent once more")                         \
     XX(reroutes,         "refused by a read lane, sent on a write lane")     \
     XX(slow_acquires,    "waits over acquire_slow_threshold")                \
+    XX(outdated,         "times that the server was not what it was")        \
     XX(leaks,            "leases over leak_threshold")
 /* clang-format on */
 

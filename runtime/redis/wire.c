@@ -1,6 +1,7 @@
 /* wire.c - requests onto the stream, replies off it, in order: what was written
  * keeps its place until its last reply has come, wanted or not. */
 #include <stdlib.h>
+#include <string.h>
 
 #include <hiredis/hiredis.h>
 
@@ -120,6 +121,20 @@ static void name_stray(const redisReply *reply, struct err_text *text)
         err_text_set(text, "a reply came that nobody asked for");
 }
 
+/* An error that tells of the server, not of the command: it became a replica,
+ * or has started and is not there yet. */
+static void heed(struct redis_link *link, const redisReply *reply)
+{
+    struct err_text text = { 0 };
+
+    if (reply->type != REDIS_REPLY_ERROR ||
+        (strncmp(reply->str, "READONLY ", 9) != 0 &&
+         strncmp(reply->str, "LOADING ", 8) != 0))
+        return;
+    err_text_set(&text, "%s", reply->str);
+    pool_outdate(&link->conn, &text, redis_now(link->redis));
+}
+
 /* Gives reply to the request that is first in order. */
 static enum err take(struct redis_link *link, redisReply *reply,
                      struct err_text *text)
@@ -132,6 +147,7 @@ static enum err take(struct redis_link *link, redisReply *reply,
         freeReplyObject(reply);
         return ERR_PROTOCOL;
     }
+    heed(link, reply);
     slot = slot_at(link, link->head);
     request = slot->request;
     link->n_due--;

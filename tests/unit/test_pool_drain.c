@@ -161,6 +161,89 @@ static void test_paused_pool_begins_no_attempt_and_no_test(void **state)
     fake_end(&fake);
 }
 
+static void outdate(struct fake *fake, struct conn *conn)
+{
+    struct err_text text = { .text = "terminating connection",
+                             .sqlstate = "57P01" };
+
+    pool_outdate(conn, &text, fake->now_ns);
+    pool_check(fake->pool);
+}
+
+static void test_outdated_connections_are_not_lent_again(void **state)
+{
+    struct fake fake;
+    struct conn *conns[3];
+
+    (void)state;
+    fake_init(&fake);
+    fake_lend(&fake, conns, 3);
+    fake_release(&fake, conns[0], CONN_CLEAN);
+    outdate(&fake, conns[1]);
+    assert_int_equal(fake.calls[FAKE_CLOSE], 0); /* not from inside */
+    assert_null(fake_try(&fake));
+    assert_true(fake.due_ns <= fake.now_ns);
+    fake_settle(&fake);
+    assert_int_equal(fake.calls[FAKE_CLOSE], 1);
+    assert_int_equal(fake.closed_for, CLOSE_OUTDATED);
+    fake_release(&fake, conns[1], CONN_CLEAN);
+    fake_release(&fake, conns[2], CONN_DIRTY);
+    assert_int_equal(fake.calls[FAKE_RESET], 0);
+    assert_int_equal(pool_stats(fake.pool)->closes[CLOSE_OUTDATED], 3);
+    assert_int_equal(pool_stats(fake.pool)->outdated, 1);
+    assert_int_equal(fake.events[POOL_EVENT_OUTDATED], 1);
+    fake_end(&fake);
+}
+
+static void test_a_server_is_outdated_once_for_all_that_say_so(void **state)
+{
+    struct fake fake;
+    struct conn *conns[3];
+    struct conn *later;
+    struct wait_log log = { 0 };
+
+    (void)state;
+    fake_init(&fake);
+    fake_lend(&fake, conns, 2);
+    outdate(&fake, conns[0]);
+    outdate(&fake, conns[1]);
+    fake_settle(&fake);
+    fake_release(&fake, conns[0], CONN_BROKEN);
+    fake_release(&fake, conns[1], CONN_BROKEN);
+    fake_pass(&fake, SECOND);
+    assert_ok(fake_wait(&fake, &log));
+    fake_settle(&fake);
+    later = fake_opened(&fake);
+    outdate(&fake, later); /* a server that stays as it is */
+    assert_int_equal(pool_stats(fake.pool)->outdated, 1);
+    fake_pass(&fake, 5 * SECOND);
+    outdate(&fake, later);
+    assert_int_equal(pool_stats(fake.pool)->outdated, 2);
+    fake_release(&fake, later, CONN_CLEAN);
+    assert_int_equal(fake.closed_for, CLOSE_OUTDATED);
+    fake_end(&fake);
+}
+
+static void test_who_waits_gets_a_new_connection_of_an_outdated_pool(void **s)
+{
+    struct fake fake;
+    struct conn *conns[3];
+    struct wait_log log = { 0 };
+
+    (void)s;
+    fake_init(&fake);
+    fake_lend(&fake, conns, 3);
+    assert_ok(fake_wait(&fake, &log));
+    outdate(&fake, conns[0]);
+    fake_settle(&fake);
+    fake_release(&fake, conns[0], CONN_CLEAN);
+    assert_int_equal(log.calls, 0);
+    assert_int_equal(fake_opened(&fake)->epoch, 1);
+    assert_int_equal(log.calls, 1);
+    assert_int_equal(log.err, ERR_OK);
+    fake_end(&fake);
+}
+
 /* A server is restarted: pause, drain, restart, resume, and nobody noticed. */
 static void test_pause_hides_a_restart_from_those_who_wait(void **state)
 {
@@ -193,6 +276,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(
             test_drain_closes_the_idle_at_once_and_the_lent_on_return),
+        cmocka_unit_test(test_outdated_connections_are_not_lent_again),
+        cmocka_unit_test(test_a_server_is_outdated_once_for_all_that_say_so),
+        cmocka_unit_test(
+            test_who_waits_gets_a_new_connection_of_an_outdated_pool),
         cmocka_unit_test(test_drain_begins_attempts_anew),
         cmocka_unit_test(test_drain_refills_min_connections),
         cmocka_unit_test(test_drain_closes_what_is_tested_or_reset),
