@@ -26,21 +26,11 @@ local POOL_HISTOGRAMS = {
   { "db_client_connection_use_time_seconds", "use", "Time from getting to giving back." },
 }
 
-local POOL_COUNTERS = {
-  acquires = "Connections handed out.",
-  waits = "Connections handed out after standing in line.",
-  busy = "Callers refused because the line was full.",
-  refused = "Callers refused because the server could not be reached.",
-  closed = "Callers refused because the pool was closing.",
-  cancelled = "Waits that their caller gave up.",
-  connects = "Connection attempts begun.",
-  connect_failures = "Connection attempts that failed.",
-  tests = "Connections tested before they were handed out.",
-  resets = "Connections that came back with a transaction or session state open.",
-  cancels = "Connections that came back with a statement running.",
-  slow_acquires = "Waits longer than acquire_slow_threshold.",
-  leaks = "Leases longer than leak_threshold.",
-}
+-- name to help
+local POOL_COUNTERS = {}
+for name, text in pairs(core.pool_counters()) do
+  POOL_COUNTERS[name] = text:sub(1, 1):upper() .. text:sub(2) .. "."
+end
 
 local HTTP_COUNTERS = {
   connections = "Connections accepted.",
@@ -137,12 +127,14 @@ local function add_counter(out, all, counter, name, help)
   end
 end
 
+local function counter_name(counter)
+  if counter == "timeouts" then return "db_client_connection_timeouts_total" end
+  return "tidepool_pool_" .. counter .. "_total"
+end
+
 local function add_counters(out, all)
-  add_counter(out, all, "timeouts", "db_client_connection_timeouts_total",
-    "Waits that ended at their deadline.")
   for _, counter in ipairs(sorted_keys(POOL_COUNTERS)) do
-    add_counter(out, all, counter, "tidepool_pool_" .. counter .. "_total",
-      POOL_COUNTERS[counter])
+    add_counter(out, all, counter, counter_name(counter), POOL_COUNTERS[counter])
   end
   out:family("tidepool_pool_closes_total", "counter", "Connections closed, by reason.")
   for _, stats in ipairs(all) do

@@ -406,8 +406,21 @@ static const luaL_Reg methods[] = {
     { NULL, NULL },
 };
 
+/* pool_counters(): name to what it counts. */
+static int l_pool_counters(lua_State *L)
+{
+    lua_newtable(L);
+#define XX(name, text)        \
+    lua_pushliteral(L, text); \
+    lua_setfield(L, -2, #name);
+    POOL_COUNTERS_MAP(XX)
+#undef XX
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     { "pool_settings", l_pool_settings },
+    { "pool_counters", l_pool_counters },
     { NULL, NULL },
 };
 

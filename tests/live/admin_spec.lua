@@ -1,7 +1,5 @@
 -- admin_spec.lua - health and metrics: what they say of pools in each condition.
 
-dofile(debug.getinfo(1, "S").source:match("^@(.*/)") .. "plain_core.lua")
-
 local admin = require "tidepool.admin"
 local cjson = require "cjson"
 local metrics = require "tidepool.metrics"
@@ -201,6 +199,16 @@ describe("metrics", function()
     has "tidepool_tasks 3"
     has "tidepool_task_errors_total 2"
     assert(page:find "\ntidepool_lua_memory_bytes [1-9]%d+\n")
+  end)
+
+  it("have every counter of a pool, with what it counts", function()
+    for counter, help in pairs(require "tidepool.core".pool_counters()) do
+      local name = counter == "timeouts" and "db_client_connection_timeouts_total"
+        or "tidepool_pool_" .. counter .. "_total"
+      assert.truthy(page:find(("# HELP %s %s.\n"):format(name,
+        help:sub(1, 1):upper() .. help:sub(2)), 1, true), name)
+      assert.truthy(page:find("\n" .. name .. '{pool_name="main"} ', 1, true), name)
+    end
   end)
 
   it("escape labels", function()

@@ -1,7 +1,5 @@
 -- config_spec.lua - the layers of the configuration, its checks and its messages.
 
-dofile(debug.getinfo(1, "S").source:match("^@(.*/)") .. "plain_core.lua")
-
 local config = require "tidepool.config"
 local core = require "tidepool.core"
 local dotenv = require "tidepool.dotenv"
