@@ -132,3 +132,24 @@ void pool_conn_cancelled(struct conn *conn, bool is_drained, uint64_t now_ns)
         pool_shut(pool, conn, CLOSE_CANCEL_FAILED, NULL);
     pool_leave(pool);
 }
+
+/* ---- circles */
+
+bool pool_is_kept(const struct pool *pool,
+                  bool (*keeps)(struct conn **holder, void *ud), void *ud)
+{
+    if (pool_count(pool, CONN_LEASED) < pool->settings.max_connections)
+        return false;
+    list_each (node, &pool->by_state[CONN_LEASED]) {
+        struct conn *conn = pool_conn_of(node);
+
+        if (conn->holder == NULL || !keeps(conn->holder, ud))
+            return false;
+    }
+    return true;
+}
+
+void pool_count_nested(struct pool *pool)
+{
+    pool->stats.nested++;
+}

@@ -101,6 +101,15 @@ struct conn *pool_try_acquire(struct pool *pool, bool shared, const char *site,
 enum err pool_wait(struct pool *pool, struct pool_waiter *waiter,
                    uint64_t now_ns) MUST_CHECK;
 
+/*
+ * Whether none can come free: all of max_connections are LEASED, and keeps()
+ * says of each holder (see conn_set_holder()) that it gives nothing back.
+ */
+bool pool_is_kept(const struct pool *pool,
+                  bool (*keeps)(struct conn **holder, void *ud), void *ud);
+/* A caller was refused for that. */
+void pool_count_nested(struct pool *pool);
+
 /* Leaves the line; on_done will not be called.  Does nothing when the waiter
  * is not in line. */
 void pool_wait_cancel(struct pool *pool, struct pool_waiter *waiter,

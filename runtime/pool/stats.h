@@ -14,6 +14,7 @@
     XX(busy,             "refused: the line was full")                       \
     XX(refused,          "refused: the server cannot be reached")            \
     XX(closed,           "refused: the pool was closing")                    \
+    XX(nested,           "refused: all are held by who waits for another")   \
     XX(cancelled,        "waits that their caller gave up")                  \
     XX(connects,         "connection attempts begun")                        \
     XX(connect_failures, "connection attempts that failed")                  \

@@ -1,5 +1,6 @@
 /* bind_pg.c - Postgres pools and leases as Lua values. */
 #include "script/lease.h"
+#include "script/nested.h"
 #include "script/statement.h"
 
 /* ---- statements on the pool */
@@ -9,7 +10,14 @@ static int send_on_pool(lua_State *L, enum statement_shape shape)
     struct script_pool *box = check_pool(L, 1, POOL_POSTGRES);
     struct task *task = task_check(L);
 
+    int n_refused;
+
     statement_fill(L, task, 2, shape);
+    n_refused = nested_refuse(L, task, box, 2);
+    if (n_refused > 0)
+        return n_refused;
+    task->awaits = box->pool;
+    task->was_sent = &task->pg.was_sent;
     return statement_park(L, task, box, pg_pool_send(box->pg, &task->pg));
 }
 

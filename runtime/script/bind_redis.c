@@ -1,6 +1,7 @@
 /* bind_redis.c - Redis pools as Lua values. */
 #include "base/number.h"
 #include "script/lease.h"
+#include "script/nested.h"
 
 #include <string.h>
 
@@ -181,21 +182,33 @@ static struct redis_request *begin(lua_State *L, struct task *task,
     return &task->redis;
 }
 
-static int send(lua_State *L, struct task *task, const struct target *target)
+static enum err send_to(const struct target *target, struct task *task)
 {
-    enum err err;
-
     task->operand = target->box;
     if (target->link != NULL)
-        err = redis_link_send(target->link, &task->redis);
-    else
-        err = redis_send(target->box->redis, &task->redis);
-    if (err == ERR_OK)
-        return task_park(L, task, cancel_reply);
+        return redis_link_send(target->link, &task->redis);
+    task->awaits = target->box->pool;
+    task->was_sent = &task->redis.was_sent;
+    return redis_send(target->box->redis, &task->redis);
+}
+
+static int send(lua_State *L, struct task *task, const struct target *target)
+{
+    int n_refused = 0;
+    enum err err;
+
+    if (target->link == NULL)
+        n_refused = nested_refuse(L, task, target->box, 2);
+    if (n_refused == 0) {
+        err = send_to(target, task);
+        if (err == ERR_OK)
+            return task_park(L, task, cancel_reply);
+        n_refused = target->link != NULL
+                        ? return_err(L, err, NULL)
+                        : return_refusal(L, target->box, NULL, err);
+    }
     redis_request_deinit(&task->redis);
-    if (target->link != NULL)
-        return return_err(L, err, NULL);
-    return return_refusal(L, target->box, NULL, err);
+    return n_refused;
 }
 
 /* Raises for a command that cannot be sent, at the script's line. */

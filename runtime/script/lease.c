@@ -1,5 +1,6 @@
 /* lease.c - see lease.h: acquiring and giving back. */
 #include "script/lease.h"
+#include "script/nested.h"
 
 #include <string.h>
 
@@ -26,6 +27,12 @@ static void drop_lease(struct hold *hold)
                   LOG_STR("pool", lease->box->name),
                   LOG_STR("acquired_at", lease->site));
     give_back(lease);
+}
+
+struct lease *lease_of_hold(struct hold *hold)
+{
+    return hold->drop == drop_lease ? container_of(hold, struct lease, hold)
+                                    : NULL;
 }
 
 static void push_lease(lua_State *L, struct task *task, struct script_pool *box,
@@ -89,15 +96,20 @@ static int l_acquire(lua_State *L)
     struct task *task = task_check(L);
     uint64_t now_ns = loop_now_ns(task->vm->loop);
     uint64_t timeout_ns = check_timeout_ms(L, 3);
+    int level = luaL_optint(L, 2, 2);
+    int n_refused;
     struct conn *conn;
     enum err err;
 
-    vm_site(L, luaL_optint(L, 2, 2), task->site, sizeof(task->site));
+    vm_site(L, level, task->site, sizeof(task->site));
     conn = pool_try_acquire(box->pool, false, task->site, now_ns);
     if (conn != NULL) {
         push_lease(L, task, box, conn);
         return 1;
     }
+    n_refused = nested_refuse(L, task, box, level);
+    if (n_refused > 0)
+        return n_refused;
     memset(&task->waiter, 0, sizeof(task->waiter));
     task->waiter.on_done = on_acquired;
     task->waiter.site = task->site;
@@ -106,6 +118,8 @@ static int l_acquire(lua_State *L)
     if (err != ERR_OK)
         return return_refusal(L, box, NULL, err);
     task->operand = box;
+    task->awaits = box->pool;
+    task->was_sent = NULL;
     return task_park(L, task, cancel_acquire);
 }
 

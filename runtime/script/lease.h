@@ -18,6 +18,9 @@ struct lease {
  * for another's, and for one that was given back. */
 struct lease *lease_check(lua_State *L, enum pool_kind kind);
 
+/* NULL when hold is of something else. */
+struct lease *lease_of_hold(struct hold *hold);
+
 /* Leaves nil, err: the pool closed its connection. */
 int return_taken(lua_State *L, const struct lease *lease);
 

@@ -62,6 +62,7 @@ static void task_init(struct task *task, struct task *parent)
     task->detached = parent == NULL;
     task->on_end = NULL;
     task->on_child = NULL;
+    task->awaits = NULL;
     task->cancel = NULL;
     task->parent = parent;
     list_init(&task->holds);
@@ -337,6 +338,7 @@ void task_wake(struct task *task)
     assert(task->state == TASK_PARKED);
     task->cancel = NULL;
     task->on_child = NULL;
+    task->awaits = NULL;
     make_ready(task);
 }
 

@@ -64,8 +64,11 @@ struct task {
     struct pg_request pg;
     struct redis_request redis;
     struct pool_waiter waiter;
-    void *operand; /* the pool or lease that the operation is on */
-    int shape;     /* what the caller wants of the result, by operation */
+    const struct pool *awaits; /* it needs a connection of this pool ... */
+    const bool *was_sent;      /* ... and has had one once this is true; or
+                                  NULL */
+    void *operand;             /* the pool or lease that the operation is on */
+    int shape; /* what the caller wants of the result, by operation */
     char site[TASK_LABEL_MAX]; /* where a lease was asked for */
 };
 
