@@ -120,6 +120,22 @@ function support.gate()
   }
 end
 
+-- A task that holds a connection of pool until the function that this gives is called.
+function support.hold(pool)
+  local gate, is_held = support.gate(), false
+  local task = tide.spawn(function()
+    return pool:with(function()
+      is_held = true
+      gate.wait()
+    end)
+  end)
+  support.eventually("it is held", function() return is_held end)
+  return function()
+    gate.open()
+    return task:wait()
+  end
+end
+
 -- Callers, each in a task, that call(i) again and again until stop(): it gives true,
 -- or nil, err.  ok and errors tell what they saw so far.
 function support.load(callers, call)
