@@ -58,7 +58,7 @@ static int l_try_acquire(lua_State *L)
     struct task *task = task_check(L);
     struct conn *conn;
 
-    vm_site(L, luaL_optint(L, 2, 2), task->site, sizeof(task->site));
+    task_site(L, task, luaL_optint(L, 2, 2), task->site);
     conn = pool_try_acquire(box->pool, false, task->site,
                             loop_now_ns(task->vm->loop));
     if (conn == NULL)
@@ -101,7 +101,7 @@ static int l_acquire(lua_State *L)
     struct conn *conn;
     enum err err;
 
-    vm_site(L, level, task->site, sizeof(task->site));
+    task_site(L, task, level, task->site);
     conn = pool_try_acquire(box->pool, false, task->site, now_ns);
     if (conn != NULL) {
         push_lease(L, task, box, conn);

@@ -10,8 +10,6 @@
 
 #include "script/lease.h"
 
-#include <string.h>
-
 struct asker {
     const struct task *task;
     const struct pool *pool;
@@ -86,9 +84,7 @@ int nested_refuse(lua_State *L, const struct task *task,
     if (lease == NULL || !pool_is_kept(box->pool, keeps, &asker))
         return 0;
     pool_count_nested(box->pool);
-    vm_site(L, level, site, sizeof(site));
-    if (strcmp(site, "?") == 0) /* a tail call left no line */
-        memcpy(site, task->label, sizeof(site));
+    task_site(L, task, level, site);
     err_text_set(&text,
                  "pool \"%s\": no connection can come free for %s: %s holds "
                  "the one acquired at %s%s",

@@ -277,6 +277,13 @@ struct task *task_check(lua_State *L)
     return task;
 }
 
+void task_site(lua_State *L, const struct task *task, int level, char *out)
+{
+    vm_site(L, level, out, TASK_LABEL_MAX);
+    if (strcmp(out, "?") == 0)
+        memcpy(out, task->label, TASK_LABEL_MAX);
+}
+
 int task_park(lua_State *L, struct task *task,
               void (*cancel)(struct task *task))
 {

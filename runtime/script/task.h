@@ -83,6 +83,10 @@ struct task *task_spawn(struct vm *vm, lua_State *from, int n_args,
  * here. */
 struct task *task_check(lua_State *L);
 
+/* Where the running task is, "app.lua:42"; after a tail call, which leaves no
+ * line, the task's label.  out has TASK_LABEL_MAX bytes. */
+void task_site(lua_State *L, const struct task *task, int level, char *out);
+
 /* Parks the running task: `return task_park(L, task, cancel);` */
 int task_park(lua_State *L, struct task *task,
               void (*cancel)(struct task *task));
