@@ -8,10 +8,8 @@ local raw_acquire = core.postgres.raw_acquire
 local raw_try_acquire = core.postgres.raw_try_acquire
 local LINE_OF_CALLER = 2 -- of the function that calls raw_acquire
 
-local lease = {}
-
--- Options of acquire and transaction; anything else raises at the script's line.
-function lease.timeout_of(opts)
+-- Options of acquire; anything else raises at the script's line.
+local function timeout_of(opts)
   if opts == nil then return nil end
   if type(opts) ~= "table" then error("options table expected, got " .. type(opts), 3) end
   for name in pairs(opts) do
@@ -31,7 +29,7 @@ local methods = {}
 -- A lease to give back with conn:release(), at the latest the task's end does; or
 -- nil, err.  opts: timeout_ms, of the wait.
 function methods:acquire(opts)
-  local timeout_ms = lease.timeout_of(opts)
+  local timeout_ms = timeout_of(opts)
   return of(raw_acquire(self, LINE_OF_CALLER, timeout_ms))
 end
 
@@ -53,4 +51,3 @@ for _, Pool in ipairs { core.postgres, core.redis } do
   for name, method in pairs(methods) do Pool[name] = method end
 end
 
-return lease

@@ -1,7 +1,6 @@
 -- pg.lua - what scripts call on Postgres pools and leases.
 
 local core = require "tidepool.core"
-local lease = require "tidepool.lease"
 local result = require "tidepool.result"
 local Task = require "tidepool.task"
 
@@ -9,8 +8,10 @@ local Pool, Lease = core.postgres, core.postgres_lease
 local of = result.of
 local pool_query, pool_one, pool_exec = Pool.raw_query, Pool.raw_one, Pool.raw_exec
 local lease_query, lease_one, lease_exec = Lease.raw_query, Lease.raw_one, Lease.raw_exec
-local raw_acquire = Pool.raw_acquire
-local release, tx_state = Lease.release, Lease.tx
+
+require "tidepool.lease"
+require "tidepool.transaction"
+require "tidepool.advisory"
 
 -- Rows of the statement; or nil, err.  sql may be { sql, timeout_ms = n, share = b };
 -- share = false: on a connection that no other statement uses meanwhile.
@@ -27,47 +28,6 @@ function Lease:query(sql, ...) return of(lease_query(self, sql, ...)) end
 function Lease:one(sql, ...) return of(lease_one(self, sql, ...)) end
 
 function Lease:exec(sql, ...) return of(lease_exec(self, sql, ...)) end
-
-local LINE_OF_CALLER = 2 -- of the function that calls raw_acquire
-
--- The pool rolls back what comes to it with an open transaction: so all ends but a
--- commit are a release.
-local function end_transaction(conn, ok, ...)
-  if not ok then
-    local failure = ...
-    release(conn)
-    if core.is_err(failure) and failure.code ~= "cancelled" then return nil, failure end
-    error(failure, 0)
-  end
-  if tx_state(conn) == "failed" then
-    release(conn)
-    local _, failure = ...
-    if core.is_err(failure) then return nil, failure end
-    return nil, core.err("server", "the transaction was rolled back: a statement in it "
-      .. "failed and the function went on", { sqlstate = "25P02" })
-  end
-  local done, err = of(lease_exec(conn, "COMMIT"))
-  release(conn)
-  if not done then return nil, err end
-  return ...
-end
-
--- Runs fn(tx) between BEGIN and COMMIT; commits when it returns and gives its results.
--- An err raised in fn rolls back and comes back as nil, err; any other error rolls back
--- and goes on up.  opts: timeout_ms, of the wait for a connection.
-function Pool:transaction(opts, fn)
-  if fn == nil then opts, fn = nil, opts end
-  if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
-  local timeout_ms = lease.timeout_of(opts)
-  local conn, err = of(raw_acquire(self, LINE_OF_CALLER, timeout_ms))
-  if not conn then return nil, err end
-  local begun, begin_err = of(lease_exec(conn, "BEGIN"))
-  if not begun then
-    release(conn)
-    return nil, begin_err
-  end
-  return end_transaction(conn, pcall(fn, conn))
-end
 
 -- What batch was given, checked: a list of { sql, ... }, and whether it is atomic.
 local function check_batch(list, level)
