@@ -11,7 +11,10 @@ local function milliseconds(seconds)
   return math.floor(seconds * 1e6 + 0.5) / 1e3
 end
 
-local function pool_health(stats)
+local admin = {}
+
+-- What /health says of a pool, from its stats().
+function admin.pool_health(stats)
   return {
     kind = stats.kind, max = stats.max, min = stats.min, open = stats.open,
     idle = stats.idle, leased = stats.leased, shared = stats.shared,
@@ -26,7 +29,7 @@ local function health_of(state)
   local pools, status = {}, "ok"
   for _, pool in ipairs(state.pools) do
     local stats = pool:stats()
-    pools[stats.name] = pool_health(stats)
+    pools[stats.name] = admin.pool_health(stats)
     if stats.down or stats.paused then status = "degraded" end
   end
   if state.is_stopping() then status = "down" end
@@ -55,8 +58,6 @@ PAGES["/metrics"] = function(state)
   local server = state.server()
   return 200, METRICS, metrics.page(pools, server and server:stats(), core.task_counts())
 end
-
-local admin = {}
 
 -- Gives a function that answers a request as core.listen's handler does, or gives nil
 -- when the path is not one of these.  state: pools (an array), server() (the main one, or

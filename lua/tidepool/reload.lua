@@ -1,4 +1,4 @@
--- reload.lua - watches a script and its modules, and loads them anew when one is saved.
+-- reload.lua - loads a script and its modules anew: when asked, or when one is saved.
 
 local core = require "tidepool.core"
 local of = require("tidepool.result").of
@@ -52,32 +52,62 @@ local function load(path, args)
   return generation
 end
 
--- Looks at the files every now and then; on_app gets the app of each version that loads.
--- One that does not is logged, and the one before goes on.  Returns the task.
-function reload.start(path, args, generation, on_app)
-  local files = generation.files
-  local stamps = stamps_of(files)
+local Reloader = {}
+Reloader.__index = Reloader
+
+-- What is looked at from now on.
+function Reloader:note(files)
+  self.stamps = stamps_of(files)
+end
+
+-- A failure may be mended in files that the version before had not.
+function Reloader:note_failure(message)
+  for name, mark in pairs(stamps_of(files_named(message, self.path))) do
+    self.stamps[name] = self.stamps[name] or mark
+  end
+end
+
+-- Loads the script aside; on_app gets its app.  Gives true; or nil and a sentence when it
+-- does not load, which is logged, and the version before goes on; or nil, a sentence and
+-- true when one is being loaded.
+function Reloader:now()
+  if self.is_loading then return nil, "a reload is under way", true end
+  self.is_loading = true
+  local ok, loaded, message = pcall(load, self.path, self.args)
+  self.is_loading = false
+  if not ok then loaded, message = nil, tostring(loaded) end
+  if not loaded then
+    self:note_failure(message)
+    core.log("error", "reload failed, the version before goes on", { error = message })
+    return nil, message
+  end
+  self.files = loaded.files
+  self:note(self.files)
+  self.on_app(loaded.value)
+  core.log("info", "reloaded", { script = self.path })
+  return true
+end
+
+-- Looks at the files every now and then, and loads what was saved.  Returns the task.
+function Reloader:watch()
   return core.spawn(function()
     while true do
       of(core.sleep(POLL_SECONDS))
-      if has_changed(stamps) then
-        stamps = stamps_of(files)
-        local loaded, message = load(path, args)
-        if loaded then
-          files = loaded.files
-          stamps = stamps_of(files)
-          on_app(loaded.value)
-          core.log("info", "reloaded", { script = path })
-        else
-          for name, mark in pairs(stamps_of(files_named(message, path))) do
-            stamps[name] = stamps[name] or mark
-          end
-          core.log("error", "reload failed, the version before goes on",
-            { error = message })
-        end
+      if has_changed(self.stamps) then
+        self:note(self.files)
+        self:now()
       end
     end
   end)
+end
+
+-- generation: what runs now.
+function reload.new(path, args, generation, on_app)
+  local self = setmetatable({
+    path = path, args = args, files = generation.files, on_app = on_app,
+  }, Reloader)
+  self:note(self.files)
+  return self
 end
 
 return reload

@@ -3,6 +3,7 @@
 
 local admin = require "tidepool.admin"
 local config = require "tidepool.config"
+local control = require "tidepool.control"
 local core = require "tidepool.core"
 local of = require("tidepool.result").of
 local pools = require "tidepool.pools"
@@ -48,6 +49,19 @@ end
 
 -- ---- serving
 
+function Service:admin_handler(health)
+  local change = control.new {
+    pools = self.pools,
+    reload = function() return self.reloader:now() end,
+  }
+  return function(request)
+    local status, headers, body = health(request)
+    if not status then status, headers, body = change(request) end
+    if status then return status, headers, body end
+    return 404, nil, "no such page\n"
+  end
+end
+
 function Service:handler()
   local health = admin.new {
     pools = self.pools,
@@ -55,12 +69,8 @@ function Service:handler()
     is_stopping = function() return self.stopping end,
   }
   if self.config.server.admin then
-    local function not_found(request)
-      local status, headers, body = health(request)
-      if status then return status, headers, body end
-      return 404, nil, "no such page\n"
-    end
-    return function(request) return self.app:handle(request) end, not_found
+    return function(request) return self.app:handle(request) end,
+      self:admin_handler(health)
   end
   return function(request)
     local status, headers, body = health(request)
@@ -121,10 +131,10 @@ end
 function Service:serve(generation)
   sandbox.lock(generation)
   self.app = generation.value
+  self.reloader = reload.new(self.path, self.args, generation,
+    function(app) self.app = app end)
   if not self:listen() then return FAILED end
-  if self.watch then
-    reload.start(self.path, self.args, generation, function(app) self.app = app end)
-  end
+  if self.watch then self.reloader:watch() end
   self:wait_for_stop()
   self:drain()
   return DONE

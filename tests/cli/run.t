@@ -169,6 +169,36 @@ subtest "a unix socket" => sub {
     ok !-e "$dir/http.sock", "and is removed";
 };
 
+subtest "the admin listener" => sub {
+    my $dir = directory();
+    put("$dir/app.lua", $HELLO);
+    my $service = serve($dir, ["run", "app.lua", "--listen", "127.0.0.1:0",
+        "--admin", "127.0.0.1:0", "--set", "redis.url=redis://127.0.0.1:1"]);
+    my $admin = {};
+    ok eventually {
+        ($admin->{url}) = slurp($service->{out}) =~ m{^admin listening on (http://\S+)$}m;
+    }, "says where it listens";
+
+    is((request($service, "GET", "/pools"))[0], 404, "no pools on the main one");
+    is((request($service, "GET", "/health"))[0], 404, "nor health");
+    is((request($admin, "GET", "/health"))[0], 200, "health");
+    my ($status, $body) = request($admin, "PATCH", "/pools/redis", '{"max_connections":7}');
+    is $status, 200, "settings are changed";
+    like +(request($admin, "GET", "/pools"))[1], qr/"max_connections":7/, "and shown";
+    is((request($admin, "GET", "/nowhere"))[0], 404, "no such page");
+
+    put("$dir/app.lua", $HELLO =~ s/hello\\n/good day\\n/r);
+    is((request($service, "GET", "/hello"))[1], "hello\n", "a saved script waits");
+    is((request($admin, "POST", "/reload"))[0], 200, "reload");
+    is((request($service, "GET", "/hello"))[1], "good day\n", "the new one serves");
+    put("$dir/app.lua", "local a = = 1\n");
+    ($status, $body) = request($admin, "POST", "/reload");
+    is $status, 500, "a broken script: status";
+    like $body, qr/app\.lua:1:/, "a broken script: place";
+    is((request($service, "GET", "/hello"))[1], "good day\n", "the one before goes on");
+    is stop($service), 0, "TERM: status 0";
+};
+
 subtest "the binary alone, in another directory" => sub {
     my $dir = directory();
     copy($tidepool, "$dir/alone") or die $!;

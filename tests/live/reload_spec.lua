@@ -11,7 +11,7 @@ app.word = require("word")
 return app
 ]]
 
-describe("reload.start", function()
+describe("A reloader", function()
   local folder, words, task, count
 
   local function save(name, text)
@@ -33,9 +33,10 @@ describe("reload.start", function()
     save("app.lua", APP)
     save("word.lua", "return 'one'")
     local path = folder .. "/app.lua"
-    task = reload.start(path, {}, assert(sandbox.load(path)), function(app)
+    local reloader = reload.new(path, {}, assert(sandbox.load(path)), function(app)
       words[#words + 1] = app.word
     end)
+    task = reloader:watch()
   end)
 
   after_each(function() task:cancel() end)

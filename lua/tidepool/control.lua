@@ -1,0 +1,170 @@
+-- control.lua - what operators change while it runs, over HTTP on the admin listener:
+-- the pools, and the script.
+
+local admin = require "tidepool.admin"
+local core = require "tidepool.core"
+local reply = require "tidepool.reply"
+local schema = require "tidepool.schema"
+
+local JSON = { ["content-type"] = "application/json", ["cache-control"] = "no-store" }
+local SECTIONS = { postgres = "database.pool", redis = "redis.pool" }
+local HISTOGRAMS = { "wait", "create", "use" }
+
+local function answer(status, value) return status, JSON, core.encode(value) end
+
+local function refuse(status, message, ...)
+  return answer(status, { error = message:format(...) })
+end
+
+-- ---- what a pool is
+
+local function times_of(histogram)
+  return { count = histogram.count, p50 = histogram.p50, p90 = histogram.p90,
+           p99 = histogram.p99, max = histogram.max }
+end
+
+-- Times are seconds, as in the settings.
+local function describe(pool)
+  local stats = pool:stats()
+  local result = admin.pool_health(stats)
+  result.name = stats.name
+  result.settings = pool:settings()
+  result.counters = stats.counters
+  result.closes = stats.closes
+  for _, name in ipairs(HISTOGRAMS) do result[name] = times_of(stats[name]) end
+  return result
+end
+
+local function find(state, name)
+  for _, pool in ipairs(state.pools) do
+    if pool:name() == name then return pool end
+  end
+end
+
+local function names_of(state)
+  local names = {}
+  for i, pool in ipairs(state.pools) do names[i] = pool:name() end
+  return #names > 0 and table.concat(names, ", ") or "none"
+end
+
+-- ---- settings
+
+-- The name of a pool's setting and the value in its own unit; or nil and a sentence.
+local function read_setting(section, key, value)
+  local entry = type(key) == "string" and schema.entries[section .. "." .. key]
+  if not entry then
+    local near = schema.nearest(tostring(key), schema.sections[section])
+    return nil, ("unknown setting %s%s"):format(tostring(key),
+      near and "; " .. near .. " is one" or "")
+  end
+  local result, expected = schema.read(entry, value)
+  if result == nil then
+    return nil, ("%s: %s expected, got %s"):format(key, expected, core.encode(value))
+  end
+  return entry.setting, result
+end
+
+-- The settings of a JSON object; or nil and a sentence.
+local function read_settings(pool, body)
+  local wanted, err = reply.decode(body)
+  if err then return nil, err.message end
+  if type(wanted) ~= "table" or #wanted > 0 then
+    return nil, "a JSON object of settings expected"
+  end
+  local settings = {}
+  for key, value in pairs(wanted) do
+    local name, result = read_setting(SECTIONS[pool:kind()], key, value)
+    if not name then return nil, result end
+    if settings[name] ~= nil then return nil, key .. " is given under both its names" end
+    settings[name] = result
+  end
+  return settings
+end
+
+local function change(pool, request)
+  local settings, failure = read_settings(pool, request:body() or "")
+  if not settings then return refuse(400, "%s", failure) end
+  local ok, err = pool:set(settings)
+  if not ok then return refuse(400, "%s", err.message) end
+  core.log("info", "pool changed",
+    { pool = pool:name(), settings = core.encode(settings) })
+  return answer(200, describe(pool))
+end
+
+-- ---- pages
+
+local function act(pool, action)
+  pool[action](pool)
+  core.log("info", "pool " .. action, { pool = pool:name() })
+  return answer(200, describe(pool))
+end
+
+local ACTIONS = { drain = true, pause = true, resume = true }
+
+local function list(state)
+  local all = {}
+  for _, pool in ipairs(state.pools) do all[pool:name()] = describe(pool) end
+  return answer(200, { pools = all })
+end
+
+local function reload(state)
+  local ok, message, is_busy = state.reload()
+  if ok then return answer(200, { status = "reloaded" }) end
+  return refuse(is_busy and 409 or 500, "%s", message)
+end
+
+-- The functions of a path by method, or nil: no such page.
+local function methods_of(state, path)
+  if path == "/pools" then return { GET = function() return list(state) end } end
+  if path == "/reload" then return { POST = function() return reload(state) end } end
+  local name, action = path:match "^/pools/([^/]+)/?([^/]*)$"
+  if not name or (action ~= "" and not ACTIONS[action]) then return nil end
+  local pool = find(state, name)
+  local function with_pool(fn)
+    if pool then return fn end
+    return function()
+      return refuse(404, "no pool %s; there are: %s", name, names_of(state))
+    end
+  end
+  if action ~= "" then
+    return { POST = with_pool(function() return act(pool, action) end) }
+  end
+  return {
+    GET = with_pool(function() return answer(200, describe(pool)) end),
+    PATCH = with_pool(function(request) return change(pool, request) end),
+  }
+end
+
+local function allowed(methods)
+  local names = {}
+  for name in pairs(methods) do names[#names + 1] = name end
+  if methods.GET then names[#names + 1] = "HEAD" end
+  table.sort(names)
+  return table.concat(names, ", ")
+end
+
+local control = {}
+
+-- Gives a function that answers a request of core.listen, or gives nil when the path is
+-- not one of these.  state: pools (an array), reload(), which gives true, or nil, a
+-- sentence and whether one is under way.
+-- Browsers send Origin with what a page of another site makes them send: not from there.
+function control.new(state)
+  return function(request)
+    local methods = methods_of(state, request:path())
+    if not methods then return nil end
+    local method = request:method()
+    local fn = methods[method] or (method == "HEAD" and methods.GET)
+    if not fn then
+      local headers = { allow = allowed(methods) }
+      for name, value in pairs(JSON) do headers[name] = value end
+      return 405, headers, core.encode { error = "method not allowed" }
+    end
+    if fn ~= methods.GET and request:headers().origin then
+      return refuse(403, "this is not for web pages")
+    end
+    return fn(request)
+  end
+end
+
+return control
