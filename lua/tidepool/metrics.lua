@@ -32,6 +32,14 @@ for name, text in pairs(core.pool_counters()) do
   POOL_COUNTERS[name] = text:sub(1, 1):upper() .. text:sub(2) .. "."
 end
 
+local SUBSCRIBER_COUNTERS = {
+  messages = "Messages heard by subscriptions.",
+  dropped = "Messages dropped because a subscription's handler was too slow.",
+  gaps = "Gaps that subscriptions' handlers were told of.",
+  failures = "Errors of subscriptions' handlers.",
+  losses = "Connections of subscriptions that were lost or replaced.",
+}
+
 local HTTP_COUNTERS = {
   connections = "Connections accepted.",
   refused = "Connections closed at once, because there were max_connections.",
@@ -145,6 +153,22 @@ local function add_counters(out, all)
   end
 end
 
+local function add_subscribers(out, all)
+  local with = {}
+  for _, stats in ipairs(all) do
+    if stats.subscriber then with[#with + 1] = stats end
+  end
+  if #with == 0 then return end
+  for _, counter in ipairs(sorted_keys(SUBSCRIBER_COUNTERS)) do
+    local name = "tidepool_subscriptions_" .. counter .. "_total"
+    out:family(name, "counter", SUBSCRIBER_COUNTERS[counter])
+    for _, stats in ipairs(with) do
+      out:sample(name, { "pool_name", stats.name, "kind", stats.kind },
+        stats.subscriber[counter])
+    end
+  end
+end
+
 local function add_histograms(out, all)
   for _, entry in ipairs(POOL_HISTOGRAMS) do
     out:family(entry[1], "histogram", entry[3])
@@ -204,6 +228,7 @@ function metrics.page(pools, http, tasks)
     add_states(out, pools)
     add_gauges(out, pools)
     add_counters(out, pools)
+    add_subscribers(out, pools)
     add_histograms(out, pools)
   end
   if http then add_http(out, http) end

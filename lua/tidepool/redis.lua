@@ -1,6 +1,8 @@
 -- redis.lua - what scripts call on Redis pools.
 
+local channels = require "tidepool.channels"
 local core = require "tidepool.core"
+local redis_pubsub = require "tidepool.redis_pubsub"
 local result = require "tidepool.result"
 
 local of = result.of
@@ -87,4 +89,52 @@ add_methods(Lease, Lease.raw_call, Lease.raw_run)
 function Pool:set(first, ...)
   if type(first) == "table" then return set_settings(self, first) end
   return of(call_on_pool(self, nil, "SET", first, ...))
+end
+
+-- ---- what lasts: subscriptions
+
+local set_of = setmetatable({}, { __mode = "k" }) -- pool -> Channels
+
+local function subscribe(pool, kind, name, fn, opts)
+  local ok, err = channels.check(pool, name, fn, opts, 3)
+  if not ok then return nil, err end
+  set_of[pool] = set_of[pool] or channels.new(pool, redis_pubsub.connect)
+  return set_of[pool]:subscribe(kind, name, fn, opts and opts.queue)
+end
+
+-- Calls fn(message) for what is published on the channel, each in a task, one after
+-- another; message: channel, payload; or channel, gap = true, reason when some may have
+-- been missed.  opts: queue, of messages that wait for fn.  Gives a subscription with
+-- close() and stats(); or nil, err.
+function Pool:subscribe(channel, fn, opts)
+  local sub, err = subscribe(self, "channel", channel, fn, opts)
+  return sub, err
+end
+
+-- The same for all channels that match a pattern, "news.*"; message has pattern too.
+function Pool:psubscribe(pattern, fn, opts)
+  local sub, err = subscribe(self, "pattern", pattern, fn, opts)
+  return sub, err
+end
+
+-- The same for a sharded channel, of servers from version 7 on.
+function Pool:ssubscribe(channel, fn, opts)
+  local sub, err = subscribe(self, "shard", channel, fn, opts)
+  return sub, err
+end
+
+local raw_close, raw_stats = Pool.close, Pool.stats
+
+-- Ends what lasts, then closes: leases have so many seconds to come back.
+function Pool:close(seconds)
+  if set_of[self] then set_of[self]:stop() end
+  set_of[self] = nil
+  return of(raw_close(self, seconds))
+end
+
+-- Counts, waits and, once something was subscribed, subscriptions.
+function Pool:stats()
+  local stats = raw_stats(self)
+  if set_of[self] then stats.subscriber = set_of[self]:stats() end
+  return stats
 end

@@ -3,6 +3,7 @@
 local core = require "tidepool.core"
 local of = require("tidepool.result").of
 local sandbox = require "tidepool.sandbox"
+local standing = require "tidepool.standing"
 local tide = require "tidepool"
 
 local POLL_SECONDS = 0.3
@@ -46,6 +47,7 @@ local function load(path, args)
   local generation, err = sandbox.load(path, unpack(args))
   if not generation then return nil, tostring(err) end
   if not tide._is_app(generation.value) then
+    standing.retire(generation.env)
     return nil, path .. " returned no app"
   end
   sandbox.lock(generation)
@@ -81,7 +83,8 @@ function Reloader:now()
     core.log("error", "reload failed, the version before goes on", { error = message })
     return nil, message
   end
-  self.files = loaded.files
+  standing.retire(self.env)
+  self.files, self.env = loaded.files, loaded.env
   self:note(self.files)
   self.on_app(loaded.value)
   core.log("info", "reloaded", { script = self.path })
@@ -104,7 +107,8 @@ end
 -- generation: what runs now.
 function reload.new(path, args, generation, on_app)
   local self = setmetatable({
-    path = path, args = args, files = generation.files, on_app = on_app,
+    path = path, args = args, files = generation.files, env = generation.env,
+    on_app = on_app,
   }, Reloader)
   self:note(self.files)
   return self

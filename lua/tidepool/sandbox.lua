@@ -1,6 +1,7 @@
 -- sandbox.lua - loads a script into an environment of its own, read-only when loaded.
 
 local core = require "tidepool.core"
+local standing = require "tidepool.standing"
 
 local sandbox = {}
 
@@ -85,7 +86,10 @@ function sandbox.load(path, ...)
   local chunk, err = core.load_script(path, generation.env)
   if not chunk then return nil, err end
   local ok, value = xpcall(chunk, describe, ...)
-  if not ok then return nil, value end
+  if not ok then
+    standing.retire(generation.env)
+    return nil, value
+  end
   generation.value = value
   return generation
 end

@@ -20,7 +20,6 @@ end
 
 of_waiting(core.task, "wait")
 of_waiting(core.postgres, "close")
-of_waiting(core.redis, "close")
 of_waiting(core.http_server, "drain")
 of_waiting(core.child, "wait")
 

@@ -85,7 +85,8 @@ static uint64_t idle_deadline(const struct pool *pool, const struct conn *conn)
 
 static uint64_t leak_deadline(const struct pool *pool, const struct conn *conn)
 {
-    if (conn->is_leak || pool->settings.leak_threshold_ns == 0)
+    if (conn->is_leak || conn->is_standing ||
+        pool->settings.leak_threshold_ns == 0)
         return WHEEL_NEVER;
     return conn->state_ns + pool->settings.leak_threshold_ns;
 }
@@ -173,6 +174,7 @@ static void leave_state(struct pool *pool, struct conn *conn)
     conn->is_unshared = false;
     conn->is_resting = false;
     conn->is_leak = false;
+    conn->is_standing = false;
 }
 
 void pool_move(struct pool *pool, struct conn *conn, enum conn_state next)
@@ -262,7 +264,10 @@ void pool_overdue(struct pool *pool, struct conn *conn)
         break;
     case CONN_IDLE:
     case CONN_SHARED: pool_outlived(pool, conn); break;
-    case CONN_LEASED: warn_of_leak(pool, conn); break;
+    case CONN_LEASED:
+        if (!conn->is_standing)
+            warn_of_leak(pool, conn);
+        break;
     case CONN_TESTING:
         err_text_set(&text, "no answer to a test in %llu ms", ms);
         pool_test_failed(pool, conn, CLOSE_TEST_FAILED, &text);

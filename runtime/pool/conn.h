@@ -107,6 +107,7 @@ struct conn {
     bool is_paced;            /* its turn to retire is fixed: retire_ns */
     bool is_replaced;         /* closed for its lifetime when it comes back */
     bool is_leak;             /* this lease was warned of */
+    bool is_standing;         /* this lease is meant to last: it is no leak */
     bool is_suspect;          /* TESTING because another's test failed */
     bool is_unshared;         /* SHARED and asked to finish */
     bool is_resting;          /* SHARED and nothing is on it */
@@ -148,6 +149,12 @@ static inline void conn_set_holder(struct conn *conn, struct conn **holder,
 {
     conn->holder = holder;
     conn->site = site;
+}
+
+/* This lease lasts as long as somebody wants it: nobody forgot it. */
+static inline void conn_set_standing(struct conn *conn)
+{
+    conn->is_standing = true;
 }
 
 #endif

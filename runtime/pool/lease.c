@@ -143,7 +143,8 @@ bool pool_is_kept(const struct pool *pool,
     list_each (node, &pool->by_state[CONN_LEASED]) {
         struct conn *conn = pool_conn_of(node);
 
-        if (conn->holder == NULL || !keeps(conn->holder, ud))
+        if (!conn->is_standing &&
+            (conn->holder == NULL || !keeps(conn->holder, ud)))
             return false;
     }
     return true;

@@ -192,6 +192,8 @@ bool pool_is_paused(const struct pool *pool);
 /* Retires what is open now: idle ones are closed, others when they come back;
  * new ones are opened as needed. */
 void pool_drain(struct pool *pool, uint64_t now_ns);
+/* It is lent and will be closed when it comes back: drained since. */
+bool pool_conn_is_old(const struct conn *conn);
 
 /*
  * The server said on conn that it shuts down, starts, or must not be written

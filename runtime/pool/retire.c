@@ -118,6 +118,11 @@ static bool retire_unreplaced(struct pool *pool)
 
 /* ---- coming back */
 
+bool pool_conn_is_old(const struct conn *conn)
+{
+    return conn->epoch != conn->pool->epoch;
+}
+
 bool pool_must_go(struct pool *pool, struct conn *conn,
                   enum close_reason *reason)
 {

@@ -8,9 +8,21 @@
 static const uint64_t NS_PER_MS = 1000000;
 static const double NS_PER_S = 1e9;
 
+/* The oldest lease that is to come back. */
+static const struct conn *first_holder(const struct pool *pool)
+{
+    list_each (node, &pool->by_state[CONN_LEASED]) {
+        const struct conn *conn = pool_conn_of(node);
+
+        if (!conn->is_standing)
+            return conn;
+    }
+    return NULL;
+}
+
 static void add_holder(const struct pool *pool, struct pool_why *why)
 {
-    const struct conn *conn = pool_first(pool, CONN_LEASED);
+    const struct conn *conn = first_holder(pool);
 
     if (conn == NULL)
         return;

@@ -41,7 +41,8 @@ static const char as_multi[] = "use cache:multi(fn)";
 static const char as_lease[] =
     "use cache:with(fn), which has a connection of its own";
 static const char as_subscriber[] =
-    "this version does not subscribe; use redis-cli, or poll a stream with XREAD";
+    "use cache:subscribe(channel, fn), psubscribe or ssubscribe, and "
+    "subscription:close()";
 static const char as_tool[] = "use redis-cli";
 static const char by_pool[] = "the pool opens and closes its connections";
 static const char none[] = "it changes what the others on it are answered";

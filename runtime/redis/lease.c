@@ -77,6 +77,7 @@ void redis_lease_lose(struct redis_link *link, enum close_reason reason,
 
     link->is_broken = true;
     redis->lost_text = *text;
+    redis_pubsub_lose(link, text->text);
     while ((request = redis_wire_take_back(link)) != NULL) {
         is_ours |= redis_request_owns_link(request);
         redis_request_end_later(request, err);

@@ -281,6 +281,7 @@ static void close_link(struct conn *conn, enum close_reason reason)
     if (reason == CLOSE_CONNECT_TIMEOUT && link->at_address > 0)
         redis->slow = link->addresses[link->at_address - 1];
     end_all_on(link, reason);
+    redis_pubsub_lose(link, "the pool closed the connection");
     redis_lane_deinit(link);
     loop_cancel(redis->loop, LOOP_RUN, &link->job);
     resolve_cancel(link->resolve);
@@ -306,7 +307,7 @@ static enum conn_wire read_wire(const struct conn *conn)
     const struct redis_link *link =
         container_of(conn, const struct redis_link, conn);
 
-    if (link->is_broken || !redis_wire_is_clean(link))
+    if (link->is_broken || link->was_pubsub || !redis_wire_is_clean(link))
         return CONN_BROKEN;
     if (link->n_due > 0)
         return CONN_BUSY;

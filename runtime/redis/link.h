@@ -4,6 +4,7 @@
 
 #include "net/resolve.h"
 #include "net/stream.h"
+#include "redis/pubsub.h"
 #include "redis/request.h"
 
 #include <netinet/in.h>
@@ -40,13 +41,15 @@ struct redis_link {
     struct redisReader *reader;
     struct link_slot *slots; /* a ring; places are counted from the start */
     uint64_t head, tail, n_slots;
-    unsigned n_due;           /* replies */
-    uint64_t n_written;       /* bytes given to the stream */
-    bool is_reading;          /* inside on_data: do not free */
-    bool is_gone;             /* closed meanwhile: free it after on_data */
-    bool is_broken;           /* of no use any more */
-    bool is_session;          /* somebody left a state on it */
-    struct redis_request own; /* the greeting, the test */
+    unsigned n_due;              /* replies */
+    uint64_t n_written;          /* bytes given to the stream */
+    bool is_reading;             /* inside on_data: do not free */
+    bool is_gone;                /* closed meanwhile: free it after on_data */
+    bool is_broken;              /* of no use any more */
+    bool is_session;             /* somebody left a state on it */
+    bool was_pubsub;             /* it was subscribed: of no use to others */
+    struct redis_request own;    /* the greeting, the test */
+    struct redis_pubsub *pubsub; /* hears what comes, whoever it is for */
 
     struct deadline patience; /* of a lane: see lane.c */
     uint64_t patience_ns;     /* when that is due */

@@ -142,6 +142,8 @@ static enum err take(struct redis_link *link, redisReply *reply,
     struct link_slot *slot;
     struct redis_request *request;
 
+    if (link->pubsub != NULL)
+        return redis_pubsub_take(link->pubsub, reply, text);
     if (link->head == link->tail) {
         name_stray(reply, text);
         freeReplyObject(reply);
@@ -187,7 +189,8 @@ static enum err take_replies(struct redis_link *link, struct err_text *text)
 
 bool redis_wire_is_clean(const struct redis_link *link)
 {
-    return link->n_due > 0 || link->reader->pos == link->reader->len;
+    return link->n_due > 0 || link->pubsub != NULL ||
+           link->reader->pos == link->reader->len;
 }
 
 static enum err read_all(struct redis_link *link, struct err_text *text)
@@ -231,6 +234,8 @@ static void on_data(struct stream *stream, void *ud)
         redis_link_break(link, CLOSE_LOST, err, &text);
     else if (link->conn.state == CONN_SHARED)
         redis_lane_go_on(link);
+    else if (link->pubsub != NULL)
+        redis_pubsub_tell(link->pubsub);
 }
 
 static void on_end(struct stream *stream, const struct err_text *text, void *ud)

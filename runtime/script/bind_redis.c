@@ -1,107 +1,18 @@
 /* bind_redis.c - Redis pools as Lua values. */
-#include "base/number.h"
 #include "script/lease.h"
 #include "script/nested.h"
-
-#include <string.h>
-
-enum { ARGS_MAX = 250 };
-
-/* ---- commands */
-
-/* An argument as text, or NULL; whole ones have no point.  The text is kept by
- * the stack. */
-static const char *argument(lua_State *L, int index, size_t *len)
-{
-    char digits[NUMBER_TEXT_MAX];
-
-    if (lua_type(L, index) == LUA_TNUMBER) {
-        size_t count = number_text(digits, lua_tonumber(L, index));
-        lua_pushlstring(L, digits, count);
-        lua_replace(L, index);
-    }
-    if (lua_type(L, index) != LUA_TSTRING)
-        return NULL;
-    return lua_tolstring(L, index, len);
-}
+#include "script/redis_value.h"
 
 /* Adds the command whose words are the values from first to the top. */
 static enum err add_command(lua_State *L, struct redis_request *request,
                             int first, struct err_text *why)
 {
-    const char *args[ARGS_MAX];
-    size_t lens[ARGS_MAX];
-    int count = lua_gettop(L) - first + 1;
+    struct redis_words words;
+    enum err err = redis_words_read(L, first, &words, why);
 
-    if (count < 1 || count > ARGS_MAX) {
-        err_text_set(why, "a command has 1 to %d words, this one %d", ARGS_MAX,
-                     count);
-        return ERR_BADARG;
-    }
-    for (int i = 0; i < count; i++) {
-        args[i] = argument(L, first + i, &lens[i]);
-        if (args[i] != NULL)
-            continue;
-        err_text_set(why,
-                     "word %d of a Redis command: a string or a number "
-                     "expected, got %s",
-                     i + 1, luaL_typename(L, first + i));
-        return ERR_BADARG;
-    }
-    return redis_request_add(request, (unsigned)count, args, lens, why);
-}
-
-/* ---- replies */
-
-static void push_reply(lua_State *L, const struct redis_reply *reply,
-                       bool is_inner);
-
-static void push_array(lua_State *L, const struct redis_reply *reply)
-{
-    size_t count = redis_reply_size(reply);
-
-    luaL_checkstack(L, 4, "reply");
-    lua_createtable(L, (int)count, 0);
-    for (size_t i = 0; i < count; i++) {
-        push_reply(L, redis_reply_at(reply, i), true);
-        lua_rawseti(L, -2, (int)i + 1);
-    }
-}
-
-static void push_reply_err(lua_State *L, const struct redis_reply *reply)
-{
-    struct err_text text = { .text = "" };
-    size_t len;
-    const char *words = redis_reply_text(reply, &len);
-
-    err_text_set(&text, "%.*s", (int)len, words);
-    push_err(L, ERR_SERVER, &text);
-}
-
-/* Within an array and in a pipeline's list, nil is tide.null. */
-static void push_reply(lua_State *L, const struct redis_reply *reply,
-                       bool is_inner)
-{
-    const char *text;
-    size_t len;
-
-    switch (redis_reply_kind(reply)) {
-    case REDIS_NIL:
-        if (is_inner)
-            lua_pushlightuserdata(L, NULL);
-        else
-            lua_pushnil(L);
-        return;
-    case REDIS_INT:
-        lua_pushnumber(L, (lua_Number)redis_reply_integer(reply));
-        return;
-    case REDIS_ARRAY: push_array(L, reply); return;
-    case REDIS_ERROR: push_reply_err(L, reply); return;
-    case REDIS_TEXT:
-    case REDIS_STATUS: break;
-    }
-    text = redis_reply_text(reply, &len);
-    lua_pushlstring(L, text, len);
+    if (err != ERR_OK)
+        return err;
+    return redis_request_add(request, words.count, words.args, words.lens, why);
 }
 
 enum { SHAPE_SINGLE, SHAPE_LIST };
@@ -114,12 +25,12 @@ static void push_result(lua_State *L, struct task *task)
     if (task->shape == SHAPE_SINGLE) {
         if (redis_reply_kind(reply) == REDIS_ERROR)
             lua_pushnil(L);
-        push_reply(L, reply, false);
+        push_redis_reply(L, reply, false);
         return;
     }
     lua_createtable(L, (int)request->n_commands, 0);
     for (unsigned i = 0; i < request->n_commands; i++) {
-        push_reply(L, redis_request_reply(request, i), true);
+        push_redis_reply(L, redis_request_reply(request, i), true);
         lua_rawseti(L, -2, (int)i + 1);
     }
 }

@@ -398,6 +398,27 @@ static void test_each_lease_may_leak_anew(void **state)
     fake_end(&fake);
 }
 
+static void test_standing_lease_is_no_leak_and_nobody_waits_for_it(void **state)
+{
+    struct pool_why why;
+    struct fake fake;
+    struct conn *conns[2];
+
+    (void)state;
+    fake_init(&fake);
+    fake_lend(&fake, conns, 2);
+    conn_set_standing(conns[0]);
+    fake_pass(&fake, 100 * SECOND);
+    assert_int_equal(pool_stats(fake.pool)->leaks, 1);
+    conns[0]->site = "hub.lua:1";
+    conns[1]->site = "try.lua:2";
+    pool_explain(fake.pool, NULL, ERR_TIMEOUT, fake.now_ns, &why);
+    assert_string_equal(why.holder_site, "try.lua:2");
+    fake_release(&fake, conns[0], CONN_CLEAN);
+    assert_false(conns[0]->is_standing);
+    fake_end(&fake);
+}
+
 static void test_leak_threshold_of_zero_never_warns(void **state)
 {
     struct fake fake;
@@ -439,6 +460,8 @@ int main(void)
         cmocka_unit_test(test_answers_after_close_change_nothing),
         cmocka_unit_test(test_leak_is_warned_of_once_at_its_threshold),
         cmocka_unit_test(test_each_lease_may_leak_anew),
+        cmocka_unit_test(
+            test_standing_lease_is_no_leak_and_nobody_waits_for_it),
         cmocka_unit_test(test_leak_threshold_of_zero_never_warns),
     };
 

@@ -1,0 +1,95 @@
+/* redis_value.c - see redis_value.h. */
+#include "script/redis_value.h"
+
+#include "base/number.h"
+
+/* ---- commands */
+
+/* An argument as text, or NULL; whole ones have no point.  The text is kept by
+ * the stack. */
+static const char *argument(lua_State *L, int index, size_t *len)
+{
+    char digits[NUMBER_TEXT_MAX];
+
+    if (lua_type(L, index) == LUA_TNUMBER) {
+        size_t count = number_text(digits, lua_tonumber(L, index));
+        lua_pushlstring(L, digits, count);
+        lua_replace(L, index);
+    }
+    if (lua_type(L, index) != LUA_TSTRING)
+        return NULL;
+    return lua_tolstring(L, index, len);
+}
+
+enum err redis_words_read(lua_State *L, int first, struct redis_words *out,
+                          struct err_text *why)
+{
+    int count = lua_gettop(L) - first + 1;
+
+    if (count < 1 || count > REDIS_WORDS_MAX) {
+        err_text_set(why, "a command has 1 to %d words, this one %d",
+                     REDIS_WORDS_MAX, count);
+        return ERR_BADARG;
+    }
+    out->count = (unsigned)count;
+    for (int i = 0; i < count; i++) {
+        out->args[i] = argument(L, first + i, &out->lens[i]);
+        if (out->args[i] != NULL)
+            continue;
+        err_text_set(why,
+                     "word %d of a Redis command: a string or a number "
+                     "expected, got %s",
+                     i + 1, luaL_typename(L, first + i));
+        return ERR_BADARG;
+    }
+    return ERR_OK;
+}
+
+/* ---- replies */
+
+static void push_array(lua_State *L, const struct redis_reply *reply)
+{
+    size_t count = redis_reply_size(reply);
+
+    luaL_checkstack(L, 4, "reply");
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        push_redis_reply(L, redis_reply_at(reply, i), true);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
+static void push_reply_err(lua_State *L, const struct redis_reply *reply)
+{
+    struct err_text text = { .text = "" };
+    size_t len;
+    const char *words = redis_reply_text(reply, &len);
+
+    err_text_set(&text, "%.*s", (int)len, words);
+    push_err(L, ERR_SERVER, &text);
+}
+
+void push_redis_reply(lua_State *L, const struct redis_reply *reply,
+                      bool is_inner)
+{
+    const char *text;
+    size_t len;
+
+    switch (redis_reply_kind(reply)) {
+    case REDIS_NIL:
+        if (is_inner)
+            lua_pushlightuserdata(L, NULL);
+        else
+            lua_pushnil(L);
+        return;
+    case REDIS_INT:
+        lua_pushnumber(L, (lua_Number)redis_reply_integer(reply));
+        return;
+    case REDIS_ARRAY: push_array(L, reply); return;
+    case REDIS_ERROR: push_reply_err(L, reply); return;
+    case REDIS_TEXT:
+    case REDIS_STATUS: break;
+    }
+    text = redis_reply_text(reply, &len);
+    lua_pushlstring(L, text, len);
+}
