@@ -3,6 +3,8 @@
 local channels = require "tidepool.channels"
 local core = require "tidepool.core"
 local redis_pubsub = require "tidepool.redis_pubsub"
+local redis_scan = require "tidepool.redis_scan"
+local redis_script = require "tidepool.redis_script"
 local result = require "tidepool.result"
 
 local of = result.of
@@ -18,6 +20,10 @@ function Recorder.__index(_, name)
   if name == "call" then return Recorder.call end
   local command = string.upper(name)
   return function(recorder, ...) recorder[#recorder + 1] = { command, ... } end
+end
+
+local function is_recorder(value)
+  return getmetatable(value) == Recorder
 end
 
 local function record(fn, level)
@@ -67,6 +73,27 @@ local function add_methods(Redis, raw_call, raw_run)
     return unless_aborted(of(raw_run(self, nil, true, commands)))
   end
 
+  -- for key in cache:scan{ match =, count =, type = } do ... end, each key at least once;
+  -- a failure is raised.  With a cursor it is the command.
+  function Redis:scan(opts, ...)
+    if opts ~= nil and type(opts) ~= "table" then
+      return of(raw_call(self, nil, "SCAN", opts, ...))
+    end
+    local items = redis_scan.iterate(self, "SCAN", nil, opts)
+    return items
+  end
+
+  -- The same in one key: hscan gives field, value; sscan member; zscan member, score.
+  for _, command in ipairs { "HSCAN", "SSCAN", "ZSCAN" } do
+    Redis[command:lower()] = function(self, key, opts, ...)
+      if opts ~= nil and type(opts) ~= "table" then
+        return of(raw_call(self, nil, command, key, opts, ...))
+      end
+      local items = redis_scan.iterate(self, command, key, opts)
+      return items
+    end
+  end
+
   -- cache:get(key) is cache:call("GET", key), for any command.
   setmetatable(Redis, {
     __index = function(methods, name)
@@ -89,6 +116,14 @@ add_methods(Lease, Lease.raw_call, Lease.raw_run)
 function Pool:set(first, ...)
   if type(first) == "table" then return set_settings(self, first) end
   return of(call_on_pool(self, nil, "SET", first, ...))
+end
+
+-- A function for Lua that runs on the server: script(keys, args...) gives its reply, or
+-- nil, err; script:on(conn, keys, args...) runs it on a lease, or in a pipeline or multi.
+-- opts: read_only = true, for one that writes nothing and may be sent twice.
+function Pool:script(source, opts)
+  local script = redis_script.new(self, source, opts, is_recorder)
+  return script
 end
 
 -- ---- what lasts: subscriptions
