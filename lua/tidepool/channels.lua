@@ -332,6 +332,30 @@ function channels.new(pool, connect)
   }, Channels)
 end
 
+-- Gives pools of this kind subscriptions: gives a function from a pool to its set.
+-- close() of a pool ends them first, stats() counts them under `subscriber`.
+function channels.install(Pool, connect)
+  local sets = setmetatable({}, { __mode = "k" })
+  local raw_close, raw_stats = Pool.close, Pool.stats
+
+  function Pool:close(seconds)
+    if sets[self] then sets[self]:stop() end
+    sets[self] = nil
+    return of(raw_close(self, seconds))
+  end
+
+  function Pool:stats()
+    local stats = raw_stats(self)
+    if sets[self] then stats.subscriber = sets[self]:stats() end
+    return stats
+  end
+
+  return function(pool)
+    sets[pool] = sets[pool] or channels.new(pool, connect)
+    return sets[pool]
+  end
+end
+
 -- Checks what a script gave to subscribe or listen; level is that of its caller.
 function channels.check(pool, name, fn, opts, level)
   if type(name) ~= "string" or name == "" then

@@ -128,13 +128,12 @@ end
 
 -- ---- what lasts: subscriptions
 
-local set_of = setmetatable({}, { __mode = "k" }) -- pool -> Channels
+local set_of = channels.install(Pool, redis_pubsub.connect)
 
 local function subscribe(pool, kind, name, fn, opts)
   local ok, err = channels.check(pool, name, fn, opts, 3)
   if not ok then return nil, err end
-  set_of[pool] = set_of[pool] or channels.new(pool, redis_pubsub.connect)
-  return set_of[pool]:subscribe(kind, name, fn, opts and opts.queue)
+  return set_of(pool):subscribe(kind, name, fn, opts and opts.queue)
 end
 
 -- Calls fn(message) for what is published on the channel, each in a task, one after
@@ -156,20 +155,4 @@ end
 function Pool:ssubscribe(channel, fn, opts)
   local sub, err = subscribe(self, "shard", channel, fn, opts)
   return sub, err
-end
-
-local raw_close, raw_stats = Pool.close, Pool.stats
-
--- Ends what lasts, then closes: leases have so many seconds to come back.
-function Pool:close(seconds)
-  if set_of[self] then set_of[self]:stop() end
-  set_of[self] = nil
-  return of(raw_close(self, seconds))
-end
-
--- Counts, waits and, once something was subscribed, subscriptions.
-function Pool:stats()
-  local stats = raw_stats(self)
-  if set_of[self] then stats.subscriber = set_of[self]:stats() end
-  return stats
 end

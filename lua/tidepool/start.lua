@@ -19,7 +19,6 @@ local function of_waiting(methods, name)
 end
 
 of_waiting(core.task, "wait")
-of_waiting(core.postgres, "close")
 of_waiting(core.http_server, "drain")
 of_waiting(core.child, "wait")
 

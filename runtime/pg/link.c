@@ -1,5 +1,6 @@
 /* link.c - see link.h: reading a link, its chores, its end. */
 #include "pg/lane.h"
+#include "pg/listen.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,7 @@ void link_break(struct pg_link *link)
     else
         link_error_text(link, NULL, &link->text);
     link_move(link, LINK_BROKEN);
+    listen_lose(link, &link->text);
     link_heed(link, &link->text, true);
 }
 
@@ -101,6 +103,7 @@ void link_close(struct conn *conn, enum close_reason reason)
 {
     struct pg_link *link = link_of(conn);
     struct pg_pool *pg = link->pg;
+    struct err_text text = { .text = "" };
 
     connect_abort(link, reason);
     loop_cancel(pg->loop, LOOP_RUN, &link->job);
@@ -113,6 +116,8 @@ void link_close(struct conn *conn, enum close_reason reason)
     if (link->request != NULL)
         request_orphan(link);
     watch_close(link->watch); /* before its socket goes */
+    err_text_set(&text, "%s", err_sentence(ERR_CLOSED));
+    listen_lose(link, &text);
     PQclear(link->result);
     PQfinish(link->pq);
     stmt_free(link->preparing);
@@ -385,15 +390,6 @@ static bool take_answers(struct pg_link *link)
     return false;
 }
 
-/* Nothing is due: notices, notifications, new settings, or the end. */
-static void drop_unasked(struct pg_link *link)
-{
-    PGnotify *notify;
-
-    while ((notify = PQnotifies(link->pq)) != NULL)
-        PQfreemem(notify);
-}
-
 static void on_ready(struct watch *watch, int events, void *ud)
 {
     struct pg_link *link = ud;
@@ -413,8 +409,8 @@ static void on_ready(struct watch *watch, int events, void *ud)
     }
     if (readers[link->phase].answer != NULL)
         is_done = take_answers(link);
-    else
-        drop_unasked(link);
+    if (!is_done || link->listener != NULL)
+        listen_take(link); /* of what nobody asked for */
     is_alive = is_alive && link_flush(link);
     if (is_done)
         readers[link->phase].end(link);

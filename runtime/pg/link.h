@@ -57,6 +57,8 @@ struct pg_link {
     bool is_touched;        /* the session is not as a new one */
     bool is_read_only;      /* the session, for a read lane */
 
+    struct pg_listener *listener; /* hears NOTIFY on this lease, or NULL */
+
     struct pg_request *request; /* NULL: what is due is nobody's any more */
     struct deadline deadline;   /* the request's, or the look-up's */
     struct stmt *stmt;          /* that runs; NULL when it is not in stmts */

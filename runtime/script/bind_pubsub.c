@@ -1,6 +1,7 @@
 /* bind_pubsub.c - leased Redis connections that hear what is published, as Lua
  * values. */
 #include "redis/pubsub.h"
+#include "script/hearing.h"
 #include "script/lease.h"
 #include "script/redis_value.h"
 
@@ -15,8 +16,7 @@ struct ear {
     struct vm *vm;
     struct pool *pool;
     struct conn *conn; /* NULL once given back, or taken by the pool */
-    struct task *task; /* parked in hear() */
-    bool is_woken;     /* the next hear() returns at once */
+    struct hearing hearing;
     char site[TASK_LABEL_MAX];
 };
 
@@ -42,11 +42,11 @@ static void drop_ear(struct hold *hold)
 /* ---- hearing */
 
 /* Leaves a list of replies; or nil, err when the connection is lost. */
-static int push_heard(lua_State *L, struct ear *ear)
+static int push_heard(lua_State *L, struct hearing *hearing)
 {
+    struct ear *ear = container_of(hearing, struct ear, hearing);
     struct redis_pubsub *pubsub = &ear->pubsub;
 
-    ear->is_woken = false;
     if (pubsub->n_replies == 0 && pubsub->link == NULL)
         return return_err(L, ERR_LOST, &pubsub->lost_text);
     lua_createtable(L, (int)pubsub->n_replies, 0);
@@ -58,36 +58,9 @@ static int push_heard(lua_State *L, struct ear *ear)
     return 1;
 }
 
-static void wake(struct ear *ear)
-{
-    struct task *task = ear->task;
-
-    if (task == NULL)
-        return;
-    ear->task = NULL;
-    deadline_stop(ear->vm->loop, &task->deadline);
-    push_heard(task_results(task), ear);
-    task_wake(task);
-}
-
 static void on_heard(struct redis_pubsub *pubsub)
 {
-    wake(container_of(pubsub, struct ear, pubsub));
-}
-
-static void on_silence(struct deadline *deadline)
-{
-    struct task *task = container_of(deadline, struct task, deadline);
-
-    wake(task->operand);
-}
-
-static void cancel_hear(struct task *task)
-{
-    struct ear *ear = task->operand;
-
-    ear->task = NULL;
-    deadline_stop(task->vm->loop, &task->deadline);
+    hearing_tell(&container_of(pubsub, struct ear, pubsub)->hearing);
 }
 
 /* hear(seconds): what came, as a list of replies, empty when nothing did for so
@@ -95,27 +68,14 @@ static void cancel_hear(struct task *task)
 static int l_hear(lua_State *L)
 {
     struct ear *ear = check_ear(L);
-    uint64_t ns = check_seconds(L, 2);
-    struct task *task = task_check(L);
+    bool has_something = ear->pubsub.n_replies > 0 || ear->pubsub.link == NULL;
 
-    if (ear->task != NULL)
-        return luaL_error(L, "another task hears on this connection");
-    if (ear->is_woken || ear->pubsub.n_replies > 0 || ear->pubsub.link == NULL)
-        return push_heard(L, ear);
-    ear->task = task;
-    task->operand = ear;
-    task->deadline.fn = on_silence;
-    deadline_start(ear->vm->loop, &task->deadline,
-                   loop_now_ns(ear->vm->loop) + ns);
-    return task_park(L, task, cancel_hear);
+    return hearing_wait(L, &ear->hearing, has_something, check_seconds(L, 2));
 }
 
 static int l_wake(lua_State *L)
 {
-    struct ear *ear = check_ear(L);
-
-    ear->is_woken = true;
-    wake(ear);
+    hearing_wake(&check_ear(L)->hearing);
     return 0;
 }
 
@@ -168,6 +128,7 @@ static int l_open(lua_State *L)
     lease->conn = NULL;
     conn_set_holder(conn, &ear->conn, ear->site);
     ear->pubsub.on_heard = on_heard;
+    ear->hearing.push = push_heard;
     redis_pubsub_open(&ear->pubsub, redis_link_of(conn));
     hold_add(task, &ear->hold, drop_ear);
     vm_set_type(L, PUBSUB_TYPE);
