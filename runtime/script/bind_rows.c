@@ -349,6 +349,13 @@ static int l_is_rows(lua_State *L)
     return 1;
 }
 
+/* rows_bytes(rows): what the result takes. */
+static int l_rows_bytes(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)pg_rows_bytes(check_rows(L, 1)));
+    return 1;
+}
+
 /* is_untouched(rows): see rows_are_untouched(); false for other values. */
 static int l_is_untouched(lua_State *L)
 {
@@ -373,11 +380,9 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-    { "encode", l_encode },
-    { "is_rows", l_is_rows },
-    { "is_untouched", l_is_untouched },
-    { "decode_with", l_decode_with },
-    { NULL, NULL },
+    { "encode", l_encode },           { "is_rows", l_is_rows },
+    { "rows_bytes", l_rows_bytes },   { "is_untouched", l_is_untouched },
+    { "decode_with", l_decode_with }, { NULL, NULL },
 };
 
 void bind_rows(lua_State *L, struct vm *vm)
