@@ -40,6 +40,15 @@ local SUBSCRIBER_COUNTERS = {
   losses = "Connections of subscriptions that were lost or replaced.",
 }
 
+local CONSUMER_COUNTERS = {
+  handled = "Entries of streams that were worked on and acknowledged.",
+  failed = "Entries whose function failed.",
+  given_up = "Entries handed to on_failure.",
+  recovered = "Entries taken up again after an end or a lost connection.",
+  claimed = "Entries taken over from other consumers.",
+  errors = "Times that the server held a consumer up.",
+}
+
 local HTTP_COUNTERS = {
   connections = "Connections accepted.",
   refused = "Connections closed at once, because there were max_connections.",
@@ -169,6 +178,30 @@ local function add_subscribers(out, all)
   end
 end
 
+local function consumers_of(all)
+  local list = {}
+  for _, stats in ipairs(all) do
+    for _, consumer in ipairs(stats.consumers or {}) do
+      list[#list + 1] = { pool = stats.name, stats = consumer }
+    end
+  end
+  return list
+end
+
+local function add_consumers(out, all)
+  local list = consumers_of(all)
+  if #list == 0 then return end
+  for _, counter in ipairs(sorted_keys(CONSUMER_COUNTERS)) do
+    local name = "tidepool_consumer_" .. counter .. "_total"
+    out:family(name, "counter", CONSUMER_COUNTERS[counter])
+    for _, entry in ipairs(list) do
+      local stats = entry.stats
+      out:sample(name, { "pool_name", entry.pool, "stream", stats.stream, "group",
+        stats.group, "consumer", stats.consumer }, stats[counter])
+    end
+  end
+end
+
 local function add_histograms(out, all)
   for _, entry in ipairs(POOL_HISTOGRAMS) do
     out:family(entry[1], "histogram", entry[3])
@@ -229,6 +262,7 @@ function metrics.page(pools, http, tasks)
     add_gauges(out, pools)
     add_counters(out, pools)
     add_subscribers(out, pools)
+    add_consumers(out, pools)
     add_histograms(out, pools)
   end
   if http then add_http(out, http) end

@@ -2,10 +2,12 @@
 
 local channels = require "tidepool.channels"
 local core = require "tidepool.core"
+local redis_consumer = require "tidepool.redis_consumer"
 local redis_pubsub = require "tidepool.redis_pubsub"
 local redis_scan = require "tidepool.redis_scan"
 local redis_script = require "tidepool.redis_script"
 local result = require "tidepool.result"
+local Task = require "tidepool.task"
 
 local of = result.of
 
@@ -155,4 +157,57 @@ end
 function Pool:ssubscribe(channel, fn, opts)
   local sub, err = subscribe(self, "shard", channel, fn, opts)
   return sub, err
+end
+
+-- ---- and consumers of streams
+
+local consumers_of = setmetatable({}, { __mode = "k" }) -- pool -> set
+
+local function forget_consumer(consumer)
+  consumers_of[consumer.pool][consumer] = nil
+end
+
+-- Works on a stream as one consumer of a group, in a task of its own: fn(entry) with id,
+-- fields, list, stream, deliveries, one after another; an entry is acknowledged when fn
+-- returns, and comes again after min_idle when it raises or returns nil, err.  opts:
+-- stream, group, consumer, start, count, block, min_idle, max_deliveries, on_failure.
+-- Gives a consumer with close(), wait() and stats(); or nil, err.
+function Pool:consume(opts, fn)
+  local consumer, err = redis_consumer.start(self, opts, fn, forget_consumer, 2)
+  if not consumer then return nil, err end
+  consumers_of[self] = consumers_of[self] or {}
+  consumers_of[self][consumer] = true
+  return consumer
+end
+
+local function stop_consumers(pool, seconds)
+  local stops = {}
+  for consumer in pairs(consumers_of[pool] or {}) do
+    stops[#stops + 1] = function() consumer:stop(seconds) return true end
+  end
+  if #stops > 0 then Task.all(stops) end
+end
+
+local close_pool, pool_stats = Pool.close, Pool.stats
+
+-- Ends what lasts, then closes: consumers' entries and leases have so many seconds.
+function Pool:close(seconds)
+  local limit = core.now() + (seconds or 0)
+  stop_consumers(self, seconds or 0)
+  return close_pool(self, math.max(0, limit - core.now()))
+end
+
+local function consumer_stats(pool)
+  local list = {}
+  for consumer in pairs(consumers_of[pool] or {}) do
+    list[#list + 1] = consumer:stats()
+  end
+  return #list > 0 and list or nil
+end
+
+-- Counts, waits and, where there are some, subscriptions and consumers.
+function Pool:stats()
+  local stats = pool_stats(self)
+  stats.consumers = consumer_stats(self)
+  return stats
 end
