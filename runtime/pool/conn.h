@@ -32,6 +32,7 @@ struct pool;
     XX(TEST_FAILED,     "test_failed")                                      \
     XX(RESET_FAILED,    "reset_failed")                                     \
     XX(CANCEL_FAILED,   "cancel_failed")                                    \
+    XX(SPENT,           "spent")         /* it cannot be made clean */      \
     XX(STALLED,         "stalled")       /* replies due, no byte came */    \
     XX(SHRUNK,          "shrunk")        /* max_connections was lowered */  \
     XX(DRAINED,         "drained")                                          \
@@ -74,6 +75,7 @@ enum conn_wire {
     CONN_CLEAN,  /* idle, no transaction, nothing due: fit for the next */
     CONN_DIRTY,  /* idle, but a transaction or session state is open */
     CONN_BUSY,   /* a statement runs or replies are due */
+    CONN_SPENT,  /* works, but cannot be made clean */
     CONN_BROKEN, /* cannot be used again */
 };
 

@@ -76,6 +76,7 @@ void pool_release(struct pool *pool, struct conn *conn, uint64_t now_ns)
     case CONN_CLEAN: pool_place(pool, conn); break;
     case CONN_DIRTY: reset(pool, conn); break;
     case CONN_BUSY: cancel(pool, conn); break;
+    case CONN_SPENT: pool_shut(pool, conn, CLOSE_SPENT, NULL); break;
     case CONN_BROKEN: pool_shut(pool, conn, CLOSE_LOST, NULL); break;
     }
     pool_leave(pool);
@@ -114,6 +115,7 @@ static void settle_cancelled(struct pool *pool, struct conn *conn)
     case CONN_CLEAN: pool_place(pool, conn); break;
     case CONN_DIRTY: reset(pool, conn); break;
     case CONN_BUSY: pool_shut(pool, conn, CLOSE_CANCEL_FAILED, NULL); break;
+    case CONN_SPENT: pool_shut(pool, conn, CLOSE_SPENT, NULL); break;
     case CONN_BROKEN: pool_shut(pool, conn, CLOSE_LOST, NULL); break;
     }
 }

@@ -17,7 +17,8 @@ enum command_kind {
     KIND_BLOCK_OPTION_READ, /* blocks when it has BLOCK milliseconds */
     KIND_BLOCK_OPTION,
     KIND_PARENT,  /* its second word decides */
-    KIND_SESSION, /* refused, but on a lease */
+    KIND_SESSION, /* refused, but on a lease, which is cleaned of it */
+    KIND_MARK,    /* the same, but the lease's connection is closed */
     KIND_REFUSED,
 };
 
@@ -32,6 +33,7 @@ struct command {
 #define BLOCK(name, how)     { (name), KIND_BLOCK_##how, NULL },
 #define PARENT(name)         { (name), KIND_PARENT, NULL },
 #define SESSION(name, text)  { (name), KIND_SESSION, (text) },
+#define MARK(name, text)     { (name), KIND_MARK, (text) },
 #define REFUSED(name, text)  { (name), KIND_REFUSED, (text) },
 
 static const char in_url[] = "put user and password in the pool's url";
@@ -45,11 +47,12 @@ static const char as_subscriber[] =
     "subscription:close()";
 static const char as_tool[] = "use redis-cli";
 static const char by_pool[] = "the pool opens and closes its connections";
-static const char none[] = "it changes what the others on it are answered";
+static const char none[] = "it changes what those on it are answered";
+static const char pushes[] = "nobody hears the invalidations that it asks for";
 
 /* In the order of strcmp(). */
 static const struct command commands[] = {
-    REFUSED("ASKING", none)
+    MARK("ASKING", as_lease)
     REFUSED("AUTH", in_url)
     READ("BITCOUNT") READ("BITFIELD_RO") READ("BITPOS")
     BLOCK("BLMOVE", LAST) BLOCK("BLMPOP", FIRST) BLOCK("BLPOP", LAST)
@@ -78,7 +81,7 @@ static const struct command commands[] = {
     REFUSED("PSUBSCRIBE", as_subscriber) REFUSED("PSYNC", as_tool)
     READ("PTTL") READ("PUBSUB") REFUSED("PUNSUBSCRIBE", as_subscriber)
     REFUSED("QUIT", by_pool)
-    READ("RANDOMKEY") REFUSED("READONLY", none) REFUSED("READWRITE", none)
+    READ("RANDOMKEY") MARK("READONLY", as_lease) MARK("READWRITE", as_lease)
     REFUSED("REPLCONF", as_tool) REFUSED("RESET", by_pool) READ("ROLE")
     READ("SCAN") READ("SCARD") PARENT("SCRIPT") READ("SDIFF")
     SESSION("SELECT", in_path) READ("SINTER") READ("SINTERCARD")
@@ -100,12 +103,12 @@ static const struct command commands[] = {
     READ("ZREVRANK") READ("ZSCAN") READ("ZSCORE") READ("ZUNION")
 };
 
-/* The second words that are refused, with the first before them. */
+/* The second words that are refused on lanes, with the first before them. */
 static const struct command children[] = {
-    REFUSED("CLIENT CACHING", none) REFUSED("CLIENT NO-EVICT", none)
-    REFUSED("CLIENT NO-TOUCH", none) REFUSED("CLIENT REPLY", none)
-    REFUSED("CLIENT SETINFO", none) REFUSED("CLIENT SETNAME", none)
-    REFUSED("CLIENT TRACKING", none) REFUSED("SCRIPT DEBUG", as_tool)
+    REFUSED("CLIENT CACHING", pushes) MARK("CLIENT NO-EVICT", as_lease)
+    MARK("CLIENT NO-TOUCH", as_lease) REFUSED("CLIENT REPLY", none)
+    MARK("CLIENT SETINFO", as_lease) MARK("CLIENT SETNAME", as_lease)
+    REFUSED("CLIENT TRACKING", pushes) REFUSED("SCRIPT DEBUG", as_tool)
 };
 /* clang-format on */
 
@@ -253,6 +256,11 @@ static enum err check(const struct words *words, bool is_leased,
         if (!is_leased)
             return refuse(command, is_leased, why);
         use.is_session = true;
+        break;
+    case KIND_MARK:
+        if (!is_leased)
+            return refuse(command, is_leased, why);
+        use.is_mark = true;
         break;
     case KIND_REFUSED: return refuse(command, is_leased, why);
     case KIND_BLOCK_OPTION_READ: use.is_read_only = true; /* fall through */

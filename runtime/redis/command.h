@@ -15,6 +15,7 @@ struct redis_command_use {
     bool is_read_only; /* changes nothing, so it may be sent twice */
     bool is_blocking;
     bool is_session;   /* leaves a state on its connection */
+    bool is_mark;      /* leaves one that no reset takes away */
     uint64_t block_ns; /* how long it may block, 0 when it does not */
 };
 
@@ -28,7 +29,8 @@ struct redis_command_use {
 enum err redis_command_check(unsigned n_args, const char *const *args,
                              const size_t *lens, struct redis_command_use *out,
                              struct err_text *why) MUST_CHECK;
-/* The same for a connection that is leased: is_session is allowed. */
+/* The same for a connection that is leased: is_session and is_mark are allowed.
+ */
 enum err redis_command_check_leased(unsigned n_args, const char *const *args,
                                     const size_t *lens,
                                     struct redis_command_use *out,

@@ -108,6 +108,7 @@ enum err redis_link_send(struct redis_link *link, struct redis_request *request)
     if (err != ERR_OK)
         return err;
     link->is_session |= request->is_session;
+    link->is_spent |= request->is_mark;
     if (request->deadline_ns != WHEEL_NEVER)
         deadline_start(link->redis->loop, &request->deadline,
                        request->deadline_ns);

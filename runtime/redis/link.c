@@ -307,10 +307,12 @@ static enum conn_wire read_wire(const struct conn *conn)
     const struct redis_link *link =
         container_of(conn, const struct redis_link, conn);
 
-    if (link->is_broken || link->was_pubsub || !redis_wire_is_clean(link))
+    if (link->is_broken || !redis_wire_is_clean(link))
         return CONN_BROKEN;
     if (link->n_due > 0)
         return CONN_BUSY;
+    if (link->is_spent)
+        return CONN_SPENT;
     return link->is_session ? CONN_DIRTY : CONN_CLEAN;
 }
 

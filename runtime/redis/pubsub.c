@@ -15,7 +15,7 @@ void redis_pubsub_open(struct redis_pubsub *pubsub, struct redis_link *link)
     assert(link->pubsub == NULL && pubsub->on_heard != NULL);
     pubsub->link = link;
     link->pubsub = pubsub;
-    link->was_pubsub = true;
+    link->is_spent = true;
     conn_set_standing(&link->conn);
 }
 

@@ -85,6 +85,7 @@ struct redis_request {
     enum err err;             /* while ENDING */
     bool is_on_lease;         /* runs on its caller's lease */
     bool is_session;          /* leaves a state on the connection */
+    bool is_mark;             /* and one that no reset takes away */
     bool is_sealed;           /* EXEC is written */
     bool was_retried;         /* sent once more after a loss */
     unsigned n_seen;          /* what came in reply, MULTI's own included */
@@ -137,7 +138,8 @@ struct redis_link *redis_link_of(struct conn *conn);
 struct conn *redis_link_conn(struct redis_link *link);
 
 /* Before the first add: the commands run on a lease, so WATCH, UNWATCH, MULTI,
- * EXEC, DISCARD and SELECT are taken as well. */
+ * EXEC, DISCARD and SELECT are taken as well, and
+ * commands such as CLIENT SETNAME, whose connection is closed afterwards. */
 void redis_request_set_lease(struct redis_request *request);
 
 /*
@@ -165,6 +167,8 @@ enum redis_kind {
 /* The i-th command's; lives until redis_request_deinit(). */
 const struct redis_reply *
 redis_request_reply(const struct redis_request *request, unsigned i);
+/* EXEC ran nothing, because a watched key had changed. */
+bool redis_request_was_dropped(const struct redis_request *request);
 enum redis_kind redis_reply_kind(const struct redis_reply *reply);
 int64_t redis_reply_integer(const struct redis_reply *reply);
 const char *redis_reply_text(const struct redis_reply *reply, size_t *len);

@@ -134,6 +134,7 @@ enum err redis_request_add(struct redis_request *request, unsigned n_args,
     if (err != ERR_OK)
         return err;
     request->is_session |= use.is_session;
+    request->is_mark |= use.is_mark;
     if (!use.is_read_only)
         request->is_read_only = false;
     if (use.is_blocking && !request->is_multi) { /* in MULTI none blocks */
@@ -229,4 +230,10 @@ redis_request_reply(const struct redis_request *request, unsigned i)
 {
     assert(i < request->n_replies);
     return request->replies[i] != NULL ? request->replies[i] : request->exec;
+}
+
+bool redis_request_was_dropped(const struct redis_request *request)
+{
+    return request->exec != NULL &&
+           redis_reply_kind(request->exec) == REDIS_NIL;
 }

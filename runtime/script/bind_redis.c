@@ -28,6 +28,10 @@ static void push_result(lua_State *L, struct task *task)
         push_redis_reply(L, reply, false);
         return;
     }
+    if (redis_request_was_dropped(request)) {
+        lua_pushnil(L);
+        return;
+    }
     lua_createtable(L, (int)request->n_commands, 0);
     for (unsigned i = 0; i < request->n_commands; i++) {
         push_redis_reply(L, redis_request_reply(request, i), true);

@@ -359,6 +359,20 @@ static void test_answers_after_close_change_nothing(void **state)
     fake_end(&fake);
 }
 
+static void test_lease_that_cannot_be_made_clean_is_closed(void **state)
+{
+    struct fake fake;
+    struct conn *conn;
+
+    (void)state;
+    fake_init(&fake);
+    fake_lend(&fake, &conn, 1);
+    fake_release(&fake, conn, CONN_SPENT);
+    assert_int_equal(fake.closed_for, CLOSE_SPENT);
+    assert_int_equal(fake.calls[FAKE_RESET], 0);
+    fake_end(&fake);
+}
+
 static void test_leak_is_warned_of_once_at_its_threshold(void **state)
 {
     struct fake fake;
@@ -458,6 +472,7 @@ int main(void)
         cmocka_unit_test(test_idle_connection_that_dies_is_closed),
         cmocka_unit_test(test_lent_connection_that_dies_waits_for_its_holder),
         cmocka_unit_test(test_answers_after_close_change_nothing),
+        cmocka_unit_test(test_lease_that_cannot_be_made_clean_is_closed),
         cmocka_unit_test(test_leak_is_warned_of_once_at_its_threshold),
         cmocka_unit_test(test_each_lease_may_leak_anew),
         cmocka_unit_test(

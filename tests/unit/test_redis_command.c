@@ -104,16 +104,16 @@ static const char *const refused[][2] = {
     { "SCRIPT debug YES", "SCRIPT DEBUG on a shared connection" },
     { "QUIT", "the pool opens and closes" },
     { "RESET", "the pool opens and closes" },
-    { "READONLY", "others" },
-    { "READWRITE", "others" },
-    { "ASKING", "others" },
+    { "READONLY", "cache:with(fn)" },
+    { "READWRITE", "cache:with(fn)" },
+    { "ASKING", "cache:with(fn)" },
     { "CLIENT REPLY OFF", "CLIENT REPLY on a shared connection" },
     { "client setname x", "CLIENT SETNAME on a shared connection" },
-    { "CLIENT TRACKING ON", "others" },
-    { "CLIENT CACHING YES", "others" },
-    { "CLIENT NO-EVICT ON", "others" },
-    { "CLIENT NO-TOUCH ON", "others" },
-    { "CLIENT SETINFO LIB-NAME x", "others" },
+    { "CLIENT TRACKING ON", "invalidations" },
+    { "CLIENT CACHING YES", "invalidations" },
+    { "CLIENT NO-EVICT ON", "cache:with(fn)" },
+    { "CLIENT NO-TOUCH ON", "cache:with(fn)" },
+    { "CLIENT SETINFO LIB-NAME x", "cache:with(fn)" },
     { "", "begins with its name" },
     { " x", "begins with its name" },
 };
@@ -218,6 +218,30 @@ static void test_lease_takes_what_it_can_be_cleaned_of(void **state)
     }
 }
 
+static void test_lease_takes_marks_that_close_it(void **state)
+{
+    static const char *const marks[] = { "SETNAME", "setinfo", "NO-EVICT",
+                                         "NO-TOUCH" };
+    struct redis_command_use use;
+    struct err_text why;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
+        const char *const args[] = { "CLIENT", marks[i], "x" };
+
+        assert_ok(redis_command_check_leased(3, args, NULL, &use, &why));
+        assert_true(use.is_mark);
+        assert_false(use.is_session);
+    }
+    assert_ok(redis_command_check_leased(2, (const char *[]){ "CLIENT", "ID" },
+                                         NULL, &use, &why));
+    assert_false(use.is_mark);
+    assert_err(
+        redis_command_check_leased(
+            3, (const char *[]){ "CLIENT", "REPLY", "OFF" }, NULL, &use, &why),
+        ERR_BADARG);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +252,7 @@ int main(void)
         cmocka_unit_test(test_stream_reads_block_only_with_block),
         cmocka_unit_test(test_words_may_end_with_zeroes_instead),
         cmocka_unit_test(test_lease_takes_what_it_can_be_cleaned_of),
+        cmocka_unit_test(test_lease_takes_marks_that_close_it),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

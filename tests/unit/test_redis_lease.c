@@ -234,6 +234,22 @@ static void test_multi_on_a_lease_may_come_to_nothing(void **state)
     assert_int_equal(world_counts(&world).states[CONN_IDLE], 1);
 }
 
+static void test_lease_with_a_mark_that_stays_is_closed(void **state)
+{
+    struct redis_link *link;
+    struct call call;
+
+    (void)state;
+    world.peer.does_echo = true;
+    link = lease();
+    start_on(link, &call, "CLIENT SETNAME x");
+    call_wait(&world, &call);
+    assert_ok(call.err);
+    give_back(link);
+    wait_for(world.loop, world.peer.conns[0].stream == NULL);
+    assert_int_equal(pool_stats(the_pool())->closes[CLOSE_SPENT], 1);
+}
+
 static void test_late_reply_on_a_lease_shifts_nothing(void **state)
 {
     struct redis_link *link;
@@ -315,6 +331,7 @@ int main(void)
         TEST(test_lease_without_session_commands_needs_no_cleaning),
         TEST(test_lease_that_cannot_be_cleaned_is_closed),
         TEST(test_multi_on_a_lease_may_come_to_nothing),
+        TEST(test_lease_with_a_mark_that_stays_is_closed),
         TEST(test_late_reply_on_a_lease_shifts_nothing),
         TEST(test_lease_given_back_with_replies_due_is_closed),
         TEST(test_lost_lease_is_its_holders_until_given_back),

@@ -107,6 +107,7 @@ static void test_connection_that_heard_is_closed_when_given_back(void **state)
     give_back(conn);
     wait_for(world.loop, world.peer.conns[0].stream == NULL);
     assert_int_equal(world_counts(&world).states[CONN_LEASED], 0);
+    assert_int_equal(pool_stats(the_pool())->closes[CLOSE_SPENT], 1);
 }
 
 static void test_half_a_message_is_waited_for(void **state)
