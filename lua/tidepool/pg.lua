@@ -12,6 +12,7 @@ local lease_query, lease_one, lease_exec = Lease.raw_query, Lease.raw_one, Lease
 require "tidepool.lease"
 require "tidepool.transaction"
 require "tidepool.advisory"
+require "tidepool.copy"
 require "tidepool.each"
 require "tidepool.pg_listen"
 

@@ -1,4 +1,5 @@
 /* link.c - see link.h: reading a link, its chores, its end. */
+#include "pg/copy.h"
 #include "pg/lane.h"
 #include "pg/listen.h"
 
@@ -11,7 +12,8 @@ static const bool legal_moves[LINK_PHASES][LINK_PHASES] = {
     [LINK_CONNECTING] = { [LINK_QUIET] = true },
     [LINK_QUIET]      = { [LINK_PREPARING] = true, [LINK_RUNNING] = true,
                           [LINK_CHORE] = true, [LINK_LANE] = true,
-                          [LINK_BROKEN] = true },
+                          [LINK_COPY] = true, [LINK_BROKEN] = true },
+    [LINK_COPY]       = { [LINK_QUIET] = true, [LINK_BROKEN] = true },
     [LINK_LANE]       = { [LINK_QUIET] = true, [LINK_BROKEN] = true },
     [LINK_PREPARING]  = { [LINK_QUIET] = true, [LINK_BROKEN] = true },
     [LINK_RUNNING]    = { [LINK_QUIET] = true, [LINK_BROKEN] = true },
@@ -79,6 +81,7 @@ void link_break(struct pg_link *link)
         link_error_text(link, NULL, &link->text);
     link_move(link, LINK_BROKEN);
     listen_lose(link, &link->text);
+    copy_lose(link, &link->text);
     link_heed(link, &link->text, true);
 }
 
@@ -118,6 +121,7 @@ void link_close(struct conn *conn, enum close_reason reason)
     watch_close(link->watch); /* before its socket goes */
     err_text_set(&text, "%s", err_sentence(ERR_CLOSED));
     listen_lose(link, &text);
+    copy_lose(link, &text);
     PQclear(link->result);
     PQfinish(link->pq);
     stmt_free(link->preparing);
@@ -163,6 +167,8 @@ void link_settle(struct pg_link *link)
         return;
     if (link->request != NULL)
         request_end(link);
+    else if (link->copy != NULL)
+        copy_end(link);
     else if (link->phase == LINK_BROKEN)
         tell_lost(link);
     else if (link->conn.state == CONN_CANCELLING)
@@ -405,6 +411,11 @@ static void on_ready(struct watch *watch, int events, void *ud)
         is_alive = lane_take_answers(link) && is_alive && link_flush(link);
         if (!is_alive)
             lane_lose(link);
+        return;
+    }
+    if (link->phase == LINK_COPY) {
+        if (!copy_take(link) || !is_alive)
+            link_lost(link);
         return;
     }
     if (readers[link->phase].answer != NULL)

@@ -11,6 +11,7 @@
 #include "net/deadline.h"
 #include "net/watch.h"
 #include "pg/cancel.h"
+#include "pg/copy.h"
 #include "pg/owner.h"
 #include "pg/stmt.h"
 
@@ -21,6 +22,7 @@ enum link_phase {
     LINK_RUNNING,   /* the request's statement */
     LINK_CHORE,     /* a statement of our own */
     LINK_LANE,      /* pipelined, see lane.h */
+    LINK_COPY,      /* see copy.h */
     LINK_BROKEN,    /* for good */
     LINK_PHASES
 };
@@ -57,6 +59,8 @@ struct pg_link {
     bool is_touched;        /* the session is not as a new one */
     bool is_read_only;      /* the session, for a read lane */
 
+    struct pg_copy *copy; /* whose COPY runs, or NULL: its holder has left */
+    enum pg_copy_state copying;   /* while COPY */
     struct pg_listener *listener; /* hears NOTIFY on this lease, or NULL */
 
     struct pg_request *request; /* NULL: what is due is nobody's any more */

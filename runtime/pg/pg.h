@@ -156,7 +156,7 @@ size_t pg_rows_bytes(const struct pg_rows *rows); /* memory held */
 /* Of an error: the fields of libpq's PG_DIAG_*; "" when absent. */
 struct pg_error_fields {
     const char *sqlstate, *message, *detail, *hint, *position, *schema, *table,
-        *column, *constraint;
+        *column, *constraint, *context;
 };
 void pg_rows_error(const struct pg_rows *rows, struct pg_error_fields *out);
 

@@ -66,6 +66,7 @@ void pg_rows_error(const struct pg_rows *rows, struct pg_error_fields *out)
         .table = error_field(rows, PG_DIAG_TABLE_NAME),
         .column = error_field(rows, PG_DIAG_COLUMN_NAME),
         .constraint = error_field(rows, PG_DIAG_CONSTRAINT_NAME),
+        .context = error_field(rows, PG_DIAG_CONTEXT),
     };
 }
 

@@ -1,4 +1,5 @@
 /* bind_core.c - log, clock, script loading: what fits no other room. */
+#include "base/number.h"
 #include "net/deadline.h"
 #include "net/signals.h"
 #include "script/task.h"
@@ -199,7 +200,18 @@ static const luaL_Reg signal_methods[] = {
     { NULL, NULL },
 };
 
+/* number_text(n): a number as text that reads back as the same number. */
+static int l_number_text(lua_State *L)
+{
+    char digits[NUMBER_TEXT_MAX];
+    size_t len = number_text(digits, luaL_checknumber(L, 1));
+
+    lua_pushlstring(L, digits, len);
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
+    { "number_text", l_number_text },
     { "log", l_log },
     { "log_setup", l_log_setup },
     { "now", l_now },

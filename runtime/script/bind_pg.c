@@ -95,6 +95,16 @@ static int l_lease_pid(lua_State *L)
     return 1;
 }
 
+/* raw_statement_timeout(lease): the pool's, in seconds. */
+static int l_lease_statement_timeout(lua_State *L)
+{
+    const struct lease *lease = lease_check(L, POOL_POSTGRES);
+    const struct pool_settings *settings = pool_settings(lease->pool);
+
+    lua_pushnumber(L, (lua_Number)settings->statement_timeout_ns / 1e9);
+    return 1;
+}
+
 /* ---- opening */
 
 static int l_open(lua_State *L)
@@ -132,9 +142,13 @@ static const luaL_Reg pool_methods[] = {
 };
 
 static const luaL_Reg lease_methods[] = {
-    { "raw_query", l_lease_query }, { "raw_one", l_lease_one },
-    { "raw_exec", l_lease_exec },   { "tx", l_lease_tx },
-    { "pid", l_lease_pid },         { NULL, NULL },
+    { "raw_query", l_lease_query },
+    { "raw_one", l_lease_one },
+    { "raw_exec", l_lease_exec },
+    { "tx", l_lease_tx },
+    { "pid", l_lease_pid },
+    { "raw_statement_timeout", l_lease_statement_timeout },
+    { NULL, NULL },
 };
 
 static const luaL_Reg functions[] = {

@@ -182,8 +182,8 @@ static void set_field(lua_State *L, const char *key, const char *text)
     lua_setfield(L, -2, key);
 }
 
-static void push_server_err(lua_State *L, struct pg_rows *rows,
-                            const struct err_text *text)
+void push_server_err(lua_State *L, struct pg_rows *rows,
+                     const struct err_text *text)
 {
     struct pg_error_fields fields;
 
@@ -196,6 +196,7 @@ static void push_server_err(lua_State *L, struct pg_rows *rows,
     set_field(L, "table", fields.table);
     set_field(L, "column", fields.column);
     set_field(L, "constraint", fields.constraint);
+    set_field(L, "context", fields.context);
     pg_rows_free(rows);
 }
 

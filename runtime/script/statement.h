@@ -15,6 +15,10 @@ enum statement_shape { SHAPE_ROWS, SHAPE_ONE, SHAPE_EXEC, SHAPES };
 void statement_fill(lua_State *L, struct task *task, int index,
                     enum statement_shape shape);
 
+/* Pushes the err of an error of the server's, with its fields; frees rows. */
+void push_server_err(lua_State *L, struct pg_rows *rows,
+                     const struct err_text *text);
+
 /* The tail of a call whose request was sent (ERR_OK) or refused. */
 int statement_park(lua_State *L, struct task *task, struct script_pool *box,
                    enum err err);

@@ -148,6 +148,7 @@ static int open_core(lua_State *L)
     bind_redis(L, vm);
     bind_pubsub(L, vm);
     bind_listen(L, vm);
+    bind_copy(L, vm);
     bind_http(L, vm);
     bind_files(L, vm);
     bind_process(L, vm);

@@ -116,6 +116,7 @@ void bind_pg(lua_State *L, struct vm *vm);
 void bind_redis(lua_State *L, struct vm *vm);
 void bind_pubsub(lua_State *L, struct vm *vm); /* after bind_lease() */
 void bind_listen(lua_State *L, struct vm *vm); /* the same */
+void bind_copy(lua_State *L, struct vm *vm);   /* the same */
 void bind_http(lua_State *L, struct vm *vm);
 void bind_files(lua_State *L, struct vm *vm);
 void bind_process(lua_State *L, struct vm *vm);
