@@ -18,6 +18,7 @@ struct redis_pool {
     struct pool_clock clock;
     struct redis_target target;
     char *name;
+    char *client_name;       /* for CLIENT SETNAME; or NULL */
     union link_address slow; /* did not answer in time: dial it last */
 
     struct lanes lanes;        /* and what is not yet written */

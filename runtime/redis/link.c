@@ -4,6 +4,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include "redis/greeting.h"
 #include "redis/internal.h"
 
 /* ---- connecting: address by address, then AUTH, SELECT and PING at once */
@@ -118,19 +119,6 @@ static void begin(struct loop_job *job)
     }
 }
 
-/* What a server answers to PING when it is of no use.  Of other errors callers
- * are told by their own commands: the connection is good. */
-static bool is_fatal(const char *words)
-{
-    static const char *const fatal[] = { "LOADING", "NOAUTH", "DENIED", "ERR" };
-
-    for (size_t i = 0; i < sizeof(fatal) / sizeof(*fatal); i++) {
-        if (strncmp(words, fatal[i], strlen(fatal[i])) == 0)
-            return true;
-    }
-    return false;
-}
-
 static void on_greeted(struct redis_request *own, enum err err,
                        const struct err_text *text)
 {
@@ -139,54 +127,10 @@ static void on_greeted(struct redis_request *own, enum err err,
 
     (void)err; /* what goes wrong on the wire is not told here */
     (void)text;
-    for (unsigned i = 0; i < own->n_commands; i++) {
-        const struct redis_reply *reply = redis_request_reply(own, i);
-        size_t len;
-        const char *line = redis_reply_text(reply, &len);
-        bool is_ping = i + 1 == own->n_commands;
-
-        if (redis_reply_kind(reply) == REDIS_ERROR &&
-            (!is_ping || is_fatal(line))) {
-            err_text_set(&words, "%s", line);
-            fail_opening(link, &words);
-            return;
-        }
-    }
-    pool_conn_opened(&link->conn, redis_now(link->redis));
-}
-
-static enum err put_auth(struct redis_request *own,
-                         const struct redis_target *target)
-{
-    const char *args[] = { "AUTH", target->user, target->password };
-
-    if (target->user == NULL) {
-        args[1] = target->password;
-        return redis_request_append(own, 2, args, NULL);
-    }
-    if (target->password == NULL)
-        args[2] = "";
-    return redis_request_append(own, 3, args, NULL);
-}
-
-static enum err put_select(struct redis_request *own, unsigned db)
-{
-    char number[16];
-    const char *args[] = { "SELECT", number };
-
-    snprintf(number, sizeof(number), "%u", db);
-    return redis_request_append(own, 2, args, NULL);
-}
-
-static enum err put_greeting(struct redis_request *own,
-                             const struct redis_target *target, bool has_auth)
-{
-    const char *ping = "PING";
-    enum err err = has_auth ? put_auth(own, target) : ERR_OK;
-
-    if (err == ERR_OK && target->db > 0)
-        err = put_select(own, target->db);
-    return err == ERR_OK ? redis_request_append(own, 1, &ping, NULL) : err;
+    if (redis_greeting_is_refused(own, link->redis, &words))
+        fail_opening(link, &words);
+    else
+        pool_conn_opened(&link->conn, redis_now(link->redis));
 }
 
 static void begin_own(struct redis_link *link, redis_request_fn on_done)
@@ -209,7 +153,7 @@ void redis_link_on_open(struct stream *stream, void *ud)
     pool_conn_phase(&link->conn, has_auth ? WAIT_AUTH : WAIT_INIT,
                     redis_now(link->redis));
     begin_own(link, on_greeted);
-    err = put_greeting(&link->own, target, has_auth);
+    err = redis_greeting_put(&link->own, link->redis);
     if (err == ERR_OK)
         err = redis_wire_write(link, &link->own);
     if (err != ERR_OK) {
@@ -381,7 +325,8 @@ static void reset_link(struct conn *conn)
     begin_own(link, on_reset);
     if (redis_request_append(&link->own, 1, &discard, NULL) != ERR_OK ||
         redis_request_append(&link->own, 1, &unwatch, NULL) != ERR_OK ||
-        put_select(&link->own, link->redis->target.db) != ERR_OK ||
+        redis_greeting_put_select(&link->own, link->redis->target.db) !=
+            ERR_OK ||
         redis_wire_write(link, &link->own) != ERR_OK)
         answer_later(link, fail_reset);
 }

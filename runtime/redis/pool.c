@@ -211,6 +211,7 @@ void redis_request_cancel(struct redis_request *request)
 static void free_pool(struct redis_pool *redis)
 {
     redis_target_free(&redis->target);
+    free(redis->client_name);
     free(redis->name);
     free(redis);
 }
@@ -276,6 +277,23 @@ static enum err copy_name(struct redis_pool *redis, const char *name)
     return ERR_OK;
 }
 
+/* Redis takes no spaces nor anything else that is not printed in a name. */
+static enum err copy_client_name(struct redis_pool *redis, const char *name)
+{
+    if (redis->target.client_name != NULL)
+        name = redis->target.client_name;
+    if (name == NULL || *name == '\0')
+        return ERR_OK;
+    redis->client_name = strdup(name);
+    if (redis->client_name == NULL)
+        return ERR_NOMEM;
+    for (char *at = redis->client_name; *at != '\0'; at++) {
+        if (*at < '!' || *at > '~')
+            *at = '_';
+    }
+    return ERR_OK;
+}
+
 static enum err open_clock(struct redis_pool *redis,
                            const struct redis_config *config)
 {
@@ -309,6 +327,8 @@ enum err redis_pool_open(struct redis_pool **out, struct loop *loop,
     err = redis_target_parse(&redis->target, config->url, why);
     if (err == ERR_OK)
         err = copy_name(redis, config->name);
+    if (err == ERR_OK)
+        err = copy_client_name(redis, config->client_name);
     if (err == ERR_OK)
         err = open_clock(redis, config);
     if (err != ERR_OK) {

@@ -21,10 +21,12 @@ struct redis_reply;
 
 /* Copied by redis_pool_open(), but for log. */
 struct redis_config {
-    const char *name; /* "main" */
-    const char *url;  /* redis://[user[:password]@]host[:port][/db], or
-                         unix://[user[:password]@]/path[?db=n]; user, password
-                         and path may be percent-encoded */
+    const char *name;        /* "main" */
+    const char *url;         /* redis://[user[:password]@]host[:port][/db], or
+                                unix://[user[:password]@]/path[?db=n]; user, password
+                                and path may be percent-encoded */
+    const char *client_name; /* in CLIENT LIST, where the url has none; or NULL
+                              */
     struct pool_settings settings;
     const struct log *log; /* may be NULL */
     uint64_t seed;
@@ -161,7 +163,11 @@ enum redis_kind {
     REDIS_TEXT,   /* bulk string */
     REDIS_STATUS, /* "OK" */
     REDIS_ERROR,
-    REDIS_ARRAY
+    REDIS_ARRAY, /* a set, too */
+    /* of RESP3: */
+    REDIS_MAP, /* key, value, key, value */
+    REDIS_DOUBLE,
+    REDIS_BOOL /* an integer */
 };
 
 /* The i-th command's; lives until redis_request_deinit(). */
@@ -171,6 +177,7 @@ redis_request_reply(const struct redis_request *request, unsigned i);
 bool redis_request_was_dropped(const struct redis_request *request);
 enum redis_kind redis_reply_kind(const struct redis_reply *reply);
 int64_t redis_reply_integer(const struct redis_reply *reply);
+double redis_reply_double(const struct redis_reply *reply);
 const char *redis_reply_text(const struct redis_reply *reply, size_t *len);
 size_t redis_reply_size(const struct redis_reply *reply);
 const struct redis_reply *redis_reply_at(const struct redis_reply *reply,

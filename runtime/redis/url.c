@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <hiredis/hiredis.h>
+
 enum { SOCKET_PATH_MAX = 107 }; /* sun_path without its zero */
 
 static enum err refuse(struct err_text *why, const char *sentence)
@@ -172,16 +174,56 @@ static enum err read_unix(struct redis_target *target, char *rest,
     return ERR_OK;
 }
 
+static enum err read_client_name(struct redis_target *target, char *text,
+                                 struct err_text *why)
+{
+    if (!decode(text))
+        return refuse(why, "a '%' in client_name is not followed by two "
+                           "hexadecimal digits");
+    target->client_name = text;
+    return ERR_OK;
+}
+
+static enum err read_protocol(struct redis_target *target, const char *text,
+                              struct err_text *why)
+{
+    if (strcmp(text, "2") != 0 && strcmp(text, "3") != 0)
+        return refuse(why, "protocol is 2 or 3");
+    target->protocol = *text == '3' ? 3 : 2;
+#ifndef REDIS_REPLY_MAP
+    if (target->protocol == 3) {
+        err_text_set(why,
+                     "redis url: protocol=3 needs hiredis 1.0 or later, and "
+                     "this was built with %d.%d",
+                     HIREDIS_MAJOR, HIREDIS_MINOR);
+        return ERR_BADARG;
+    }
+#endif
+    return ERR_OK;
+}
+
+static enum err read_parameter(struct redis_target *target, char *text,
+                               struct err_text *why)
+{
+    char *value = cut(text, '=');
+
+    if (value != NULL && strcmp(text, "db") == 0)
+        return read_db(target, value, why);
+    if (value != NULL && strcmp(text, "client_name") == 0)
+        return read_client_name(target, value, why);
+    if (value != NULL && strcmp(text, "protocol") == 0)
+        return read_protocol(target, value, why);
+    return refuse(why, "the parameters after '?' are db=NUMBER, "
+                       "client_name=TEXT and protocol=2 or 3");
+}
+
 static enum err read_query(struct redis_target *target, char *query,
                            struct err_text *why)
 {
     while (query != NULL && *query != '\0') {
         char *next = cut(query, '&');
-        enum err err;
+        enum err err = read_parameter(target, query, why);
 
-        if (strncmp(query, "db=", 3) != 0)
-            return refuse(why, "the one parameter after '?' is db=NUMBER");
-        err = read_db(target, query + 3, why);
         if (err != ERR_OK)
             return err;
         query = next;
@@ -223,7 +265,7 @@ static enum err read_url(struct redis_target *target, char *url,
 enum err redis_target_parse(struct redis_target *out, const char *url,
                             struct err_text *why)
 {
-    struct redis_target target = { 0 };
+    struct redis_target target = { .protocol = 2 };
     size_t size = strlen(url) + 1;
     enum err err;
 

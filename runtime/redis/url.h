@@ -8,17 +8,20 @@
 struct redis_target {
     const char *host; /* NULL: path is set */
     const char *port;
-    const char *path;     /* of a unix socket; NULL: host is set */
-    const char *user;     /* NULL when there is none */
-    const char *password; /* NULL when there is none */
+    const char *path;        /* of a unix socket; NULL: host is set */
+    const char *user;        /* NULL when there is none */
+    const char *password;    /* NULL when there is none */
+    const char *client_name; /* NULL when there is none */
     unsigned db;
+    unsigned protocol; /* 2, or 3 where hiredis speaks it */
     char *storage;
 };
 
 /*
- * Reads redis://[user[:password]@]host[:port][/db][?db=n] and
- * unix://[user[:password]@]/path[?db=n] (redis+unix:// as well); user, password
- * and path may be percent-encoded.  Returns ERR_NOMEM, or ERR_BADARG with a
+ * Reads redis://[user[:password]@]host[:port][/db] and
+ * unix://[user[:password]@]/path (redis+unix:// as well), both with ?db=n,
+ * client_name=text and protocol=2 or 3; user, password, path and client_name
+ * may be percent-encoded.  Returns ERR_NOMEM, or ERR_BADARG with a
  * sentence in why that holds nothing of the password.
  */
 enum err redis_target_parse(struct redis_target *out, const char *url,

@@ -135,6 +135,17 @@ static void heed(struct redis_link *link, const redisReply *reply)
     pool_outdate(&link->conn, &text, redis_now(link->redis));
 }
 
+/* What RESP3 lets a server say in between: nobody asked for it. */
+static bool is_aside(const redisReply *reply)
+{
+#ifdef REDIS_REPLY_PUSH
+    return reply->type == REDIS_REPLY_PUSH || reply->type == REDIS_REPLY_ATTR;
+#else
+    (void)reply;
+    return false;
+#endif
+}
+
 /* Gives reply to the request that is first in order. */
 static enum err take(struct redis_link *link, redisReply *reply,
                      struct err_text *text)
@@ -144,6 +155,10 @@ static enum err take(struct redis_link *link, redisReply *reply,
 
     if (link->pubsub != NULL)
         return redis_pubsub_take(link->pubsub, reply, text);
+    if (is_aside(reply)) {
+        freeReplyObject(reply);
+        return ERR_OK;
+    }
     if (link->head == link->tail) {
         name_stray(reply, text);
         freeReplyObject(reply);

@@ -243,6 +243,7 @@ static int l_open(lua_State *L)
     config = (struct redis_config){
         .name = arguments.name,
         .url = arguments.url,
+        .client_name = arguments.application_name,
         .settings = arguments.settings,
         .log = &vm->log,
         .seed = loop_now_ns(vm->loop),

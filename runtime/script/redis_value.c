@@ -59,6 +59,25 @@ static void push_array(lua_State *L, const struct redis_reply *reply)
     }
 }
 
+/* By key; keys that cannot be one, as no number can, are their text. */
+static void push_map(lua_State *L, const struct redis_reply *reply)
+{
+    size_t count = redis_reply_size(reply);
+
+    luaL_checkstack(L, 5, "reply");
+    lua_createtable(L, 0, (int)(count / 2));
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        push_redis_reply(L, redis_reply_at(reply, i), true);
+        if (lua_type(L, -1) == LUA_TNUMBER &&
+            lua_tonumber(L, -1) != lua_tonumber(L, -1)) {
+            lua_pop(L, 1);
+            lua_pushliteral(L, "nan");
+        }
+        push_redis_reply(L, redis_reply_at(reply, i + 1), true);
+        lua_rawset(L, -3);
+    }
+}
+
 static void push_reply_err(lua_State *L, const struct redis_reply *reply)
 {
     struct err_text text = { .text = "" };
@@ -86,6 +105,11 @@ void push_redis_reply(lua_State *L, const struct redis_reply *reply,
         lua_pushnumber(L, (lua_Number)redis_reply_integer(reply));
         return;
     case REDIS_ARRAY: push_array(L, reply); return;
+    case REDIS_MAP: push_map(L, reply); return;
+    case REDIS_DOUBLE: lua_pushnumber(L, redis_reply_double(reply)); return;
+    case REDIS_BOOL:
+        lua_pushboolean(L, redis_reply_integer(reply) != 0);
+        return;
     case REDIS_ERROR: push_reply_err(L, reply); return;
     case REDIS_TEXT:
     case REDIS_STATUS: break;

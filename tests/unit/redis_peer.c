@@ -47,6 +47,10 @@ static void hear(struct peer_conn *conn, const redisReply *command)
         reply = peer->select;
     } else if (strcmp(name, "PING") == 0) {
         reply = peer->ping;
+    } else if (strcmp(name, "HELLO") == 0 && peer->hello != NULL) {
+        reply = peer->hello;
+    } else if (strcmp(name, "CLIENT") == 0 && peer->setname != NULL) {
+        reply = peer->setname;
     } else {
         note(conn->heard, sizeof(conn->heard), command);
         conn->n_commands++;
@@ -163,6 +167,7 @@ void world_open(struct world *world)
     struct redis_config config = {
         .name = "main",
         .url = world->peer.url,
+        .client_name = world->client_name,
         .settings = world->settings,
         .seed = 7,
     };

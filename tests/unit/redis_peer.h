@@ -25,7 +25,8 @@ struct peer {
     char dir[64];
     char url[128];
     const char *auth, *select, *ping; /* what they are answered; or NULL */
-    bool does_echo; /* answers all others with their last word */
+    const char *hello, *setname; /* the same; NULL: commands as all others */
+    bool does_echo;              /* answers all others with their last word */
     unsigned n_conns;
     struct peer_conn conns[PEER_CONNS_MAX]; /* in order of accepting */
 };
@@ -42,6 +43,7 @@ struct world {
     struct loop *loop;
     struct peer peer;
     struct pool_settings settings;
+    const char *client_name;
     struct redis_pool *redis;
     unsigned closes; /* on_closed calls */
 };

@@ -324,9 +324,47 @@ static void test_command_is_an_array_of_bulk_strings(void **state)
     redis_request_deinit(&request);
 }
 
+#ifdef REDIS_REPLY_MAP
+static void test_replies_of_resp3_are_read(void **state)
+{
+    struct redis_request request;
+    const struct redis_reply *map, *set;
+
+    (void)state;
+    init(&request, 7, false);
+    assert_ok(feed(&request, "%1\r\n$1\r\nk\r\n:1\r\n"
+                             "~2\r\n+a\r\n+b\r\n"
+                             ",1.5\r\n#t\r\n_\r\n"
+                             "(12345678901234567890\r\n=7\r\ntxt:abc\r\n"));
+    map = redis_request_reply(&request, 0);
+    assert_int_equal(redis_reply_kind(map), REDIS_MAP);
+    assert_int_equal(redis_reply_size(map), 2);
+    assert_text(redis_reply_at(map, 0), REDIS_TEXT, "k");
+    set = redis_request_reply(&request, 1);
+    assert_int_equal(redis_reply_kind(set), REDIS_ARRAY);
+    assert_text(redis_reply_at(set, 1), REDIS_STATUS, "b");
+    assert_int_equal(redis_reply_kind(redis_request_reply(&request, 2)),
+                     REDIS_DOUBLE);
+    assert_true(redis_reply_double(redis_request_reply(&request, 2)) == 1.5);
+    assert_int_equal(redis_reply_kind(redis_request_reply(&request, 3)),
+                     REDIS_BOOL);
+    assert_int_equal(redis_reply_integer(redis_request_reply(&request, 3)), 1);
+    assert_int_equal(redis_reply_kind(redis_request_reply(&request, 4)),
+                     REDIS_NIL);
+    assert_text(redis_request_reply(&request, 5), REDIS_TEXT,
+                "12345678901234567890");
+    assert_text(redis_request_reply(&request, 6), REDIS_TEXT, "abc");
+    request.state = REDIS_REQUEST_DONE;
+    redis_request_deinit(&request);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+#ifdef REDIS_REPLY_MAP
+        cmocka_unit_test(test_replies_of_resp3_are_read),
+#endif
         cmocka_unit_test(test_command_is_an_array_of_bulk_strings),
         cmocka_unit_test(test_every_kind_of_reply_is_read),
         cmocka_unit_test(test_arrays_hold_arrays),

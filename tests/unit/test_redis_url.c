@@ -1,6 +1,8 @@
 /* test_redis_url.c - what urls say, and what is said of wrong ones. */
 #include "unit.h"
 
+#include <hiredis/hiredis.h>
+
 #include "oom.h"
 #include "redis/url.h"
 
@@ -112,6 +114,27 @@ static void test_unix_socket_has_path_and_database(void **state)
     redis_target_free(&other);
 }
 
+static void test_parameters_name_database_client_and_protocol(void **state)
+{
+    struct redis_target plain = parsed("redis://h");
+    struct redis_target all =
+        parsed("redis://h/1?protocol=2&client_name=a%20b&db=3");
+
+    (void)state;
+    assert_null(plain.client_name);
+    assert_int_equal(plain.protocol, 2);
+    assert_string_equal(all.client_name, "a b");
+    assert_int_equal(all.protocol, 2);
+    assert_int_equal(all.db, 3);
+    redis_target_free(&plain);
+    redis_target_free(&all);
+#ifdef REDIS_REPLY_MAP
+    all = parsed("unix:///s?protocol=3");
+    assert_int_equal(all.protocol, 3);
+    redis_target_free(&all);
+#endif
+}
+
 /* url, and a part of the sentence */
 static const char *const wrong[][2] = {
     { "", "begins with redis://" },
@@ -130,6 +153,13 @@ static const char *const wrong[][2] = {
     { "redis://h/4294967296", "database" },
     { "redis://h?db=", "database" },
     { "redis://h?timeout=3", "db=NUMBER" },
+    { "redis://h?db", "db=NUMBER" },
+    { "redis://h?client_name=%zz", "client_name is not followed" },
+    { "redis://h?protocol=4", "protocol is 2 or 3" },
+    { "redis://h?protocol=", "protocol is 2 or 3" },
+#ifndef REDIS_REPLY_MAP
+    { "redis://h?protocol=3", "needs hiredis 1.0 or later, and this was" },
+#endif
     { "redis://:50%@h", "hexadecimal" },
     { "redis://:%00@h", "hexadecimal" },
     { "redis://:%4@h", "hexadecimal" },
@@ -200,6 +230,7 @@ int main(void)
         cmocka_unit_test(test_user_may_come_without_password),
         cmocka_unit_test(test_ipv6_address_stands_in_brackets),
         cmocka_unit_test(test_unix_socket_has_path_and_database),
+        cmocka_unit_test(test_parameters_name_database_client_and_protocol),
         cmocka_unit_test(test_wrong_url_is_refused_with_a_sentence),
         cmocka_unit_test(test_socket_path_has_at_most_107_bytes),
         cmocka_unit_test(test_parse_says_nomem),
