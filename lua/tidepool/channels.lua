@@ -43,6 +43,7 @@ function Entry:leave(sub)
     end
   end
   standing.remove(sub)
+  if sub.ending then sub.ending:forget() end
   if #self.subs == 0 then self.owner:forget(self) end
 end
 
@@ -94,14 +95,16 @@ function Channels:entry_of(kind, name)
   return entry
 end
 
--- Parks until the server has confirmed it, and gives a subscription; or nil, err when it
--- refused.  While the server is away that is not waited for: the subscription begins
--- when it is back, with a gap.
+-- Parks until the server has confirmed it, and gives a subscription, which ends with the
+-- request that it was made in, if it was in one; or nil, err when the server refused.
+-- While the server is away that is not waited for: the subscription begins when it is
+-- back, with a gap.
 function Channels:subscribe(kind, name, fn, queue_max)
   local entry = self:entry_of(kind, name)
   local sub = subscription.new(entry, fn, queue_max, self.counts)
   entry.subs[#entry.subs + 1] = sub
   standing.add(sub, fn)
+  sub.ending = core.at_end(function() sub:close() end)
   if entry.is_confirmed then return sub end
   self:touch(entry)
   local ok, failure = pcall(entry.wait, entry)
@@ -268,7 +271,7 @@ local function serve(self, conn)
       if reason then return reason end
       retry_refused(self)
     end
-    if conn:is_old() then return "the pool was drained" end
+    if conn:is_old() then return "the pool was drained, or its server changed" end
   end
 end
 

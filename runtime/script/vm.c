@@ -141,6 +141,7 @@ static int open_core(lua_State *L)
     bind_err(L, vm);
     bind_task(L, vm);
     bind_children(L, vm);
+    bind_ending(L, vm);
     bind_pool(L, vm);
     bind_lease(L, vm);
     bind_rows(L, vm);

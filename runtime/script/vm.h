@@ -109,6 +109,7 @@ _Noreturn void raise_at_script(lua_State *L, const char *format, ...)
 void bind_err(lua_State *L, struct vm *vm);
 void bind_task(lua_State *L, struct vm *vm);
 void bind_children(lua_State *L, struct vm *vm);
+void bind_ending(lua_State *L, struct vm *vm);
 void bind_pool(lua_State *L, struct vm *vm);
 void bind_lease(lua_State *L, struct vm *vm); /* after bind_pool() */
 void bind_rows(lua_State *L, struct vm *vm);

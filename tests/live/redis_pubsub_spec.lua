@@ -324,6 +324,52 @@ describe("Redis subscriptions", function()
     pool:close(1)
   end)
 
+  it("that a request made end with it, in whichever task of it they were made", function()
+    local app = tide.app()
+    local subs = {}
+    local function keep(sub)
+      subs[#subs + 1] = must(sub)
+      return true
+    end
+    app:get("/end", function()
+      local function nothing() end
+      keep(cache:subscribe("a", nothing))
+      must(tide.all(function() return keep(cache:subscribe("b", nothing)) end))
+      local _, spawned = tide.spawn(function()
+        return cache:subscribe("c", nothing)
+      end):wait()
+      keep(spawned)
+      must(cache:subscribe("a", nothing)):close()
+      if #subs == 6 then error "mine" end
+      return "done"
+    end)
+    local server, address = support.serve(app)
+    assert.are.equal(200, (support.request(address, "GET", "/end")))
+    assert.are.equal(500, (support.request(address, "GET", "/end")))
+    eventually("they end", function()
+      return cache:stats().subscriber.subscriptions == 2
+    end)
+    for i, sub in ipairs(subs) do assert.are.equal(i % 3 == 0, sub:stats().live) end
+    subs[3]:close()
+    subs[6]:close()
+    server:close()
+  end)
+
+  it("of a client that went away end", function()
+    local app = tide.app()
+    app:get("/stay", function()
+      must(cache:subscribe("stay", function() end))
+      tide.sleep(60)
+    end)
+    local server, address = support.serve(app)
+    local client = support.start_raw(address, "GET /stay HTTP/1.1\r\nHost: t\r\n\r\n")
+    eventually("it is subscribed", function() return cache:publish("stay", "x") == 1 end)
+    client:signal "KILL"
+    eventually("it ends", function() return cache:publish("stay", "x") == 0 end)
+    client:wait()
+    server:close()
+  end)
+
   it("of a script begin while it loads, and end with its next version", function()
     local pool = support.redis { max_connections = 3 }
     tide._set_pool("redis", "of_script", pool)

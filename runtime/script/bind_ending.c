@@ -1,0 +1,99 @@
+/* bind_ending.c - functions that run when the request, or the program, ends in
+ * which they were given: for what would outlive it otherwise. */
+#include "script/task.h"
+
+#include <string.h>
+
+static const char ENDING_TYPE[] = "tidepool.ending";
+
+/* A userdata; self_ref keeps it, fn_ref the function, while it is held. */
+struct ending {
+    struct hold hold;
+    struct vm *vm;
+    int self_ref, fn_ref;
+};
+
+static void forget(struct ending *ending)
+{
+    lua_State *L = ending->vm->L;
+
+    luaL_unref(L, LUA_REGISTRYINDEX, ending->fn_ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, ending->self_ref);
+}
+
+static void drop_ending(struct hold *hold)
+{
+    struct ending *ending = container_of(hold, struct ending, hold);
+    lua_State *L = ending->vm->L;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ending->fn_ref);
+    if (lua_pcall(L, 0, 0, 0) != 0) {
+        const char *message = lua_tostring(L, -1);
+
+        log_event(&ending->vm->log, LOG_ERROR, "what a task's end calls failed",
+                  LOG_STR("error", message ? message : "(no message)"));
+        lua_pop(L, 1);
+    }
+    forget(ending);
+}
+
+/* The one that a request or the program waits for, of which task is a part; or
+ * NULL: nobody waits for it. */
+static struct task *awaited(struct task *task)
+{
+    while (task != NULL && task->parent != NULL)
+        task = task->parent;
+    return task != NULL && task->on_end != NULL ? task : NULL;
+}
+
+/* at_end(fn): fn(), which must not wait, runs when the request or program of
+ * the running task ends, unless forget() was called; nil when it is part of
+ * none, as a script that loads or a spawned task. */
+static int l_at_end(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct task *task = awaited(vm->current);
+    struct ending *ending;
+
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    if (task == NULL)
+        return 0;
+    ending = lua_newuserdata(L, sizeof(*ending));
+    memset(ending, 0, sizeof(*ending));
+    ending->vm = vm;
+    vm_set_type(L, ENDING_TYPE);
+    lua_pushvalue(L, 1);
+    ending->fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushvalue(L, -1);
+    ending->self_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    hold_add(task, &ending->hold, drop_ending);
+    return 1;
+}
+
+static int l_forget(lua_State *L)
+{
+    struct ending *ending = vm_check_type(L, 1, ENDING_TYPE);
+
+    if (ending->hold.task == NULL)
+        return 0;
+    hold_remove(&ending->hold);
+    forget(ending);
+    return 0;
+}
+
+static const luaL_Reg methods[] = {
+    { "forget", l_forget },
+    { NULL, NULL },
+};
+
+static const luaL_Reg functions[] = {
+    { "at_end", l_at_end },
+    { NULL, NULL },
+};
+
+void bind_ending(lua_State *L, struct vm *vm)
+{
+    vm_metatable(L, vm, ENDING_TYPE, methods);
+    lua_pop(L, 1);
+    vm_register(L, vm, functions);
+}
