@@ -1,15 +1,11 @@
-/* bind_http.c - HTTP servers whose requests run in tasks of their own. */
+/* bind_http.c - HTTP servers as Lua values. */
 #include "http/http.h"
-#include "script/bind_rows.h"
+#include "script/bind_request.h"
 #include "script/task.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static const char SERVER_TYPE[] = "tidepool.http_server";
-static const char REQUEST_TYPE[] = "tidepool.http_request";
-
-enum { REPLY_HEADERS_MAX = 64 };
 
 /* A userdata, kept until closed. */
 struct script_server {
@@ -20,278 +16,6 @@ struct script_server {
     bool is_drained;
     struct task *drainer; /* parked in drain() */
 };
-
-/* A userdata, kept until the reply; what scripts still hold then is empty. */
-struct script_request {
-    struct vm *vm;
-    struct http_request *request; /* NULL once answered */
-    struct task *task;
-    bool cancel_when_gone;
-    int self_ref;
-};
-
-/* ---- replies */
-
-static bool read_header(lua_State *L, struct http_header *header)
-{
-    if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1))
-        return false;
-    header->name.bytes = lua_tolstring(L, -2, &header->name.len);
-    header->value.bytes = lua_tolstring(L, -1, &header->value.len);
-    return http_header_is_valid(header);
-}
-
-/* The name and the value on top; what would break the reply is left out. */
-static void add_header(lua_State *L, struct vm *vm, struct http_header *headers,
-                       struct http_reply *reply)
-{
-    if (reply->n_headers < REPLY_HEADERS_MAX &&
-        read_header(L, &headers[reply->n_headers])) {
-        reply->n_headers++;
-        return;
-    }
-    log_event(&vm->log, LOG_WARN,
-              "reply header left out: not valid, the "
-              "server's own, or one too many",
-              LOG_STR("name", lua_type(L, -2) == LUA_TSTRING
-                                  ? lua_tostring(L, -2)
-                                  : NULL));
-}
-
-/* The list on top, under its name: a header for each of its values. */
-static void add_list(lua_State *L, struct vm *vm, struct http_header *headers,
-                     struct http_reply *reply)
-{
-    int list = lua_gettop(L);
-    int count = (int)lua_objlen(L, list);
-
-    for (int i = 1; i <= count && i <= REPLY_HEADERS_MAX; i++) {
-        lua_pushvalue(L, list - 1);
-        lua_rawgeti(L, list, i);
-        add_header(L, vm, headers, reply);
-    }
-}
-
-/* A value is a string, or a list of them for a name that stands repeatedly.
- * What was read is left on the stack, since a number's text is nowhere else. */
-static void collect_headers(lua_State *L, struct vm *vm, int table,
-                            struct http_header *headers,
-                            struct http_reply *reply)
-{
-    reply->headers = headers;
-    if (!lua_istable(L, table))
-        return;
-    lua_pushnil(L);
-    while (lua_checkstack(L, 2 * REPLY_HEADERS_MAX + 8) &&
-           lua_next(L, table) != 0) {
-        int key = lua_gettop(L) - 1;
-        if (lua_istable(L, -1))
-            add_list(L, vm, headers, reply);
-        else
-            add_header(L, vm, headers, reply);
-        lua_pushvalue(L, key);
-    }
-}
-
-static void send_failure(struct http_request *request, int status)
-{
-    static const char text[] = "internal error\n";
-    struct http_reply reply = { .status = status,
-                                .body = { text, sizeof(text) - 1 } };
-
-    http_reply(request, &reply);
-}
-
-/* Rows that nobody looked at go from the result into the output. */
-static void send_rows(lua_State *L, struct http_request *request,
-                      const struct http_reply *reply)
-{
-    struct buf *out = http_reply_begin(request, reply);
-
-    if (out != NULL)
-        rows_put_json(L, 3, out);
-    http_reply_end(request);
-}
-
-/* From status, headers, body on the handler's stack. */
-static void send_result(lua_State *L, struct vm *vm,
-                        struct http_request *request)
-{
-    struct http_header headers[REPLY_HEADERS_MAX];
-    struct http_reply reply = { .status = (int)lua_tointeger(L, 1) };
-
-    lua_settop(L, 3);
-    lua_checkstack(L, 8);
-    collect_headers(L, vm, 2, headers, &reply);
-    if (is_rows(L, 3) && rows_are_untouched(L, 3)) {
-        send_rows(L, request, &reply);
-        return;
-    }
-    if (!lua_isnoneornil(L, 3) && !lua_isstring(L, 3)) {
-        log_event(&vm->log, LOG_ERROR, "handler gave a body that is no text",
-                  LOG_STR("type", luaL_typename(L, 3)));
-        send_failure(request, 500);
-        return;
-    }
-    if (lua_isstring(L, 3))
-        reply.body.bytes = lua_tolstring(L, 3, &reply.body.len);
-    http_reply(request, &reply);
-}
-
-static void on_handled(struct task *task, void *ud)
-{
-    struct script_request *box = ud;
-    struct http_request *request = box->request;
-    int status = task->status == 0 ? (int)lua_tointeger(task->L, 1) : 500;
-
-    box->request = NULL;
-    box->task = NULL;
-    request->on_gone = NULL;
-    if (task->status == 0 && status >= 200 && status <= 599) {
-        send_result(task->L, box->vm, request);
-    } else {
-        if (!task->cancelled)
-            log_event(&box->vm->log, LOG_ERROR, "handler failed",
-                      LOG_STR("at", task->label),
-                      LOG_STR("error", task->status == 0
-                                           ? "it returned no status"
-                                           : lua_tostring(task->L, -1)));
-        send_failure(request, 500);
-    }
-    task->error_taken = true;
-    luaL_unref(box->vm->L, LUA_REGISTRYINDEX, box->self_ref);
-}
-
-/* ---- requests */
-
-static void on_gone(struct http_request *request)
-{
-    struct script_request *box = request->ud;
-
-    if (box->cancel_when_gone)
-        task_cancel(box->task);
-}
-
-static bool is_safe(const struct http_text *method)
-{
-    return (method->len == 3 && memcmp(method->bytes, "GET", 3) == 0) ||
-           (method->len == 4 && memcmp(method->bytes, "HEAD", 4) == 0);
-}
-
-static struct script_request *push_request(lua_State *L, struct vm *vm,
-                                           struct http_request *request)
-{
-    struct script_request *box = lua_newuserdata(L, sizeof(*box));
-
-    box->vm = vm;
-    box->request = request;
-    box->task = NULL;
-    box->cancel_when_gone = is_safe(&request->method);
-    vm_set_type(L, REQUEST_TYPE);
-    lua_pushvalue(L, -1);
-    box->self_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    request->ud = box;
-    request->on_gone = on_gone;
-    return box;
-}
-
-static void on_request(struct http_server *server, struct http_request *request,
-                       void *ud)
-{
-    struct script_server *owner = ud;
-    struct vm *vm = owner->vm;
-    struct script_request *box;
-
-    (void)server;
-    lua_rawgeti(vm->L, LUA_REGISTRYINDEX, owner->handler_ref);
-    box = push_request(vm->L, vm, request);
-    box->task = task_spawn(vm, vm->L, 1, NULL);
-    box->task->on_end = on_handled;
-    box->task->on_end_ud = box;
-    snprintf(box->task->label, sizeof(box->task->label), "%.*s %.*s",
-             (int)request->method.len, request->method.bytes,
-             (int)(request->path.len < 60 ? request->path.len : 60),
-             request->path.bytes);
-}
-
-static struct script_request *check_request(lua_State *L)
-{
-    struct script_request *box = vm_check_type(L, 1, REQUEST_TYPE);
-
-    if (box->request == NULL)
-        luaL_error(L, "this request was answered already");
-    return box;
-}
-
-static void push_text(lua_State *L, const struct http_text *text)
-{
-    lua_pushlstring(L, text->len > 0 ? text->bytes : "", text->len);
-}
-
-/* A name that stands twice: the values joined by ", " (RFC 9110, 5.3). */
-static void push_headers(lua_State *L, const struct http_request *request)
-{
-    lua_createtable(L, 0, (int)request->n_headers);
-    for (size_t i = 0; i < request->n_headers; i++) {
-        push_text(L, &request->headers[i].name);
-        lua_pushvalue(L, -1);
-        lua_rawget(L, -3);
-        if (lua_isnil(L, -1)) {
-            lua_pop(L, 1);
-            push_text(L, &request->headers[i].value);
-        } else {
-            push_text(L, &request->headers[i].value);
-            lua_pushfstring(L, "%s, %s", lua_tostring(L, -2),
-                            lua_tostring(L, -1));
-            lua_replace(L, -3);
-            lua_pop(L, 1);
-        }
-        lua_rawset(L, -3);
-    }
-}
-
-static int l_method(lua_State *L)
-{
-    push_text(L, &check_request(L)->request->method);
-    return 1;
-}
-
-static int l_path(lua_State *L)
-{
-    push_text(L, &check_request(L)->request->path);
-    return 1;
-}
-
-static int l_query(lua_State *L)
-{
-    push_text(L, &check_request(L)->request->query);
-    return 1;
-}
-
-static int l_headers(lua_State *L)
-{
-    push_headers(L, check_request(L)->request);
-    return 1;
-}
-
-static int l_body(lua_State *L)
-{
-    push_text(L, &check_request(L)->request->body);
-    return 1;
-}
-
-static int l_remote(lua_State *L)
-{
-    lua_pushstring(L, check_request(L)->request->remote);
-    return 1;
-}
-
-/* cancel_when_gone(bool): the default is true for GET and HEAD. */
-static int l_cancel_when_gone(lua_State *L)
-{
-    check_request(L)->cancel_when_gone = lua_toboolean(L, 2);
-    return 0;
-}
 
 /* ---- servers */
 
@@ -337,6 +61,15 @@ static void take_limits(lua_State *L, struct http_limits *limits)
 #undef TIME
     limits->max_connections =
         (unsigned)limit(L, "max_connections", limits->max_connections, 1);
+}
+
+static void on_request(struct http_server *server, struct http_request *request,
+                       void *ud)
+{
+    struct script_server *owner = ud;
+
+    (void)server;
+    request_hand_out(owner->vm, owner->handler_ref, request);
 }
 
 /* listen{ address =, handler =, limits = } */
@@ -474,17 +207,6 @@ static const luaL_Reg server_methods[] = {
     { "close", l_close },     { "__gc", l_close },  { NULL, NULL },
 };
 
-static const luaL_Reg request_methods[] = {
-    { "method", l_method },
-    { "path", l_path },
-    { "query", l_query },
-    { "headers", l_headers },
-    { "body", l_body },
-    { "remote", l_remote },
-    { "cancel_when_gone", l_cancel_when_gone },
-    { NULL, NULL },
-};
-
 static const luaL_Reg functions[] = {
     { "listen", l_listen },
     { NULL, NULL },
@@ -494,7 +216,5 @@ void bind_http(lua_State *L, struct vm *vm)
 {
     vm_metatable(L, vm, SERVER_TYPE, server_methods);
     lua_setfield(L, -2, "http_server");
-    vm_metatable(L, vm, REQUEST_TYPE, request_methods);
-    lua_pop(L, 1);
     vm_register(L, vm, functions);
 }

@@ -151,6 +151,7 @@ static int open_core(lua_State *L)
     bind_listen(L, vm);
     bind_copy(L, vm);
     bind_http(L, vm);
+    bind_request(L, vm);
     bind_files(L, vm);
     bind_process(L, vm);
     bind_core(L, vm);

@@ -119,6 +119,7 @@ void bind_pubsub(lua_State *L, struct vm *vm); /* after bind_lease() */
 void bind_listen(lua_State *L, struct vm *vm); /* the same */
 void bind_copy(lua_State *L, struct vm *vm);   /* the same */
 void bind_http(lua_State *L, struct vm *vm);
+void bind_request(lua_State *L, struct vm *vm);
 void bind_files(lua_State *L, struct vm *vm);
 void bind_process(lua_State *L, struct vm *vm);
 void bind_core(lua_State *L, struct vm *vm);
