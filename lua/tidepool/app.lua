@@ -3,6 +3,7 @@
 local core = require "tidepool.core"
 local reply = require "tidepool.reply"
 local router = require "tidepool.router"
+local stream = require "tidepool.stream"
 
 local App = {}
 App.__index = App
@@ -103,9 +104,21 @@ local function describe(value)
   return { message = tostring(value), traceback = debug.traceback("", 2) }
 end
 
-local function finish(route, ok, value)
-  if ok then return normalize(route, value) end
-  return failed(route, value)
+-- A streamed reply is sent here, in the handler's task: nothing is left to be sent.
+local function send_stream(route, raw, value)
+  local failure = stream.send(raw, value, describe, function(failure)
+    reply.internal("handler failed in the middle of its reply",
+      { at = route.site, error = failure.message, traceback = failure.traceback })
+  end)
+  if failure then return failed(route, failure) end
+end
+
+local function finish(route, raw, ok, value)
+  if not ok then return failed(route, value) end
+  if type(value) == "table" and value.stream then
+    return send_stream(route, raw, value)
+  end
+  return normalize(route, value)
 end
 
 -- ---- routing
@@ -142,7 +155,7 @@ function App:handle(raw)
     path = path,
     params = params_of(route, values),
   }, Request)
-  return finish(route, xpcall(route.fn, describe, request))
+  return finish(route, raw, xpcall(route.fn, describe, request))
 end
 
 local function check_options(opts)

@@ -3,6 +3,7 @@
 local core = require "tidepool.core"
 local app = require "tidepool.app"
 local reply = require "tidepool.reply"
+local stream = require "tidepool.stream"
 local task = require "tidepool.task"
 
 local tide = {
@@ -23,6 +24,8 @@ local tide = {
   text = reply.text,
   html = reply.html,
   fail = reply.fail,
+  stream = stream.stream,
+  events = stream.events,
   encode = reply.encode,
   decode = reply.decode,
 

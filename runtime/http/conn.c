@@ -22,8 +22,10 @@ static const bool allowed[HTTP_STATES][HTTP_STATES] = {
                     [HTTP_CLOSED] = 1 },
     [HTTP_BODY] = { [HTTP_HANDLING] = 1, [HTTP_ENDING] = 1,
                     [HTTP_CLOSED] = 1 },
-    [HTTP_HANDLING] = { [HTTP_SENDING] = 1, [HTTP_ENDING] = 1,
-                        [HTTP_GONE] = 1 },
+    [HTTP_HANDLING] = { [HTTP_STREAMING] = 1, [HTTP_SENDING] = 1,
+                        [HTTP_ENDING] = 1, [HTTP_GONE] = 1 },
+    [HTTP_STREAMING] = { [HTTP_SENDING] = 1, [HTTP_ENDING] = 1,
+                         [HTTP_GONE] = 1 },
     [HTTP_SENDING] = { [HTTP_IDLE] = 1, [HTTP_HEAD] = 1, [HTTP_BODY] = 1,
                        [HTTP_HANDLING] = 1, [HTTP_ENDING] = 1,
                        [HTTP_CLOSED] = 1 },
@@ -44,6 +46,8 @@ static uint64_t timeout_of(const struct http_conn *conn)
     case HTTP_BODY: return limits->body_timeout_ns;
     case HTTP_SENDING:
     case HTTP_ENDING: return limits->write_timeout_ns;
+    case HTTP_STREAMING:
+        return stream_unsent(conn->stream) > 0 ? limits->write_timeout_ns : 0;
     case HTTP_LINGERING: return LINGER_NS;
     default: return 0;
     }
@@ -67,6 +71,11 @@ static void set_state(struct http_conn *conn, enum http_state next)
     assert(allowed[conn->state][next]);
     conn->state = next;
     start_deadline(conn);
+}
+
+bool http_conn_is_lent(const struct http_conn *conn)
+{
+    return conn->state == HTTP_HANDLING || conn->state == HTTP_STREAMING;
 }
 
 /* ---- closing */
@@ -97,7 +106,7 @@ void http_conn_close(struct http_conn *conn)
     loop_cancel(conn->loop, LOOP_RUN, &conn->advance_job);
     list_remove(&server->conns, &conn->node);
     server->stats.open--;
-    if (conn->state == HTTP_HANDLING) {
+    if (http_conn_is_lent(conn)) {
         set_state(conn, HTTP_GONE);
         list_push_back(&server->gone, &conn->node);
     } else {
@@ -207,8 +216,7 @@ static bool can_read(const struct http_conn *conn)
  * left is not seen meanwhile. */
 static void hold_back(struct http_conn *conn)
 {
-    bool is_waiting =
-        conn->state == HTTP_HANDLING || conn->state == HTTP_SENDING;
+    bool is_waiting = http_conn_is_lent(conn) || conn->state == HTTP_SENDING;
     bool pauses = is_waiting && stream_in(conn->stream)->len > PENDING_MOST;
 
     if (pauses && !conn->is_paused)
@@ -260,6 +268,15 @@ static void release(struct http_conn *conn)
     server->stats.in_flight--;
     list_remove(&server->gone, &conn->node);
     http_server_left(server);
+}
+
+void http_conn_streams(struct http_conn *conn)
+{
+    if (conn->state == HTTP_HANDLING)
+        set_state(conn, HTTP_STREAMING);
+    else if (!deadline_is_armed(&conn->deadline))
+        start_deadline(conn);
+    stream_flush(conn->stream);
 }
 
 void http_conn_replied(struct http_conn *conn)
@@ -318,6 +335,10 @@ static void on_drained(struct stream *stream, void *ud)
             set_state(conn, HTTP_LINGERING);
         else
             http_conn_close(conn);
+    } else if (conn->state == HTTP_STREAMING) {
+        start_deadline(conn);
+        if (conn->request.on_drained != NULL)
+            conn->request.on_drained(&conn->request);
     } else if (conn->state == HTTP_SENDING && conn->server->is_draining) {
         conn->lingers = true;
         begin_end(conn);
@@ -328,18 +349,25 @@ static void on_drained(struct stream *stream, void *ud)
     }
 }
 
+/* Before the reply was whole. */
+static void lose_client(struct http_conn *conn)
+{
+    struct http_request *request = &conn->request;
+
+    conn->server->stats.gone++;
+    http_conn_close(conn);
+    if (request->on_gone != NULL)
+        request->on_gone(request);
+}
+
 static void on_end(struct stream *stream, const struct err_text *text, void *ud)
 {
     struct http_conn *conn = ud;
     bool is_half = text->text[0] == '\0' && stream_unsent(stream) > 0;
-    struct http_request *request = &conn->request;
 
     conn->has_ended = true;
-    if (conn->state == HTTP_HANDLING) {
-        conn->server->stats.gone++;
-        http_conn_close(conn);
-        if (request->on_gone != NULL)
-            request->on_gone(request);
+    if (http_conn_is_lent(conn)) {
+        lose_client(conn);
     } else if (is_half && conn->state == HTTP_SENDING) {
         begin_end(conn); /* it may still read what it asked for */
     } else if (!is_half || conn->state != HTTP_ENDING) {
@@ -363,7 +391,10 @@ static void judge_sending(struct http_conn *conn)
         return;
     }
     conn->server->stats.write_timeouts++;
-    http_conn_close(conn);
+    if (http_conn_is_lent(conn))
+        lose_client(conn);
+    else
+        http_conn_close(conn);
 }
 
 static void on_deadline(struct deadline *deadline)
@@ -384,6 +415,7 @@ static void on_deadline(struct deadline *deadline)
         stats->body_timeouts++;
         http_conn_refuse(conn, 408);
         break;
+    case HTTP_STREAMING:
     case HTTP_SENDING:
     case HTTP_ENDING: judge_sending(conn); break;
     case HTTP_LINGERING: http_conn_close(conn); break;

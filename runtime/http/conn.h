@@ -13,6 +13,7 @@ enum http_state {
     HTTP_HEAD,      /* part of a head is there */
     HTTP_BODY,      /* part of a body is due */
     HTTP_HANDLING,  /* the request is lent; no deadline of ours */
+    HTTP_STREAMING, /* the same, and part of the reply is out */
     HTTP_SENDING,   /* replied; the kernel has not taken all of it */
     HTTP_ENDING,    /* the same, and it was the last reply */
     HTTP_LINGERING, /* our side is shut; drops what still comes */
@@ -43,6 +44,7 @@ struct http_conn {
     size_t length_at; /* where its length goes */
     size_t body_at;
     bool has_body;
+    bool is_chunked;    /* while STREAMING */
     struct buf nowhere; /* the body for a client that is gone */
 };
 
@@ -69,6 +71,10 @@ struct http_server {
 void http_conn_open(struct http_server *server, struct stream *stream);
 /* Cuts it; a request that is lent stays until it is replied to. */
 void http_conn_close(struct http_conn *conn);
+/* Somebody has its request. */
+bool http_conn_is_lent(const struct http_conn *conn);
+/* A part of the reply was put out. */
+void http_conn_streams(struct http_conn *conn);
 /* The reply to the request was put out, or had nowhere to go. */
 void http_conn_replied(struct http_conn *conn);
 

@@ -55,6 +55,10 @@ struct http_request {
     /* Set by the handler: the client went away before the reply.  http_reply()
      * is still due and then writes nothing. */
     void (*on_gone)(struct http_request *request);
+    /* The server drains: a reply without an end of its own ends now. */
+    void (*on_draining)(struct http_request *request);
+    /* Of a reply that is sent piece by piece: the kernel has taken it all. */
+    void (*on_drained)(struct http_request *request);
 };
 
 /* Called for each whole request; http_reply() must follow once, now or later.
@@ -87,6 +91,20 @@ void http_reply(struct http_request *request, const struct http_reply *reply);
 struct buf *http_reply_begin(struct http_request *request,
                              const struct http_reply *reply);
 void http_reply_end(struct http_request *request);
+
+/*
+ * The same piece by piece, with returns to the loop in between: the head first,
+ * whose reply has no body, then the pieces, then the end; is_whole: false cuts
+ * the connection, so that the client sees that something is missing.  In chunks
+ * for HTTP/1.1, otherwise the body ends with the connection.  Once the client
+ * is gone the pieces go nowhere.  http_reply_put() says how many bytes wait for
+ * the client: whoever sends much waits for on_drained.
+ */
+void http_reply_open(struct http_request *request,
+                     const struct http_reply *reply);
+size_t http_reply_put(struct http_request *request, const char *bytes,
+                      size_t len);
+void http_reply_close(struct http_request *request, bool is_whole);
 
 /* A header's value by lower-case name, or NULL. */
 const struct http_text *http_request_header(const struct http_request *request,
@@ -127,7 +145,8 @@ const struct http_stats *http_server_stats(const struct http_server *server);
 void http_server_drain(struct http_server *server, void (*on_drained)(void *ud),
                        void *ud);
 /* Accepts NULL.  Cuts what is left; requests out are still to be replied to,
- * which then frees them.  Their on_gone is not called. */
+ * which then frees them.  on_gone is called only of those whose reply is sent
+ * piece by piece. */
 void http_server_close(struct http_server *server);
 
 const char *http_status_text(int status); /* "Not Found"; "" when unknown */

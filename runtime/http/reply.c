@@ -175,6 +175,75 @@ void http_reply_end(struct http_request *request)
     http_conn_replied(conn);
 }
 
+/* ---- piece by piece */
+
+void http_reply_open(struct http_request *request,
+                     const struct http_reply *reply)
+{
+    struct http_conn *conn = container_of(request, struct http_conn, request);
+    struct buf *out;
+
+    assert(conn->state == HTTP_HANDLING || conn->state == HTTP_GONE);
+    if (conn->state == HTTP_GONE)
+        return;
+    if (!is_sendable(reply))
+        reply = &unsendable;
+    conn->has_body =
+        has_body(reply->status) && reply != &unsendable && !request->is_head;
+    conn->is_chunked = conn->parse.is_1_1 && has_body(reply->status);
+    if (!conn->parse.is_1_1 && has_body(reply->status))
+        conn->parse.keeps_alive = false; /* its end is the body's */
+    out = stream_out(conn->stream);
+    put_head(conn, reply->status, reply);
+    if (conn->is_chunked)
+        buf_put_str(out, "\r\nTransfer-Encoding: chunked");
+    buf_put_str(out, "\r\n\r\n");
+    http_conn_streams(conn);
+}
+
+static void put_chunk(struct buf *out, const char *bytes, size_t len)
+{
+    char size[24];
+    int size_len = snprintf(size, sizeof(size), "%zx\r\n", len);
+
+    buf_put(out, size, (size_t)size_len);
+    buf_put(out, bytes, len);
+    buf_put_str(out, "\r\n");
+}
+
+size_t http_reply_put(struct http_request *request, const char *bytes,
+                      size_t len)
+{
+    struct http_conn *conn = container_of(request, struct http_conn, request);
+    struct buf *out;
+
+    assert(conn->state == HTTP_STREAMING || conn->state == HTTP_GONE);
+    if (conn->state == HTTP_GONE)
+        return 0;
+    out = stream_out(conn->stream);
+    if (!conn->has_body || len == 0) /* an empty chunk would be the last */
+        return out->len;
+    if (conn->is_chunked)
+        put_chunk(out, bytes, len);
+    else
+        buf_put(out, bytes, len);
+    http_conn_streams(conn);
+    return out->len;
+}
+
+void http_reply_close(struct http_request *request, bool is_whole)
+{
+    struct http_conn *conn = container_of(request, struct http_conn, request);
+
+    assert(conn->state == HTTP_STREAMING || conn->state == HTTP_GONE);
+    if (conn->state == HTTP_STREAMING && is_whole && conn->is_chunked &&
+        conn->has_body)
+        buf_put_str(stream_out(conn->stream), "0\r\n\r\n");
+    if (conn->state == HTTP_STREAMING && !is_whole)
+        http_conn_close(conn); /* GONE now */
+    http_conn_replied(conn);
+}
+
 void http_reply_refusal(struct http_conn *conn, int status)
 {
     static const struct http_header type = {

@@ -134,8 +134,21 @@ void http_server_drain(struct http_server *server, void (*on_drained)(void *ud),
         node = node->next;
         if (conn->state == HTTP_IDLE)
             http_conn_close(conn);
+        else if (http_conn_is_lent(conn) && conn->request.on_draining != NULL)
+            conn->request.on_draining(&conn->request);
     }
     http_server_left(server);
+}
+
+/* Who sends a reply piece by piece may wait for the client to read. */
+static void cut(struct http_conn *conn)
+{
+    struct http_request *request = &conn->request;
+    bool is_streaming = conn->state == HTTP_STREAMING;
+
+    http_conn_close(conn);
+    if (is_streaming && request->on_gone != NULL)
+        request->on_gone(request);
 }
 
 void http_server_close(struct http_server *server)
@@ -148,7 +161,7 @@ void http_server_close(struct http_server *server)
     loop_cancel(server->loop, LOOP_RUN, &server->drained_job);
     listener_close(server->listener);
     while ((node = list_first(&server->conns)) != NULL)
-        http_conn_close(container_of(node, struct http_conn, node));
+        cut(container_of(node, struct http_conn, node));
     while ((node = list_pop_front(&server->gone)) != NULL)
         container_of(node, struct http_conn, node)->server = NULL;
     loop_defer(server->loop, LOOP_FLUSH, &server->free_job);

@@ -9,17 +9,6 @@
 
 static const char REQUEST_TYPE[] = "tidepool.http_request";
 
-enum { REPLY_HEADERS_MAX = 64 };
-
-/* A userdata, kept until the reply; what scripts still hold then is empty. */
-struct script_request {
-    struct vm *vm;
-    struct http_request *request; /* NULL once answered */
-    struct task *task;
-    bool cancel_when_gone;
-    int self_ref;
-};
-
 /* ---- replies */
 
 static bool read_header(lua_State *L, struct http_header *header)
@@ -64,9 +53,8 @@ static void add_list(lua_State *L, struct vm *vm, struct http_header *headers,
 
 /* A value is a string, or a list of them for a name that stands repeatedly.
  * What was read is left on the stack, since a number's text is nowhere else. */
-static void collect_headers(lua_State *L, struct vm *vm, int table,
-                            struct http_header *headers,
-                            struct http_reply *reply)
+void reply_headers(lua_State *L, struct vm *vm, int table,
+                   struct http_header *headers, struct http_reply *reply)
 {
     reply->headers = headers;
     if (!lua_istable(L, table))
@@ -112,7 +100,7 @@ static void send_result(lua_State *L, struct vm *vm,
 
     lua_settop(L, 3);
     lua_checkstack(L, 8);
-    collect_headers(L, vm, 2, headers, &reply);
+    reply_headers(L, vm, 2, headers, &reply);
     if (is_rows(L, 3) && rows_are_untouched(L, 3)) {
         send_rows(L, request, &reply);
         return;
@@ -128,26 +116,37 @@ static void send_result(lua_State *L, struct vm *vm,
     http_reply(request, &reply);
 }
 
-static void on_handled(struct task *task, void *ud)
+/* What the handler gave, or a 500. */
+static void answer(struct task *task, struct script_request *box)
 {
-    struct script_request *box = ud;
     struct http_request *request = box->request;
+    struct vm *vm = box->vm;
     int status = task->status == 0 ? (int)lua_tointeger(task->L, 1) : 500;
 
     box->request = NULL;
-    box->task = NULL;
     request->on_gone = NULL;
+    request->on_draining = NULL;
     if (task->status == 0 && status >= 200 && status <= 599) {
-        send_result(task->L, box->vm, request);
-    } else {
-        if (!task->cancelled)
-            log_event(&box->vm->log, LOG_ERROR, "handler failed",
-                      LOG_STR("at", task->label),
-                      LOG_STR("error", task->status == 0
-                                           ? "it returned no status"
-                                           : lua_tostring(task->L, -1)));
-        send_failure(request, 500);
+        send_result(task->L, vm, request);
+        return;
     }
+    if (!task->cancelled)
+        log_event(
+            &vm->log, LOG_ERROR, "handler failed", LOG_STR("at", task->label),
+            LOG_STR("error", task->status == 0 ? "it returned no status"
+                                               : lua_tostring(task->L, -1)));
+    send_failure(request, 500);
+}
+
+static void on_handled(struct task *task, void *ud)
+{
+    struct script_request *box = ud;
+
+    box->task = NULL;
+    if (box->is_streaming) /* it ended without its end */
+        stream_end(box, false);
+    else if (box->request != NULL)
+        answer(task, box);
     task->error_taken = true;
     luaL_unref(box->vm->L, LUA_REGISTRYINDEX, box->self_ref);
 }
@@ -158,7 +157,17 @@ static void on_gone(struct http_request *request)
 {
     struct script_request *box = request->ud;
 
-    if (box->cancel_when_gone)
+    if (box->cancel_when_gone && box->task != NULL)
+        task_cancel(box->task);
+    if (box->is_streaming)
+        stream_client_gone(box);
+}
+
+static void on_draining(struct http_request *request)
+{
+    struct script_request *box = request->ud;
+
+    if (box->ends_with_server && box->task != NULL)
         task_cancel(box->task);
 }
 
@@ -173,15 +182,17 @@ static struct script_request *push_request(lua_State *L, struct vm *vm,
 {
     struct script_request *box = lua_newuserdata(L, sizeof(*box));
 
+    memset(box, 0, sizeof(*box));
     box->vm = vm;
     box->request = request;
-    box->task = NULL;
     box->cancel_when_gone = is_safe(&request->method);
+    list_init(&box->writers);
     vm_set_type(L, REQUEST_TYPE);
     lua_pushvalue(L, -1);
     box->self_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     request->ud = box;
     request->on_gone = on_gone;
+    request->on_draining = on_draining;
     return box;
 }
 
@@ -201,9 +212,14 @@ void request_hand_out(struct vm *vm, int handler_ref,
              request->path.bytes);
 }
 
-static struct script_request *check_request(lua_State *L)
+struct script_request *request_at(lua_State *L)
 {
-    struct script_request *box = vm_check_type(L, 1, REQUEST_TYPE);
+    return vm_check_type(L, 1, REQUEST_TYPE);
+}
+
+struct script_request *check_request(lua_State *L)
+{
+    struct script_request *box = request_at(L);
 
     if (box->request == NULL)
         luaL_error(L, "this request was answered already");
@@ -294,5 +310,6 @@ static const luaL_Reg request_methods[] = {
 void bind_request(lua_State *L, struct vm *vm)
 {
     vm_metatable(L, vm, REQUEST_TYPE, request_methods);
+    bind_stream(L, vm);
     lua_pop(L, 1);
 }

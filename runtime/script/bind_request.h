@@ -4,11 +4,46 @@
 #define TIDEPOOL_SCRIPT_BIND_REQUEST_H
 
 #include "http/http.h"
-#include "script/vm.h"
+#include "script/task.h"
+
+enum { REPLY_HEADERS_MAX = 64 };
+
+/* A userdata, kept until the reply; what scripts still hold then is empty. */
+struct script_request {
+    struct vm *vm;
+    struct http_request *request; /* NULL once answered */
+    struct task *task;
+    bool cancel_when_gone;
+    bool is_streaming;     /* its reply is sent piece by piece */
+    bool ends_with_server; /* so its task is cancelled when that drains */
+    bool is_gone;          /* the client is, while it is streaming */
+    struct list writers;   /* tasks parked in write(), by wait_node */
+    int self_ref;
+};
 
 /* Runs the function of the registry with the request: what it gives, status,
- * headers and body, is the reply. */
+ * headers and body, is the reply, unless one was streamed. */
 void request_hand_out(struct vm *vm, int handler_ref,
                       struct http_request *request);
+
+/* The request at 1; raises when it was answered. */
+struct script_request *check_request(lua_State *L);
+/* The request at 1, answered or not. */
+struct script_request *request_at(lua_State *L);
+
+/* Reads a table of headers into reply; headers has REPLY_HEADERS_MAX.  What is
+ * read stays on the stack.  What would break the reply is logged and left
+ * out. */
+void reply_headers(lua_State *L, struct vm *vm, int table,
+                   struct http_header *headers, struct http_reply *reply);
+
+/* ---- bind_stream.c */
+
+/* Methods of requests, for the metatable on top. */
+void bind_stream(lua_State *L, struct vm *vm);
+/* The client is gone: those who write are told. */
+void stream_client_gone(struct script_request *box);
+/* The reply is over, whoever still writes. */
+void stream_end(struct script_request *box, bool is_whole);
 
 #endif
