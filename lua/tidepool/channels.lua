@@ -19,7 +19,7 @@ local standing = require "tidepool.standing"
 local subscription = require "tidepool.subscription"
 
 local BACKOFF_MIN, BACKOFF_MAX = 0.05, 1
-local RETRY_SECONDS = 5 -- after the server refused to restore a subscription
+local RETRY_SECONDS = 1 -- after the server refused to restore a subscription
 local QUIET_MIN = 0.05
 local GRACE_SECONDS = 0.01 -- was it we who had no time to read?
 
@@ -141,17 +141,20 @@ end
 
 -- A new subscription ends with it; one that was confirmed before is tried again.
 function Channels:on_refused(entry, err)
+  local is_news = not entry.refusal or entry.refusal.message ~= err.message
   entry.refusal = err
   entry.is_asked, entry.is_confirmed = false, false
-  entry.retry_at = core.now() + RETRY_SECONDS
-  core.log("error", "a subscription was refused",
-    { pool = self.name, channel = entry.name, error = err.message })
+  self.retry_at = self.retry_at or core.now() + RETRY_SECONDS
+  if is_news then
+    core.log("error", "a subscription was refused",
+      { pool = self.name, channel = entry.name, error = err.message })
+  end
   for i = #entry.subs, 1, -1 do
     local sub = entry.subs[i]
     if not sub.was_live then
       sub:close()
-    elseif not sub.missed then
-      sub:gap("refused: " .. err.message)
+    else
+      if is_news then sub:gap("refused: " .. err.message) end
       sub.missed = "it was refused meanwhile: " .. err.message
     end
   end
@@ -170,7 +173,7 @@ end
 
 local function miss(self, reason)
   for _, entry in pairs(self.entries) do
-    entry.is_asked, entry.is_confirmed, entry.retry_at = false, false, nil
+    entry.is_asked, entry.is_confirmed = false, false
     for _, sub in ipairs(entry.subs) do sub.missed = sub.missed or reason end
     entry:open_gate()
   end
@@ -206,13 +209,16 @@ local function reconcile(self, conn)
   return failure
 end
 
-local function retry_refused(self)
-  local now = core.now()
+-- Asks again for what was refused, when that is due; gives how long to listen till then.
+local function retry_refused(self, seconds)
+  if not self.retry_at then return seconds end
+  local wait = self.retry_at - core.now()
+  if wait > 0 then return math.min(seconds, wait) end
+  self.retry_at = nil
   for _, entry in pairs(self.entries) do
-    if not entry.is_asked and entry.retry_at and now >= entry.retry_at then
-      self.dirty[entry] = true
-    end
+    if not entry.is_asked then self.dirty[entry] = true end
   end
+  return seconds
 end
 
 -- Is the connection alive?  Says how long to listen, or why it is not.
@@ -258,6 +264,7 @@ local function serve(self, conn)
   local seconds = pulse:heard()
   for _, entry in pairs(self.entries) do self.dirty[entry] = true end
   while true do
+    seconds = retry_refused(self, seconds)
     local err = reconcile(self, conn)
     if err then return err.message end
     if not next(self.entries) then return nil end
@@ -269,7 +276,6 @@ local function serve(self, conn)
     else
       seconds, reason = pulse:silent(conn)
       if reason then return reason end
-      retry_refused(self)
     end
     if conn:is_old() then return "the pool was drained, or its server changed" end
   end

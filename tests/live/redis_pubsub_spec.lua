@@ -257,6 +257,31 @@ describe("Redis subscriptions", function()
     pool:close(1)
   end)
 
+  it("that the server refuses to restore are told, and asked for again", function()
+    local own = must(servers.redis { directory = support.directory .. "/pubsub-acl2" })
+    finally(function() own:stop() end)
+    must(own:cli("ACL", "SETUSER", "ear", "on", ">pw", "~*", "+@all", "resetchannels",
+      "&open"))
+    local pool = support.redis({ max_connections = 3 },
+      { url = own.url:gsub("^unix://", "unix://ear:pw@") })
+    local seen, keep = collector()
+    local sub = must(pool:subscribe("open", keep))
+    must(own:cli("ACL", "SETUSER", "ear", "resetchannels"))
+    eventually("it is told", count(seen)(1))
+    assert.is_true(seen[1].gap)
+    assert.matches("^refused: NOPERM", seen[1].reason)
+    assert.is_false(sub:stats().live)
+    assert.matches("NOPERM", sub:stats().error.message)
+    must(own:cli("ACL", "SETUSER", "ear", "&open"))
+    eventually("it is told again", count(seen)(2))
+    assert.matches("refused meanwhile", seen[2].reason)
+    must(pool:publish("open", "x"))
+    eventually("it hears again", count(seen)(3))
+    assert.are.equal("x", seen[3].payload)
+    assert.is_nil(sub:stats().error)
+    pool:close(1)
+  end)
+
   it("sharded, on a server that has none, are nil, err", function()
     local own = must(servers.redis {
       directory = support.directory .. "/pubsub-old",
