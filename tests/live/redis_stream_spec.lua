@@ -2,7 +2,10 @@
 
 local core = require "tidepool.core"
 local metrics = require "tidepool.metrics"
+local redis_stream = require "tidepool.redis_stream"
+local sandbox = require "tidepool.sandbox"
 local servers = require "tidepool.servers"
+local standing = require "tidepool.standing"
 local support = require "support"
 local tide = require "tidepool"
 
@@ -287,6 +290,49 @@ describe("A consumer of a Redis stream", function()
     consumer:wait()
     eventually("all came back", function() return pool:stats().leased == 0 end)
     pool:close(1)
+  end)
+
+  -- Servers before version 7 claim what was deleted as null and keep it pending.
+  it("gives up what was deleted, as older servers tell of it", function()
+    local said = {}
+    local replies = {
+      XPENDING = { { "1-1", "gone", 9000, 1 }, { "2-1", "gone", 9000, 1 },
+        { "3-1", "gone", 10, 1 } },
+      XCLAIM = { tide.null, { "2-1", { "n", "2" } } },
+      XRANGE = {}, XACK = 1,
+    }
+    local server = redis_stream.new {
+      pool = { call = function(_, verb, ...)
+        said[#said + 1] = table.concat({ verb, ... }, " ")
+        if replies[verb] then return replies[verb] end
+        return nil, core.err("server", "ERR unknown command '" .. verb .. "'")
+      end },
+      stream = "jobs", group = "workers", consumer = "me", count = 3, min_idle = 1,
+    }
+    local entries, cursor = server:claim "0-0"
+    assert.are.equal(1, #entries)
+    assert.are.same({ n = "2" }, entries[1].fields)
+    assert.are.equal("3-2", cursor)
+    assert.are.same({
+      "XAUTOCLAIM jobs workers me 1000 0-0 COUNT 3", "XPENDING jobs workers - + 3",
+      "XCLAIM jobs workers me 1000 1-1 2-1", "XRANGE jobs 1-1 1-1",
+      "XACK jobs workers 1-1",
+    }, said)
+  end)
+
+  it("of a script ends with the script's next version", function()
+    tide._set_pool("redis", "of_script", cache)
+    at_end(function() tide._set_pool("redis", "of_script", nil) end)
+    local script = must(sandbox.load(support.file("consume.lua", [[
+      local pool = require("tidepool").redis "of_script"
+      local opts = { stream = "jobs", group = "workers" }
+      return (assert(pool:consume(opts, function() end)))
+    ]])))
+    add(1)
+    eventually("it works", function() return script.value:stats().handled == 1 end)
+    assert.are.equal(1, standing.retire(script.env))
+    script.value:wait()
+    assert.is_nil(cache:stats().consumers)
   end)
 
   it("is in the metrics", function()
