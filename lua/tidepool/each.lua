@@ -10,7 +10,7 @@ local exec, query = Lease.raw_exec, Lease.raw_query
 local BATCH_FIRST, BATCH_MAX = 100, 10000
 local BATCH_BYTES = 2 ^ 20 -- what a batch should come to
 
-local OPTIONS = { [1] = true, timeout_ms = true }
+local OPTIONS = { [1] = true, timeout_ms = true, int8 = true, null = true }
 local count = 0 -- of cursors, for their names
 
 -- The SQL, its options and parameters, and fn, which is the last argument.
@@ -49,6 +49,7 @@ end
 local function fetch(conn, opts, name, size)
   return of(query(conn, {
     ("FETCH FORWARD %d FROM %s"):format(size, name), timeout_ms = opts.timeout_ms,
+    int8 = opts.int8, null = opts.null,
   }))
 end
 

@@ -26,6 +26,10 @@ local tide = {
   fail = reply.fail,
   stream = stream.stream,
   events = stream.events,
+  array = core.array,
+  bytes = core.bytes,
+  json_param = core.json_param,
+
   encode = reply.encode,
   decode = reply.decode,
 

@@ -360,10 +360,23 @@ static enum err refuse(unsigned index, const struct err_text *what,
     return ERR_BADARG;
 }
 
+static void put_hex(struct buf *out, const char *bytes, size_t len)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    buf_put_str(out, "\\x");
+    for (size_t i = 0; i < len; i++) {
+        buf_put_char(out, digits[(unsigned char)bytes[i] >> 4]);
+        buf_put_char(out, digits[(unsigned char)bytes[i] & 0xF]);
+    }
+}
+
 static enum err add(struct param_list *list, const struct pg_param *param,
                     unsigned index, uint32_t type, struct err_text *why)
 {
-    uint32_t element = param->kind == PG_PARAM_JSON ? type_element(type) : 0;
+    bool is_array = param->kind == PG_PARAM_ARRAY;
+    uint32_t element =
+        is_array || param->kind == PG_PARAM_JSON ? type_element(type) : 0;
     struct err_text what = { 0 };
     enum err err = ERR_OK;
 
@@ -371,12 +384,15 @@ static enum err add(struct param_list *list, const struct pg_param *param,
         list->offsets[index] = NO_OFFSET;
         return ERR_OK;
     }
-    if (memchr(param->text, '\0', param->len) != NULL) {
+    if (param->kind != PG_PARAM_BYTES &&
+        memchr(param->text, '\0', param->len) != NULL) {
         err_text_set(&what, "holds a zero byte, which Postgres' text cannot");
         return refuse(index, &what, why);
     }
     list->offsets[index] = list->bytes.len;
-    if (element != 0)
+    if (param->kind == PG_PARAM_BYTES)
+        put_hex(&list->bytes, param->text, param->len);
+    else if (element != 0 || is_array)
         err = param_put_array(&list->bytes, param->text, param->len, element,
                               &what);
     else

@@ -39,10 +39,13 @@ void pg_pool_close(struct pg_pool *pg, uint64_t deadline_ns,
 
 enum pg_param_kind {
     PG_PARAM_NULL,
-    PG_PARAM_TEXT, /* in the type's text form; the server infers the type */
-    PG_PARAM_JSON  /* JSON text of a script's table: goes to json and jsonb as
-                      it is, to an array type as an array literal, to others as
-                      text */
+    PG_PARAM_TEXT,  /* in the type's text form; the server infers the type */
+    PG_PARAM_JSON,  /* JSON text of a script's table: goes to json and jsonb as
+                       it is, to an array type as an array literal, to others as
+                       text */
+    PG_PARAM_ARRAY, /* JSON text of a list: goes as an array literal, whatever
+                       the type */
+    PG_PARAM_BYTES  /* goes in bytea's hex form */
 };
 
 struct pg_param {
@@ -167,6 +170,7 @@ enum pg_value_kind {
     PG_VALUE_FLOAT, /* float4, float8 */
     PG_VALUE_TEXT,  /* text, numeric, uuid, date/time and all unknown types */
     PG_VALUE_JSON,  /* json, jsonb: text is JSON */
+    PG_VALUE_BYTES, /* bytea: see pg_value_bytes() */
     PG_VALUE_ARRAY  /* walk it with pg_array_walk() */
 };
 
@@ -174,6 +178,7 @@ enum pg_value_kind {
 struct pg_value {
     enum pg_value_kind kind;
     bool truth;
+    bool is_int8;
     int64_t integer;
     double number;
     const char *text; /* the server's text form, whatever the kind */
@@ -195,11 +200,23 @@ struct pg_array_visitor {
 enum err pg_array_walk(const struct pg_value *array,
                        const struct pg_array_visitor *visitor) MUST_CHECK;
 
-/* Appends JSON: row's object, NULL columns as null; int8 beyond 2^53 as a
- * string, arrays as arrays, numeric as a string. */
+/* Writes what a PG_VALUE_BYTES stands for, at most value->len / 2 bytes, and
+ * says how many. */
+size_t pg_value_bytes(const struct pg_value *value, char *out);
+
+/* What int8 becomes. */
+enum pg_int8 {
+    PG_INT8_EXACT,  /* a number, beyond 2^53 a string */
+    PG_INT8_NUMBER, /* a number, which may be rounded */
+    PG_INT8_STRING  /* a string */
+};
+
+/* Appends JSON: row's object, NULL columns as null; arrays as arrays, numeric
+ * as a string, bytea as a string in the server's hex form. */
 void pg_rows_row_json(const struct pg_rows *rows, unsigned row,
-                      struct buf *out);
+                      enum pg_int8 int8, struct buf *out);
 /* All rows as an array of objects. */
-void pg_rows_json(const struct pg_rows *rows, struct buf *out);
+void pg_rows_json(const struct pg_rows *rows, enum pg_int8 int8,
+                  struct buf *out);
 
 #endif

@@ -167,7 +167,8 @@ static enum err send_prepare(struct pg_link *link, struct stmt *stmt)
 static bool has_json(const struct pg_request *request)
 {
     for (unsigned i = 0; i < request->n_params; i++)
-        if (request->params[i].kind == PG_PARAM_JSON)
+        if (request->params[i].kind == PG_PARAM_JSON ||
+            request->params[i].kind == PG_PARAM_ARRAY)
             return true;
     return false;
 }

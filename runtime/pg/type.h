@@ -7,6 +7,7 @@
 /* OIDs of pg_type.dat: fixed for ever, but not in libpq's headers. */
 enum {
     TYPE_BOOL = 16,
+    TYPE_BYTEA = 17,
     TYPE_INT8 = 20,
     TYPE_INT2 = 21,
     TYPE_INT4 = 23,

@@ -6,6 +6,7 @@
 
 #include "pg/type.h"
 
+#include <assert.h>
 #include <libpq-fe.h>
 #include <locale.h>
 #include <stdlib.h>
@@ -111,6 +112,22 @@ static bool read_float(const char *text, size_t len, double *out)
     return *end == '\0';
 }
 
+static unsigned hex_digit(char c)
+{
+    return (unsigned)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10) & 0xF;
+}
+
+size_t pg_value_bytes(const struct pg_value *value, char *out)
+{
+    size_t len = 0;
+
+    assert(value->kind == PG_VALUE_BYTES);
+    for (size_t i = 2; i + 1 < value->len; i += 2) /* behind "\\x" */
+        out[len++] = (char)(hex_digit(value->text[i]) << 4 |
+                            hex_digit(value->text[i + 1]));
+    return len;
+}
+
 void value_read(struct pg_value *value, uint32_t type)
 {
     uint32_t element;
@@ -122,9 +139,13 @@ void value_read(struct pg_value *value, uint32_t type)
         value->kind = PG_VALUE_BOOL;
         value->truth = value->len > 0 && value->text[0] == 't';
         return;
+    case TYPE_BYTEA:
+        if (value->len >= 2 && memcmp(value->text, "\\x", 2) == 0)
+            value->kind = PG_VALUE_BYTES; /* not bytea_output = escape */
+        return;
+    case TYPE_INT8: value->is_int8 = true; /* fall through */
     case TYPE_INT2:
     case TYPE_INT4:
-    case TYPE_INT8:
     case TYPE_OID:
         if (read_integer(value->text, value->len, &value->integer))
             value->kind = PG_VALUE_INT;

@@ -16,16 +16,23 @@ static const int64_t EXACT_MAX = 1LL << 53;
 
 struct rows {
     struct pg_rows *result;
+    struct row_form form;
 };
+
+static struct rows *rows_at(lua_State *L, int index)
+{
+    return vm_check_type(L, index, ROWS_TYPE);
+}
 
 static struct pg_rows *check_rows(lua_State *L, int index)
 {
-    return ((struct rows *)vm_check_type(L, index, ROWS_TYPE))->result;
+    return rows_at(L, index)->result;
 }
 
 /* ---- values */
 
-static void push_value(lua_State *L, const struct pg_value *value);
+static void push_value(lua_State *L, const struct pg_value *value,
+                       enum pg_int8 int8);
 
 static void push_json(lua_State *L, const char *text, size_t len)
 {
@@ -40,6 +47,7 @@ static void push_json(lua_State *L, const char *text, size_t len)
 /* Arrays nest: the table being filled is on top, its length beside it. */
 struct array_builder {
     lua_State *L;
+    enum pg_int8 int8;
     int lens[8];
     int depth;
 };
@@ -66,7 +74,7 @@ static void on_element(void *ud, const struct pg_value *value)
     if (value->kind == PG_VALUE_NULL)
         lua_pushlightuserdata(builder->L, NULL); /* tide.null */
     else
-        push_value(builder->L, value);
+        push_value(builder->L, value, builder->int8);
     store(builder);
 }
 
@@ -78,9 +86,10 @@ static void on_array_end(void *ud)
     store(builder);
 }
 
-static void push_array(lua_State *L, const struct pg_value *value)
+static void push_array(lua_State *L, const struct pg_value *value,
+                       enum pg_int8 int8)
 {
-    struct array_builder builder = { .L = L };
+    struct array_builder builder = { .L = L, .int8 = int8 };
     struct pg_array_visitor visitor = { .begin = on_begin,
                                         .element = on_element,
                                         .end = on_array_end,
@@ -93,16 +102,33 @@ static void push_array(lua_State *L, const struct pg_value *value)
     lua_pushlstring(L, value->text, value->len);
 }
 
-static void push_value(lua_State *L, const struct pg_value *value)
+static void push_bytes(lua_State *L, const struct pg_value *value)
+{
+    char *bytes = lua_newuserdata(L, value->len); /* goes by itself */
+
+    lua_pushlstring(L, bytes, pg_value_bytes(value, bytes));
+    lua_remove(L, -2);
+}
+
+static bool is_number(const struct pg_value *value, enum pg_int8 int8)
+{
+    if (value->is_int8 && int8 != PG_INT8_EXACT)
+        return int8 == PG_INT8_NUMBER;
+    return value->integer <= EXACT_MAX && value->integer >= -EXACT_MAX;
+}
+
+static void push_value(lua_State *L, const struct pg_value *value,
+                       enum pg_int8 int8)
 {
     switch (value->kind) {
     case PG_VALUE_NULL: lua_pushnil(L); return;
     case PG_VALUE_BOOL: lua_pushboolean(L, value->truth); return;
     case PG_VALUE_FLOAT: lua_pushnumber(L, value->number); return;
     case PG_VALUE_JSON: push_json(L, value->text, value->len); return;
-    case PG_VALUE_ARRAY: push_array(L, value); return;
+    case PG_VALUE_ARRAY: push_array(L, value, int8); return;
+    case PG_VALUE_BYTES: push_bytes(L, value); return;
     case PG_VALUE_INT:
-        if (value->integer <= EXACT_MAX && value->integer >= -EXACT_MAX) {
+        if (is_number(value, int8)) {
             lua_pushnumber(L, (lua_Number)value->integer);
             return;
         }
@@ -112,7 +138,8 @@ static void push_value(lua_State *L, const struct pg_value *value)
     lua_pushlstring(L, value->text, value->len);
 }
 
-void row_push(lua_State *L, const struct pg_rows *result, unsigned row)
+void row_push(lua_State *L, const struct pg_rows *result, unsigned row,
+              struct row_form form)
 {
     unsigned columns = pg_rows_columns(result);
     struct pg_value value;
@@ -121,21 +148,26 @@ void row_push(lua_State *L, const struct pg_rows *result, unsigned row)
     lua_createtable(L, 0, (int)columns);
     for (unsigned i = 0; i < columns; i++) {
         pg_rows_value(result, row, i, &value);
-        if (value.kind == PG_VALUE_NULL)
+        if (value.kind == PG_VALUE_NULL && !form.has_nulls)
             continue;
         lua_pushstring(L, pg_rows_column(result, i));
-        push_value(L, &value);
+        if (value.kind == PG_VALUE_NULL)
+            lua_pushlightuserdata(L, NULL); /* tide.null */
+        else
+            push_value(L, &value, form.int8);
         lua_rawset(L, -3);
     }
 }
 
 /* ---- rows */
 
-void rows_push(lua_State *L, struct vm *vm, struct pg_rows *result)
+void rows_push(lua_State *L, struct vm *vm, struct pg_rows *result,
+               struct row_form form)
 {
     struct rows *rows = lua_newuserdata(L, sizeof(*rows));
 
     rows->result = result;
+    rows->form = form;
     vm_set_type(L, ROWS_TYPE);
     lua_newtable(L);
     lua_setfenv(L, -2);
@@ -143,14 +175,14 @@ void rows_push(lua_State *L, struct vm *vm, struct pg_rows *result)
 }
 
 /* Leaves rows[i] on the stack, from the environment or made now. */
-static void push_row(lua_State *L, int index, struct pg_rows *result,
+static void push_row(lua_State *L, int index, const struct rows *rows,
                      unsigned i)
 {
     lua_getfenv(L, index);
     lua_rawgeti(L, -1, (int)i);
     if (lua_isnil(L, -1)) {
         lua_pop(L, 1);
-        row_push(L, result, i - 1);
+        row_push(L, rows->result, i - 1, rows->form);
         lua_pushvalue(L, -1);
         lua_rawseti(L, -3, (int)i);
     }
@@ -159,7 +191,7 @@ static void push_row(lua_State *L, int index, struct pg_rows *result,
 
 static int l_index(lua_State *L)
 {
-    struct pg_rows *result = check_rows(L, 1);
+    const struct rows *rows = rows_at(L, 1);
     double i;
 
     if (lua_type(L, 2) != LUA_TNUMBER) {
@@ -169,9 +201,9 @@ static int l_index(lua_State *L)
         return 1;
     }
     i = lua_tonumber(L, 2);
-    if (!(i >= 1 && i <= pg_rows_count(result)))
+    if (!(i >= 1 && i <= pg_rows_count(rows->result)))
         return 0;
-    push_row(L, 1, result, (unsigned)i);
+    push_row(L, 1, rows, (unsigned)i);
     return 1;
 }
 
@@ -208,12 +240,12 @@ static int l_affected(lua_State *L)
 
 static int l_table(lua_State *L)
 {
-    struct pg_rows *result = check_rows(L, 1);
-    unsigned count = pg_rows_count(result);
+    const struct rows *rows = rows_at(L, 1);
+    unsigned count = pg_rows_count(rows->result);
 
     lua_createtable(L, (int)count, 0);
     for (unsigned i = 1; i <= count; i++) {
-        push_row(L, 1, result, i);
+        push_row(L, 1, rows, i);
         lua_rawseti(L, -2, (int)i);
     }
     return 1;
@@ -230,11 +262,11 @@ static int l_gc(lua_State *L)
 
 /* ---- JSON */
 
-static struct pg_rows *to_rows(lua_State *L, int index)
+static struct rows *to_rows(lua_State *L, int index)
 {
     if (!vm_is_type(L, index, ROWS_TYPE))
         return NULL;
-    return ((struct rows *)lua_touserdata(L, index))->result;
+    return lua_touserdata(L, index);
 }
 
 /* Replaces the row's table on top by a copy that has tide.null where the column
@@ -287,9 +319,10 @@ static const char *put_touched_row(lua_State *L, const struct pg_rows *result,
 }
 
 /* The environment is on top. */
-static const char *put_rows(lua_State *L, const struct pg_rows *result,
+static const char *put_rows(lua_State *L, const struct rows *rows,
                             struct buf *out)
 {
+    const struct pg_rows *result = rows->result;
     const char *failure = NULL;
     unsigned count = pg_rows_count(result);
 
@@ -299,7 +332,7 @@ static const char *put_rows(lua_State *L, const struct pg_rows *result,
             buf_put_char(out, ',');
         lua_rawgeti(L, -1, (int)i);
         if (lua_isnil(L, -1))
-            pg_rows_row_json(result, i - 1, out);
+            pg_rows_row_json(result, i - 1, rows->form.int8, out);
         else
             failure = put_touched_row(L, result, i - 1, out);
         lua_pop(L, 1);
@@ -310,15 +343,15 @@ static const char *put_rows(lua_State *L, const struct pg_rows *result,
 
 const char *rows_put_json(lua_State *L, int index, struct buf *out)
 {
-    struct pg_rows *result = to_rows(L, index);
+    const struct rows *rows = to_rows(L, index);
     const char *failure;
 
     if (rows_are_untouched(L, index)) {
-        pg_rows_json(result, out);
+        pg_rows_json(rows->result, rows->form.int8, out);
         return NULL;
     }
     lua_getfenv(L, index);
-    failure = put_rows(L, result, out);
+    failure = put_rows(L, rows, out);
     lua_pop(L, 1);
     return failure;
 }

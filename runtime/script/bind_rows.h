@@ -2,15 +2,15 @@
 #ifndef TIDEPOOL_SCRIPT_BIND_ROWS_H
 #define TIDEPOOL_SCRIPT_BIND_ROWS_H
 
-#include "script/vm.h"
-
-struct pg_rows;
+#include "script/task.h"
 
 /* Pushes a rows userdata that owns result: #rows, rows[i], rows:columns(). */
-void rows_push(lua_State *L, struct vm *vm, struct pg_rows *result);
+void rows_push(lua_State *L, struct vm *vm, struct pg_rows *result,
+               struct row_form form);
 
-/* Pushes the table of one row; NULL columns are absent. */
-void row_push(lua_State *L, const struct pg_rows *result, unsigned row);
+/* Pushes the table of one row. */
+void row_push(lua_State *L, const struct pg_rows *result, unsigned row,
+              struct row_form form);
 
 bool is_rows(lua_State *L, int index);
 /* No row of it was made into a Lua value yet: rows_put_json() cannot fail. */

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/number.h"
 #include "script/bind_rows.h"
+#include "script/param_value.h"
 
 #include <math.h>
 
@@ -143,7 +144,11 @@ static const char *put_value(lua_State *L, int index, struct buf *out,
         text = lua_tolstring(L, index, &len);
         json_put_string(out, text, len);
         return NULL;
-    case LUA_TTABLE: return put_table(L, index, out, depth);
+    case LUA_TTABLE:
+        if (is_param_value(L, index))
+            return "a tide.array, tide.bytes or tide.json_param is a "
+                   "parameter by itself and cannot be part of a value";
+        return put_table(L, index, out, depth);
     case LUA_TUSERDATA:
         if (is_rows(L, index))
             return rows_put_json(L, index, out);

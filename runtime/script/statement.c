@@ -3,6 +3,7 @@
 #include "base/number.h"
 #include "script/bind_rows.h"
 #include "script/json.h"
+#include "script/param_value.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,28 @@ static void put_json(lua_State *L, struct task *task, int index, int number,
     param->len = task->scratch.len - start;
 }
 
+/* JSON, unless the table says what it is. */
+static void fill_table(lua_State *L, struct task *task, int index, int number,
+                       struct pg_param *param)
+{
+    enum pg_param_kind kind = PG_PARAM_JSON;
+    const char *bytes;
+    size_t len;
+
+    if (!param_value_open(L, index, &kind)) {
+        put_json(L, task, index, number, param);
+        return;
+    }
+    if (kind == PG_PARAM_BYTES) {
+        bytes = lua_tolstring(L, -1, &len);
+        put_param(task, param, bytes, len);
+    } else {
+        put_json(L, task, lua_gettop(L), number, param);
+    }
+    param->kind = kind;
+    lua_pop(L, 1);
+}
+
 static void fill_param(lua_State *L, struct task *task, int index, int number,
                        struct pg_param *param)
 {
@@ -56,12 +79,12 @@ static void fill_param(lua_State *L, struct task *task, int index, int number,
         if (memchr(text, '\0', len) != NULL)
             raise_at_script(
                 L,
-                "parameter %d holds a zero byte, which Postgres text "
-                "cannot",
+                "parameter %d holds a zero byte, which Postgres' text "
+                "cannot; tide.bytes(...) is for bytea",
                 number);
         put_param(task, param, text, len);
         return;
-    case LUA_TTABLE: put_json(L, task, index, number, param); return;
+    case LUA_TTABLE: fill_table(L, task, index, number, param); return;
     default:
         raise_at_script(L, "parameter %d: a %s cannot be sent to Postgres",
                         number, luaL_typename(L, index));
@@ -90,9 +113,33 @@ static bool check_share(lua_State *L)
     return lua_toboolean(L, -1);
 }
 
-/* { sql, timeout_ms = n, share = false }: leaves the SQL at index. */
-static void take_options(lua_State *L, int index, struct pg_request *request)
+static enum pg_int8 check_int8(lua_State *L)
 {
+    const char *text =
+        lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+
+    if (strcmp(text, "number") == 0)
+        return PG_INT8_NUMBER;
+    if (strcmp(text, "string") == 0)
+        return PG_INT8_STRING;
+    raise_at_script(L, "int8: \"number\" or \"string\" expected, got %s",
+                    text[0] ? text : luaL_typename(L, -1));
+}
+
+static bool check_null(lua_State *L)
+{
+    if (lua_type(L, -1) != LUA_TLIGHTUSERDATA || lua_touserdata(L, -1) != NULL)
+        raise_at_script(L, "null: tide.null expected, got %s",
+                        luaL_typename(L, -1));
+    return true;
+}
+
+/* { sql, timeout_ms = n, share = false, int8 =, null = }: leaves the SQL at
+ * index. */
+static void take_options(lua_State *L, int index, struct task *task)
+{
+    struct pg_request *request = &task->pg;
+
     lua_pushnil(L);
     while (lua_next(L, index) != 0) {
         const char *key =
@@ -101,6 +148,10 @@ static void take_options(lua_State *L, int index, struct pg_request *request)
             request->timeout_ns = check_timeout_ms(L, lua_gettop(L));
         else if (strcmp(key, "share") == 0)
             request->may_share = check_share(L);
+        else if (strcmp(key, "int8") == 0)
+            task->form.int8 = check_int8(L);
+        else if (strcmp(key, "null") == 0)
+            task->form.has_nulls = check_null(L);
         else if (lua_type(L, -2) != LUA_TNUMBER || lua_tonumber(L, -2) != 1)
             raise_at_script(L, "unknown statement option: %s",
                             key[0] ? key : luaL_typename(L, -2));
@@ -136,9 +187,10 @@ void statement_fill(lua_State *L, struct task *task, int index,
 
     memset(request, 0, sizeof(*request));
     request->may_share = true;
+    task->form = (struct row_form){ PG_INT8_EXACT, false };
     buf_clear(&task->scratch);
     if (lua_istable(L, index))
-        take_options(L, index, request);
+        take_options(L, index, task);
     if (lua_type(L, index) != LUA_TSTRING)
         raise_at_script(L, "SQL text expected, got %s",
                         luaL_typename(L, index));
@@ -162,7 +214,7 @@ void statement_fill(lua_State *L, struct task *task, int index,
 static void push_outcome(lua_State *L, struct task *task, struct pg_rows *rows)
 {
     if (task->shape == SHAPE_ROWS) {
-        rows_push(L, task->vm, rows);
+        rows_push(L, task->vm, rows, task->form);
         return;
     }
     if (task->shape == SHAPE_EXEC)
@@ -170,7 +222,7 @@ static void push_outcome(lua_State *L, struct task *task, struct pg_rows *rows)
     else if (pg_rows_count(rows) == 0)
         lua_pushnil(L);
     else
-        row_push(L, rows, 0);
+        row_push(L, rows, 0, task->form);
     pg_rows_free(rows);
 }
 

@@ -24,6 +24,12 @@ struct hold {
     void (*drop)(struct hold *hold); /* the task ended; unlinked already */
 };
 
+/* How rows become Lua values. */
+struct row_form {
+    enum pg_int8 int8;
+    bool has_nulls; /* NULL is tide.null, not an absent key */
+};
+
 /* Owned by the vm. */
 struct task {
     struct list_node node;      /* on vm->ready while READY, vm->idle */
@@ -68,6 +74,7 @@ struct task {
     const bool *was_sent;      /* ... and has had one once this is true; or
                                   NULL */
     void *operand;             /* the pool or lease that the operation is on */
+    struct row_form form;      /* of a statement's rows */
     int shape; /* what the caller wants of the result, by operation */
     char site[TASK_LABEL_MAX]; /* where a lease was asked for */
 };

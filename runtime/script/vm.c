@@ -145,6 +145,7 @@ static int open_core(lua_State *L)
     bind_pool(L, vm);
     bind_lease(L, vm);
     bind_rows(L, vm);
+    bind_param_value(L, vm);
     bind_pg(L, vm);
     bind_redis(L, vm);
     bind_pubsub(L, vm);

@@ -113,6 +113,7 @@ void bind_ending(lua_State *L, struct vm *vm);
 void bind_pool(lua_State *L, struct vm *vm);
 void bind_lease(lua_State *L, struct vm *vm); /* after bind_pool() */
 void bind_rows(lua_State *L, struct vm *vm);
+void bind_param_value(lua_State *L, struct vm *vm);
 void bind_pg(lua_State *L, struct vm *vm);
 void bind_redis(lua_State *L, struct vm *vm);
 void bind_pubsub(lua_State *L, struct vm *vm); /* after bind_lease() */

@@ -37,7 +37,6 @@ local VALUES = {
   { "date", "'2024-02-29'", "2024-02-29" },
   { "timestamp", "'2024-02-29 12:34:56.789'", "2024-02-29 12:34:56.789" },
   { "interval", "'1 day 02:03:04'", "1 day 02:03:04" },
-  { "bytea", "'\\x00ff10'", "\\x00ff10" },
   -- types that the runtime has never heard of come as the server writes them
   { "inet", "'10.0.0.0/8'", "10.0.0.0/8" },
   { "point", "'(1,2)'", "(1,2)" },
