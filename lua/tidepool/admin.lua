@@ -25,15 +25,21 @@ function admin.pool_health(stats)
 end
 
 -- Degraded: a pool cannot serve, the service itself can.  Down: the service is stopping.
+-- Ready: it is not, and every pool that is required can serve.
 local function health_of(state)
-  local pools, status = {}, "ok"
+  local pools, status, is_ready = {}, "ok", true
   for _, pool in ipairs(state.pools) do
     local stats = pool:stats()
-    pools[stats.name] = admin.pool_health(stats)
-    if stats.down or stats.paused then status = "degraded" end
+    local health = admin.pool_health(stats)
+    health.required = not state.optional[pool]
+    pools[stats.name] = health
+    if stats.down or stats.paused then
+      status = "degraded"
+      is_ready = is_ready and not health.required
+    end
   end
-  if state.is_stopping() then status = "down" end
-  return { status = status, version = core.version, pools = pools }
+  if state.is_stopping() then status, is_ready = "down", false end
+  return { status = status, version = core.version, pools = pools }, is_ready
 end
 
 local PAGES = {}
@@ -48,8 +54,8 @@ PAGES["/health/live"] = function()
 end
 
 PAGES["/health/ready"] = function(state)
-  local status = health_of(state).status
-  return status == "ok" and 200 or 503, JSON, core.encode { status = status }
+  local health, is_ready = health_of(state)
+  return is_ready and 200 or 503, JSON, core.encode { status = health.status }
 end
 
 PAGES["/metrics"] = function(state)
@@ -60,8 +66,9 @@ PAGES["/metrics"] = function(state)
 end
 
 -- Gives a function that answers a request as core.listen's handler does, or gives nil
--- when the path is not one of these.  state: pools (an array), server() (the main one, or
--- nil before it listens), is_stopping().
+-- when the path is not one of these.  state: pools (an array), optional (those that
+-- readiness does not need, as keys), server() (the main one, or nil before it listens),
+-- is_stopping().
 function admin.new(state)
   return function(request)
     local page = PAGES[request:path()]

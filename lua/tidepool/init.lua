@@ -38,14 +38,29 @@ local tide = {
 }
 
 local pools = { postgres = {}, redis = {} }
-local KEYS = { postgres = "database.postgres_url (or DATABASE_URL)",
-  redis = "redis.url (or REDIS_URL)" }
+local KEYS = {
+  postgres = { main = "database.postgres_url (or DATABASE_URL)",
+               named = "database.%s.postgres_url" },
+  redis = { main = "redis.url (or REDIS_URL)", named = "redis.%s.url" },
+}
+
+local function names_of(kind)
+  local names = {}
+  for name in pairs(pools[kind]) do names[#names + 1] = '"' .. name .. '"' end
+  table.sort(names)
+  return #names > 0 and "; there are " .. table.concat(names, ", ") or ""
+end
 
 local function pool_of(kind, name)
+  if name ~= nil and type(name) ~= "string" then
+    error("a pool's name expected, got " .. type(name), 3)
+  end
   local pool = pools[kind][name or "main"]
   if pool then return pool end
-  error(("there is no %s pool \"%s\": set %s"):format(kind, name or "main", KEYS[kind]),
-    3)
+  local key = (name and name ~= "main") and KEYS[kind].named:format(name)
+    or KEYS[kind].main
+  error(("there is no %s pool \"%s\": set %s%s"):format(kind, name or "main", key,
+    names_of(kind)), 3)
 end
 
 -- The Postgres pool of this name, "main" without one.

@@ -137,8 +137,10 @@ local function build()
 
   add("database", "postgres_url",
     { kind = "url", example = "postgres://user@host:5432/name", is_secret = true })
+  add("database", "required", { kind = "flag", default = true })
   add_pool("database.pool")
   add("redis", "url", { kind = "url", example = "redis://host:6379", is_secret = true })
+  add("redis", "required", { kind = "flag", default = true })
   add_pool("redis.pool")
   add("server", "listen", { kind = "address", default = "127.0.0.1:8080" })
   add("server", "admin", { kind = "address" })
@@ -155,6 +157,51 @@ local function build()
     { kind = "choice", choices = { "debug", "info", "warn", "error" }, default = "info" })
   add("log", "format",
     { kind = "choice", choices = { "logfmt", "json" }, default = "logfmt" })
+end
+
+-- ---- pools with a name: [database.reports] and [redis.sessions] have the keys of
+-- [database] and [redis].
+
+local NAMED = { database = true, redis = true }
+local named = {} -- path -> entry
+
+-- The section, the name and what follows it, of a path below a pool with a name.
+local function split_named(path)
+  local root, name, rest = path:match "^(%l+)%.(%l[%w_-]*)(.*)$"
+  if not root or not NAMED[root] then return nil end
+  if schema.entries[root .. "." .. name] or schema.sections[root .. "." .. name] then
+    return nil -- [database.pool] is that of the pool without a name
+  end
+  return root, name, rest
+end
+
+-- The entry of a path, or nil.
+function schema.find(path)
+  local entry = schema.entries[path] or named[path]
+  if entry then return entry end
+  local root, name, rest = split_named(path)
+  local model = root and schema.entries[root .. rest]
+  if not model then return nil end
+  local prefix = root .. "." .. name
+  entry = setmetatable({ path = path }, { __index = model })
+  if model.stands_for then
+    entry.stands_for = prefix .. model.stands_for:sub(#root + 1)
+  end
+  named[path] = entry
+  return entry
+end
+
+-- The names in a section, or nil when the path is none.
+function schema.names_in(path)
+  if schema.sections[path] then return schema.sections[path] end
+  local root, _, rest = split_named(path)
+  return root and schema.sections[root .. rest]
+end
+
+-- The pool with a name that a path is below: section and name; or nil.
+function schema.named_pool(path)
+  local root, name, rest = split_named(path)
+  if root and rest ~= "" and schema.entries[root .. rest] then return root, name end
 end
 
 -- Reads a value of this entry.  Returns it in the entry's own unit (times in seconds); or
@@ -200,7 +247,7 @@ end
 -- path of a key or section of that name elsewhere.  Or nil.
 function schema.suggest(path)
   local section, last = path:match("^(.-)%.?([^.]+)$")
-  local near = schema.nearest(last, schema.sections[section] or {})
+  local near = schema.nearest(last, schema.names_in(section) or {})
   if near then return near end
   for _, entry in ipairs(schema.list) do
     local entry_section, name = entry.path:match("^(.*)%.([^.]+)$")

@@ -65,6 +65,7 @@ end
 function Service:handler()
   local health = admin.new {
     pools = self.pools,
+    optional = self.optional,
     server = function() return self.server end,
     is_stopping = function() return self.stopping end,
   }
@@ -164,7 +165,10 @@ local service = {}
 
 function Service:run()
   self:watch_signals()
-  local opened, wrong = pools.open(self.config, tell_of_pool)
+  local opened, wrong = pools.open(self.config, function(entry, pool)
+    if not entry.required then self.optional[pool] = true end
+    tell_of_pool(entry, pool)
+  end)
   if not opened then
     complain("%s", wrong)
     return MISCONFIGURED
@@ -184,13 +188,16 @@ end
 -- Returns the exit status.
 function service.run(settings, path, args, watch)
   local self = setmetatable({
-    config = settings, path = path, args = args, watch = watch, pools = {},
+    config = settings, path = path, args = args, watch = watch, pools = {}, optional = {},
     stopping = false,
   }, Service)
   core.log_setup(settings.log)
   if settings.unread then
     core.log("warn", "a configuration file is not read, because another one is",
       { unread = settings.unread, read = settings.file })
+  end
+  for _, warning in ipairs(settings.warnings) do
+    core.log("warn", "configuration", { warning = warning })
   end
   for _, line in ipairs(settings:describe()) do
     core.log("debug", "setting", { is = line })

@@ -29,13 +29,14 @@ local function stats(changes)
   return result
 end
 
-local function handler(all, is_stopping)
+local function handler(all, is_stopping, optional)
   local pools = {}
   for i, entry in ipairs(all) do
     pools[i] = { stats = function() return entry end }
   end
   return admin.new {
     pools = pools,
+    optional = { [pools[optional or 0] or 0] = true },
     server = function() end,
     is_stopping = function() return is_stopping or false end,
   }
@@ -63,7 +64,7 @@ describe("/health", function()
     assert.same({
       kind = "postgres", max = 15, min = 5, open = 5, idle = 4, leased = 1, shared = 0,
       opening = 0, waiting = 2, timeouts = 7, wait_p99_ms = 0.4, down = false,
-      paused = false, last_error = cjson.null,
+      paused = false, last_error = cjson.null, required = true,
     }, health.pools.main)
   end)
 
@@ -114,6 +115,16 @@ describe("/health/ready and /health/live", function()
     assert.equal(503, status)
     assert.same({ status = "degraded" }, ready)
     assert.equal(200, (get_json(handle, "/health/live")))
+  end)
+
+  it("are ready without a pool that is optional, though degraded", function()
+    local handle = handler({ stats(), stats { name = "reports", down = true } }, false, 2)
+    local status, ready = get_json(handle, "/health/ready")
+    local _, health = get_json(handle, "/health")
+
+    assert.same({ 200, "degraded" }, { status, ready.status })
+    assert.same({ true, false },
+      { health.pools.main.required, health.pools.reports.required })
   end)
 
   it("tell a service that stops: not ready, but alive", function()

@@ -53,7 +53,7 @@ describe("config.load", function()
       {
         kind = "postgres", name = "main", label = "main",
         url = "postgres://app:secret@127.0.0.1:5432/app",
-        source = "config/local.toml:2",
+        source = "config/local.toml:2", required = true,
         settings = { max_connections = 15, min_connections = 5, acquire_timeout = 30,
                      idle_timeout = 600, max_lifetime = 1800 },
       },
@@ -77,6 +77,93 @@ describe("config.load", function()
     local pool = loaded:pools()[1]
 
     assert.same({ "redis", "main", "redis" }, { pool.kind, pool.name, pool.label })
+  end)
+
+  it("has pools with names, each with its own settings", function()
+    local loaded = assert(load({ ["tidepool.toml"] = [[
+[database]
+postgres_url = "postgres://h/main"
+[database.pool]
+max_connections = 15
+[database.reports]
+postgres_url = "postgres://h/reports"
+required = false
+[database.reports.pool]
+max_connections = 4
+connection_timeout = "2s"
+[redis.sessions]
+url = "redis://h:1"
+]] }, { environment = {
+      TIDEPOOL_REDIS__SESSIONS__POOL__MAX_CONNECTIONS = "3",
+      TIDEPOOL_DATABASE__AUDIT__POSTGRES_URL = "postgres://h/audit",
+    }, sets = { "database.reports.pool.idle_timeout=5" } }))
+    assert.same({
+      { kind = "postgres", name = "main", label = "main", url = "postgres://h/main",
+        source = "tidepool.toml:2", required = true,
+        settings = { max_connections = 15 } },
+      { kind = "postgres", name = "audit", label = "audit", url = "postgres://h/audit",
+        source = "environment: TIDEPOOL_DATABASE__AUDIT__POSTGRES_URL", required = true,
+        settings = {} },
+      { kind = "postgres", name = "reports", label = "reports",
+        url = "postgres://h/reports", source = "tidepool.toml:6", required = false,
+        settings = { max_connections = 4, acquire_timeout = 2, idle_timeout = 5 } },
+      { kind = "redis", name = "sessions", label = "redis.sessions",
+        url = "redis://h:1", source = "tidepool.toml:12", required = true,
+        settings = { max_connections = 3 } },
+    }, loaded:pools())
+    local lines = table.concat(loaded:describe(), "\n")
+    assert.matches("\ndatabase%.reports%.pool%.max_connections = 4  # tidepool%.toml:9\n",
+      lines)
+  end)
+
+  it("finds what is wrong with pools that have names", function()
+    assert.equal("configuration: [database.reports] has no postgres_url",
+      problem_of "[database.reports.pool]\nmax_connections = 4\n")
+    assert.matches("tidepool.toml:3: unknown key database.reports.pool.max_conections; "
+      .. "did you mean max_connections%?",
+      problem_of('[database.reports]\npostgres_url = "postgres://h/r"\n'
+        .. "pool.max_conections = 4\n"))
+    assert.matches("tidepool.toml:2: unknown key database.pol.max_connections",
+      problem_of "[database.pol]\nmax_connections = 4\n")
+    assert.matches("min_connections: expected at most max_connections, which is 2",
+      problem_of('[redis.a]\nurl = "redis://h"\n[redis.a.pool]\nmax_connections = 2\n'
+        .. "min_connections = 3\n"))
+  end)
+
+  it("puts variables into texts of a file", function()
+    local files = {
+      ["tidepool.toml"] = "[database]\npostgres_url = "
+        .. '"postgres://${PGUSER:-app}:${SECRET}@${HOST}/a$${b}"\n',
+      [".env"] = "SECRET=from-env-file\nHOST=h1\n",
+    }
+    assert.equal("postgres://app:from-env-file@h2/a${b}",
+      value_of(files, "database.postgres_url", { environment = { HOST = "h2" } }))
+    files[".env"] = nil
+    assert.same({
+      "tidepool.toml:2: database.postgres_url: ${SECRET} is not set in the environment, "
+        .. "nor in .env",
+    }, problems_of(files, { environment = { HOST = "h" } }))
+  end)
+
+  it("takes secrets from files of their own", function()
+    local files = {
+      ["tidepool.toml"] = '[database]\npostgres_url = { file = "/run/${NAME}" }\n',
+      ["/run/db"] = "postgres://u:pw@h/d\n", ["/run/cache"] = "redis://:pw@h:1",
+    }
+    local open = { ["/run/cache"] = true }
+    local loaded = assert(load(files, {
+      environment = { NAME = "db", REDIS_URL_FILE = "/run/cache" },
+      is_open_to_all = function(path) return open[path] end,
+    }))
+    assert.same({ "postgres://u:pw@h/d", "tidepool.toml:2 from /run/db" },
+      { loaded:get "database.postgres_url" })
+    assert.same({ "redis://:pw@h:1", "environment: REDIS_URL_FILE" },
+      { loaded:get "redis.url" })
+    assert.same({ "environment: REDIS_URL_FILE: everybody may read /run/cache, which "
+      .. "holds redis.url" }, loaded.warnings)
+    files["/run/db"] = nil
+    assert.matches("tidepool.toml:2: database.postgres_url: the file /run/db: ",
+      problems_of(files, { environment = { NAME = "db" } })[1])
   end)
 
   it("prefers config/local.toml to tidepool.toml, and --config to both", function()
