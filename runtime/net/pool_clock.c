@@ -130,6 +130,14 @@ static void log_slow_acquire(struct pool_clock *clock,
               LOG_MS("test_ms", phase_ns[WAIT_TEST]));
 }
 
+static void log_held(struct pool_clock *clock, const struct pool_event *event,
+                     const char *text)
+{
+    log_event(clock->log, LOG_WARN, text, LOG_STR("pool", clock->name),
+              LOG_INT("conn", event->conn->id), LOG_STR("site", event->site),
+              LOG_MS("held_ms", event->duration_ns));
+}
+
 static void on_event(void *ud, const struct pool_event *event)
 {
     struct pool_clock *clock = ud;
@@ -146,12 +154,9 @@ static void on_event(void *ud, const struct pool_event *event)
     case POOL_EVENT_CONNECT_FAILED: log_connect_failed(clock, event); break;
     case POOL_EVENT_OUTDATED: log_outdated(clock, event); break;
     case POOL_EVENT_SLOW_ACQUIRE: log_slow_acquire(clock, event); break;
-    case POOL_EVENT_LEAK:
-        log_event(clock->log, LOG_WARN, "lease held too long",
-                  LOG_STR("pool", clock->name),
-                  LOG_INT("conn", event->conn->id),
-                  LOG_STR("site", event->site),
-                  LOG_MS("held_ms", event->duration_ns));
+    case POOL_EVENT_LEAK: log_held(clock, event, "lease held too long"); break;
+    case POOL_EVENT_RECLAIMED:
+        log_held(clock, event, "lease taken back: held over leak_reclaim");
         break;
     case POOL_EVENTS: break;
     }

@@ -283,6 +283,17 @@ enum err pg_copy_finish(struct pg_copy *copy, const char *why)
     return ERR_OK;
 }
 
+/* Nobody has it any more: sees to it that it ends. */
+static void run_out(struct pg_link *link)
+{
+    if (link->copying == PG_COPY_IN && !give_up_input(link, "given up")) {
+        link_lost(link);
+        return;
+    }
+    if (link->phase == LINK_COPY)
+        read_on(link);
+}
+
 void pg_copy_leave(struct pg_copy *copy)
 {
     struct pg_link *link = copy->link;
@@ -291,10 +302,14 @@ void pg_copy_leave(struct pg_copy *copy)
         return;
     link->copy = NULL;
     copy->link = NULL;
-    if (link->copying == PG_COPY_IN && !give_up_input(link, "given up")) {
-        link_lost(link);
+    run_out(link);
+}
+
+void copy_take_back(struct pg_link *link)
+{
+    if (link->copy == NULL)
         return;
-    }
-    if (link->phase == LINK_COPY)
-        read_on(link);
+    err_text_set(&link->copy->text, "%s", pg_taken_text);
+    detach(link, ERR_CLOSED);
+    run_out(link);
 }

@@ -62,5 +62,7 @@ bool copy_take(struct pg_link *link);
 void copy_end(struct pg_link *link);
 /* The connection is gone; does nothing when nobody copies. */
 void copy_lose(struct pg_link *link, const struct err_text *why);
+/* Its holder has the link no more, and is told so. */
+void copy_take_back(struct pg_link *link);
 
 #endif

@@ -300,6 +300,15 @@ void link_stop(struct conn *conn)
         link_cancel_start(link);
 }
 
+void link_abandon(struct conn *conn)
+{
+    struct pg_link *link = link_of(conn);
+
+    if (link->request != NULL)
+        request_take_back(link);
+    copy_take_back(link);
+}
+
 enum conn_wire link_wire(const struct conn *conn)
 {
     const struct pg_link *link = link_of(conn);

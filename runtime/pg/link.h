@@ -132,6 +132,7 @@ enum conn_wire link_wire(const struct conn *conn);
 void link_test(struct conn *conn);
 void link_reset(struct conn *conn);
 void link_stop(struct conn *conn);
+void link_abandon(struct conn *conn);
 void link_close(struct conn *conn, enum close_reason reason);
 
 /* ---- connect.c */
@@ -154,6 +155,8 @@ bool query_is_error(const PGresult *result);
 
 /* ---- request.c */
 
+extern const char pg_taken_text[]; /* what holders are told of leak_reclaim */
+
 /* Runs a request that was on a lane's queue on a connection of its own. */
 void request_send_alone(struct pg_request *request);
 
@@ -163,5 +166,7 @@ void request_end(struct pg_link *link);
 void request_finish(struct pg_link *link, enum err err);
 /* The link is closing: its request ends with ERR_CLOSED, later. */
 void request_orphan(struct pg_link *link);
+/* Its holder has it no more: the same, and what runs is nobody's. */
+void request_take_back(struct pg_link *link);
 
 #endif

@@ -4,6 +4,9 @@
 static const double NS_PER_S = 1e9;
 static const uint64_t TIMEOUT_MAX_NS = (uint64_t)1 << 56; /* two years */
 
+const char pg_taken_text[] =
+    "the connection was taken back: it was held longer than leak_reclaim";
+
 /* ---- the end */
 
 static void tell(struct pg_request *request, enum err err, PGresult *result,
@@ -138,14 +141,34 @@ static void tell_closed(struct loop_job *job)
     tell(request, ERR_CLOSED, NULL, &text);
 }
 
-void request_orphan(struct pg_link *link)
+static void tell_taken(struct loop_job *job)
+{
+    struct pg_request *request = container_of(job, struct pg_request, job);
+    struct err_text text = { 0 };
+
+    err_text_set(&text, "%s", pg_taken_text);
+    tell(request, ERR_CLOSED, NULL, &text);
+}
+
+static void end_later(struct pg_link *link, void (*fn)(struct loop_job *job))
 {
     struct loop *loop = link->pg->loop;
     struct pg_request *request = detach(link);
 
     request->pg = NULL;
-    request->job.fn = tell_closed;
+    request->job.fn = fn;
     loop_defer(loop, LOOP_RUN, &request->job);
+}
+
+void request_orphan(struct pg_link *link)
+{
+    end_later(link, tell_closed);
+}
+
+void request_take_back(struct pg_link *link)
+{
+    end_later(link, tell_taken);
+    link->err = ERR_CANCELLED;
 }
 
 /* ---- the beginning */

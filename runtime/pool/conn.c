@@ -83,12 +83,33 @@ static uint64_t idle_deadline(const struct pool *pool, const struct conn *conn)
     return idle_ns;
 }
 
+/* Of a lease that began at state_ns; 0 is no limit. */
+static uint64_t end_of(const struct conn *conn, uint64_t limit_ns)
+{
+    return limit_ns != 0 ? conn->state_ns + limit_ns : WHEEL_NEVER;
+}
+
+static uint64_t warn_deadline(const struct pool *pool, const struct conn *conn)
+{
+    return conn->is_leak ? WHEEL_NEVER
+                         : end_of(conn, pool->settings.leak_threshold_ns);
+}
+
+static uint64_t reclaim_deadline(const struct pool *pool,
+                                 const struct conn *conn)
+{
+    return conn->is_kept ? WHEEL_NEVER
+                         : end_of(conn, pool->settings.leak_reclaim_ns);
+}
+
 static uint64_t leak_deadline(const struct pool *pool, const struct conn *conn)
 {
-    if (conn->is_leak || conn->is_standing ||
-        pool->settings.leak_threshold_ns == 0)
+    uint64_t warn_ns = warn_deadline(pool, conn);
+    uint64_t reclaim_ns = reclaim_deadline(pool, conn);
+
+    if (conn->is_standing)
         return WHEEL_NEVER;
-    return conn->state_ns + pool->settings.leak_threshold_ns;
+    return warn_ns < reclaim_ns ? warn_ns : reclaim_ns;
 }
 
 static uint64_t deadline(const struct pool *pool, const struct conn *conn)
@@ -168,12 +189,14 @@ static void leave_state(struct pool *pool, struct conn *conn)
     if (conn->holder != NULL)
         *conn->holder = NULL;
     conn->holder = NULL;
+    conn->is_reclaimed = NULL;
     pool->suspects -= conn->is_suspect;
     pool->unshared -= conn->is_unshared;
     conn->is_suspect = false;
     conn->is_unshared = false;
     conn->is_resting = false;
     conn->is_leak = false;
+    conn->is_kept = false;
     conn->is_standing = false;
 }
 
@@ -233,16 +256,36 @@ void pool_conn_closed(struct conn *conn, uint64_t now_ns)
 
 /* ---- overdue */
 
-static void warn_of_leak(struct pool *pool, struct conn *conn)
+static void tell_held(struct pool *pool, struct conn *conn,
+                      enum pool_event_kind kind)
 {
-    conn->is_leak = true;
-    pool->stats.leaks++;
     pool_tell(pool, &(struct pool_event){
-                        .kind = POOL_EVENT_LEAK,
+                        .kind = kind,
                         .conn = conn,
                         .site = conn->site,
                         .duration_ns = pool->now_ns - conn->state_ns,
                     });
+}
+
+static void held_too_long(struct pool *pool, struct conn *conn)
+{
+    if (conn->is_standing)
+        return;
+    if (warn_deadline(pool, conn) <= pool->now_ns) {
+        conn->is_leak = true;
+        pool->stats.leaks++;
+        tell_held(pool, conn, POOL_EVENT_LEAK);
+    }
+    if (reclaim_deadline(pool, conn) > pool->now_ns) {
+        pool_arm(pool, conn);
+    } else if (conn->is_reclaimed == NULL) { /* a driver's own, which ends */
+        conn->is_kept = true;
+        pool_arm(pool, conn);
+    } else {
+        pool->stats.reclaims++;
+        tell_held(pool, conn, POOL_EVENT_RECLAIMED);
+        pool_take_back(pool, conn);
+    }
 }
 
 static unsigned long long spent_ms(const struct pool *pool,
@@ -264,10 +307,7 @@ void pool_overdue(struct pool *pool, struct conn *conn)
         break;
     case CONN_IDLE:
     case CONN_SHARED: pool_outlived(pool, conn); break;
-    case CONN_LEASED:
-        if (!conn->is_standing)
-            warn_of_leak(pool, conn);
-        break;
+    case CONN_LEASED: held_too_long(pool, conn); break;
     case CONN_TESTING:
         err_text_set(&text, "no answer to a test in %llu ms", ms);
         pool_test_failed(pool, conn, CLOSE_TEST_FAILED, &text);

@@ -103,12 +103,14 @@ struct conn {
     uint64_t retire_ns;                 /* its jittered end of life */
     uint64_t reports;                   /* of failed addresses, when opened */
     struct conn **holder;               /* see conn_set_holder() */
+    bool *is_reclaimed;                 /* see conn_set_reclaimable() */
     const char *site;         /* who holds it: "app.lua:12", see pool_waiter */
     enum close_reason reason; /* while CLOSING */
     bool is_fresh;            /* opened or tested and not lent since */
     bool is_paced;            /* its turn to retire is fixed: retire_ns */
     bool is_replaced;         /* closed for its lifetime when it comes back */
     bool is_leak;             /* this lease was warned of */
+    bool is_kept;             /* this lease cannot be taken back */
     bool is_standing;         /* this lease is meant to last: it is no leak */
     bool is_suspect;          /* TESTING because another's test failed */
     bool is_unshared;         /* SHARED and asked to finish */
@@ -135,6 +137,9 @@ struct conn_ops {
     void (*reset)(struct conn *conn);
     /* Stops what runs and drains it.  Answer: pool_conn_cancelled(). */
     void (*cancel)(struct conn *conn);
+    /* The holder of a LEASED conn has it no more: what it runs ends for it with
+     * ERR_CLOSED, and on the wire is nobody's.  No answer. */
+    void (*abandon)(struct conn *conn);
     /* Asks the lane on a SHARED conn to finish.  Answer: pool_release(). */
     void (*unshare)(struct conn *conn);
     /* Closes and frees.  Answer: pool_conn_closed(), also from inside. */
@@ -150,7 +155,15 @@ static inline void conn_set_holder(struct conn *conn, struct conn **holder,
                                    const char *site)
 {
     conn->holder = holder;
+    conn->is_reclaimed = NULL;
     conn->site = site;
+}
+
+/* The pool may also take it back after leak_reclaim; says so in is_reclaimed,
+ * which is valid as long as holder. */
+static inline void conn_set_reclaimable(struct conn *conn, bool *is_reclaimed)
+{
+    conn->is_reclaimed = is_reclaimed;
 }
 
 /* This lease lasts as long as somebody wants it: nobody forgot it. */

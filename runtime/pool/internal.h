@@ -137,6 +137,8 @@ void pool_overdue(struct pool *pool, struct conn *conn);
 
 void pool_lend(struct pool *pool, struct conn *conn, bool shared,
                const char *site);
+/* Ends the lease on conn against its holder's will. */
+void pool_take_back(struct pool *pool, struct conn *conn);
 /* Makes conn idle, or closes it when it must go. */
 void pool_place(struct pool *pool, struct conn *conn);
 

@@ -66,12 +66,8 @@ static void cancel(struct pool *pool, struct conn *conn)
     pool->ops->cancel(conn);
 }
 
-void pool_release(struct pool *pool, struct conn *conn, uint64_t now_ns)
+static void end_lease(struct pool *pool, struct conn *conn)
 {
-    if (conn->state == CONN_CLOSING)
-        return;
-    assert(conn->pool == pool && is_lent(conn));
-    pool_enter(pool, now_ns);
     switch (pool->ops->wire(conn)) {
     case CONN_CLEAN: pool_place(pool, conn); break;
     case CONN_DIRTY: reset(pool, conn); break;
@@ -79,7 +75,23 @@ void pool_release(struct pool *pool, struct conn *conn, uint64_t now_ns)
     case CONN_SPENT: pool_shut(pool, conn, CLOSE_SPENT, NULL); break;
     case CONN_BROKEN: pool_shut(pool, conn, CLOSE_LOST, NULL); break;
     }
+}
+
+void pool_release(struct pool *pool, struct conn *conn, uint64_t now_ns)
+{
+    if (conn->state == CONN_CLOSING)
+        return;
+    assert(conn->pool == pool && is_lent(conn));
+    pool_enter(pool, now_ns);
+    end_lease(pool, conn);
     pool_leave(pool);
+}
+
+void pool_take_back(struct pool *pool, struct conn *conn)
+{
+    *conn->is_reclaimed = true;
+    pool->ops->abandon(conn);
+    end_lease(pool, conn);
 }
 
 void pool_discard(struct pool *pool, struct conn *conn,

@@ -26,7 +26,8 @@ struct pool;
     XX(CONNECT_FAILED, "connect failed")                                     \
     XX(OUTDATED,       "server changed, connections are replaced")           \
     XX(SLOW_ACQUIRE,   "slow acquire")                                       \
-    XX(LEAK,           "lease held too long")
+    XX(LEAK,           "lease held too long")                                \
+    XX(RECLAIMED,      "lease taken back")
 /* clang-format on */
 
 enum pool_event_kind {
@@ -42,7 +43,7 @@ struct pool_event {
     const struct conn *conn;     /* NULL for SLOW_ACQUIRE */
     enum close_reason reason;    /* CLOSED */
     const struct err_text *text; /* CONNECT_FAILED, OUTDATED, CLOSED: or NULL */
-    const char *site;            /* SLOW_ACQUIRE, LEAK: or NULL */
+    const char *site;            /* SLOW_ACQUIRE, LEAK, RECLAIMED: or NULL */
     uint64_t duration_ns;        /* OPENED: took; CLOSED: age; others: held */
     uint64_t retry_ns;           /* CONNECT_FAILED: until the next attempt */
     const uint64_t *phase_ns;    /* SLOW_ACQUIRE: [WAIT_PHASES] */

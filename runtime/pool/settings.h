@@ -42,7 +42,8 @@ enum { POOL_MAX_CONNECTIONS = 10000 };
     COUNT(statement_cache, 256, 0, 100000,                                     \
           "prepared statements kept per connection")                           \
     TIME(acquire_slow_threshold, 2, 0, 86400, "warn of a wait this long")      \
-    TIME(leak_threshold, 30, 0, 864000, "warn of a lease this long; 0 never")
+    TIME(leak_threshold, 30, 0, 864000, "warn of a lease this long; 0 never")   \
+    TIME(leak_reclaim, 0, 0, 864000, "take back a lease this long; 0 never")
 /* clang-format on */
 
 /* Times are nanoseconds. */

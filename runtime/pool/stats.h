@@ -27,7 +27,8 @@
     XX(reroutes,         "refused by a read lane, sent on a write lane")     \
     XX(slow_acquires,    "waits over acquire_slow_threshold")                \
     XX(outdated,         "times that the server was not what it was")        \
-    XX(leaks,            "leases over leak_threshold")
+    XX(leaks,            "leases over leak_threshold")                       \
+    XX(reclaims,         "leases taken back after leak_reclaim")
 /* clang-format on */
 
 struct pool_stats {

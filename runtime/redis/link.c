@@ -344,6 +344,18 @@ static void cancel_link(struct conn *conn)
     answer_later(redis_link_at(conn), answer_cancel);
 }
 
+/* Its requests end for their holder; their replies are dropped. */
+static void abandon_link(struct conn *conn)
+{
+    struct redis_link *link = redis_link_at(conn);
+    struct redis_request *request;
+
+    while ((request = redis_wire_first_wanted(link)) != NULL) {
+        redis_wire_forget(request);
+        redis_request_end_later(request, ERR_CLOSED);
+    }
+}
+
 static void unshare_link(struct conn *conn)
 {
     lane_finish(&redis_link_at(conn)->lane);
@@ -356,6 +368,7 @@ const struct conn_ops redis_link_ops = {
     .test = test_link,
     .reset = reset_link,
     .cancel = cancel_link,
+    .abandon = abandon_link,
     .unshare = unshare_link,
     .close = close_link,
 };

@@ -85,6 +85,8 @@ enum err redis_wire_write(struct redis_link *link,
 void redis_wire_forget(struct redis_request *request);
 /* Takes the oldest request back; NULL when none is left. */
 struct redis_request *redis_wire_take_back(struct redis_link *link);
+/* The first request of a caller whose reply is due and wanted; or NULL. */
+struct redis_request *redis_wire_first_wanted(struct redis_link *link);
 /* No byte came that belongs to no request. */
 bool redis_wire_is_clean(const struct redis_link *link);
 void redis_wire_free(struct redis_link *link);

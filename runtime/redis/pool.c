@@ -63,7 +63,11 @@ static void describe(const struct redis_request *request, enum err err,
             *out = redis->down_text;
         break;
     case ERR_CLOSED:
-        err_text_set(out, "the pool %s is closed", redis->name);
+        if (redis->is_closing)
+            err_text_set(out, "the pool %s is closed", redis->name);
+        else
+            err_text_set(out, "the connection was taken back: it was held "
+                              "longer than leak_reclaim");
         break;
     default: err_text_set(out, "%s", err_sentence(err));
     }

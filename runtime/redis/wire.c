@@ -79,6 +79,17 @@ void redis_wire_forget(struct redis_request *request)
     slot->request = NULL;
 }
 
+struct redis_request *redis_wire_first_wanted(struct redis_link *link)
+{
+    for (uint64_t at = link->head; at != link->tail; at++) {
+        struct redis_request *request = slot_at(link, at)->request;
+
+        if (request != NULL && request != &link->own)
+            return request;
+    }
+    return NULL;
+}
+
 struct redis_request *redis_wire_take_back(struct redis_link *link)
 {
     while (link->head != link->tail) {

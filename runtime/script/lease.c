@@ -47,6 +47,7 @@ static void push_lease(lua_State *L, struct task *task, struct script_pool *box,
     lease->conn = conn;
     memcpy(lease->site, task->site, sizeof(lease->site));
     conn_set_holder(conn, &lease->conn, lease->site);
+    conn_set_reclaimable(conn, &lease->is_reclaimed);
     hold_add(task, &lease->hold, drop_lease);
     vm_set_type(L, TYPES[box->kind]);
 }
@@ -150,6 +151,11 @@ struct lease *lease_check(lua_State *L, enum pool_kind kind)
 
 int return_taken(lua_State *L, const struct lease *lease)
 {
+    if (lease->is_reclaimed)
+        return return_text(L, ERR_CLOSED,
+                           "this connection, acquired at %s, was taken back: "
+                           "it was held longer than leak_reclaim",
+                           lease->site);
     return return_text(L, ERR_CLOSED,
                        "the pool closed this connection, acquired at %s",
                        lease->site);

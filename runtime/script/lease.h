@@ -11,6 +11,7 @@ struct lease {
     struct script_pool *box; /* valid while conn is */
     struct pool *pool;
     struct conn *conn; /* NULL once given back, or taken by the pool */
+    bool is_reclaimed; /* taken because it was held too long */
     char site[TASK_LABEL_MAX];
 };
 

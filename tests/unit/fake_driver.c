@@ -71,6 +71,11 @@ static void cancel_link(struct conn *conn)
     owe(fake_link_of(conn), FAKE_CANCEL);
 }
 
+static void abandon_link(struct conn *conn)
+{
+    fake_link_of(conn)->fake->abandons++;
+}
+
 static void unshare_link(struct conn *conn)
 {
     owe(fake_link_of(conn), FAKE_UNSHARE);
@@ -107,6 +112,7 @@ static const struct conn_ops fake_ops = {
     .test = test_link,
     .reset = reset_link,
     .cancel = cancel_link,
+    .abandon = abandon_link,
     .unshare = unshare_link,
     .close = close_link,
 };

@@ -42,6 +42,7 @@ struct fake {
 
     struct list links[FAKE_DEBTS];
     unsigned calls[FAKE_DEBTS]; /* how often the pool asked */
+    unsigned abandons;          /* leases taken from their holders */
     unsigned live;              /* links that are not closed */
     bool is_close_slow;         /* false: close() answers from inside */
     bool has_no_memory;         /* open() returns NULL */
