@@ -2,6 +2,7 @@
 
 local core = require "tidepool.core"
 local app = require "tidepool.app"
+local events = require "tidepool.events"
 local reply = require "tidepool.reply"
 local stream = require "tidepool.stream"
 local task = require "tidepool.task"
@@ -18,6 +19,7 @@ local tide = {
   race = task.race,
   timeout = task.timeout,
   every = task.every,
+  on = events.on,
 
   json = reply.json,
   json_raw = reply.json_raw,

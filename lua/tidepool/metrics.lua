@@ -3,6 +3,7 @@
 -- The names of db_client_connection_* follow OpenTelemetry's conventions.
 
 local core = require "tidepool.core"
+local events = require "tidepool.events"
 
 local STATES = {
   "opening", "idle", "leased", "shared", "testing", "resetting", "cancelling", "closing",
@@ -236,6 +237,20 @@ local function add_http(out, stats)
   out:sample("tidepool_http_requests_in_flight", {}, stats.in_flight)
 end
 
+local EVENT_COUNTERS = {
+  delivered = "Events of pools told to functions of tide.on.",
+  dropped = "Events of pools dropped because these functions were too slow.",
+  failures = "Errors of these functions.",
+}
+
+local function add_events(out, counts)
+  for _, counter in ipairs(sorted_keys(EVENT_COUNTERS)) do
+    local name = "tidepool_events_" .. counter .. "_total"
+    out:family(name, "counter", EVENT_COUNTERS[counter])
+    out:sample(name, {}, counts[counter])
+  end
+end
+
 local function add_runtime(out, tasks)
   out:family("tidepool_build_info", "gauge", "1, and the version as a label.")
   out:sample("tidepool_build_info", { "version", core.version }, 1)
@@ -265,6 +280,7 @@ function metrics.page(pools, http, tasks)
     add_consumers(out, pools)
     add_histograms(out, pools)
   end
+  add_events(out, events.counts())
   if http then add_http(out, http) end
   add_runtime(out, tasks)
   return table.concat(out)

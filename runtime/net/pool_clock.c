@@ -8,6 +8,8 @@
 /* A connect that goes on failing for the same reason is told this often. */
 static const uint64_t REPEAT_NS = 60 * (uint64_t)1000000000;
 
+static const uint64_t TIMEOUT_REPEAT_NS = 1000000000;
+
 static void on_deadline(struct deadline *deadline)
 {
     struct pool_clock *clock =
@@ -130,6 +132,22 @@ static void log_slow_acquire(struct pool_clock *clock,
               LOG_MS("test_ms", phase_ns[WAIT_TEST]));
 }
 
+/* In an overload there are thousands. */
+static void log_timeout(struct pool_clock *clock,
+                        const struct pool_event *event)
+{
+    uint64_t now_ns = loop_now_ns(clock->loop);
+    bool is_told = clock->timeout_ns != 0 &&
+                   now_ns - clock->timeout_ns < TIMEOUT_REPEAT_NS;
+
+    if (!is_told)
+        clock->timeout_ns = now_ns;
+    log_event(clock->log, is_told ? LOG_DEBUG : LOG_WARN,
+              "no connection came in time", LOG_STR("pool", clock->name),
+              LOG_STR("site", event->site),
+              LOG_MS("waited_ms", event->duration_ns));
+}
+
 static void log_held(struct pool_clock *clock, const struct pool_event *event,
                      const char *text)
 {
@@ -153,6 +171,7 @@ static void on_event(void *ud, const struct pool_event *event)
     case POOL_EVENT_CLOSED: log_closed(clock, event); break;
     case POOL_EVENT_CONNECT_FAILED: log_connect_failed(clock, event); break;
     case POOL_EVENT_OUTDATED: log_outdated(clock, event); break;
+    case POOL_EVENT_TIMEOUT: log_timeout(clock, event); break;
     case POOL_EVENT_SLOW_ACQUIRE: log_slow_acquire(clock, event); break;
     case POOL_EVENT_LEAK: log_held(clock, event, "lease held too long"); break;
     case POOL_EVENT_RECLAIMED:
@@ -176,6 +195,7 @@ enum err pool_clock_open(struct pool_clock *clock,
     clock->deadline = (struct deadline){ .fn = on_deadline };
     clock->closed = (struct loop_job){ .fn = on_closed_job };
     clock->told_ns = 0;
+    clock->timeout_ns = 0;
     err = pool_new(&clock->pool, &ours, now_ns);
     if (err != ERR_OK) {
         deadline_stop(clock->loop, &clock->deadline);

@@ -9,7 +9,7 @@
 /*
  * Embedded in the backend's pool, which sets loop, log, name and on_closed.
  * Logs the pool's events under its name; a connect that goes on failing with
- * the same text is a warning once a minute.
+ * the same text is a warning once a minute, timeouts are one once a second.
  */
 struct pool_clock {
     struct loop *loop;
@@ -22,8 +22,9 @@ struct pool_clock {
     /* its own */
     struct deadline deadline;
     struct loop_job closed;
-    uint64_t told_hash; /* of the connect error that was last a warning */
-    uint64_t told_ns;   /* and when; 0: there was none */
+    uint64_t told_hash;  /* of the connect error that was last a warning */
+    uint64_t told_ns;    /* and when; 0: there was none */
+    uint64_t timeout_ns; /* when a timeout was last a warning; or 0 */
 };
 
 /* Makes the pool: config's host is filled here.  The first tick is in the next

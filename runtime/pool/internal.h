@@ -22,6 +22,8 @@ struct pool {
     const struct conn_ops *ops;
     void *driver;
     struct pool_host host;
+    pool_observe_fn observe; /* or NULL */
+    void *observe_ud;
     struct pool_settings settings;
     struct rand rand;
 
@@ -149,6 +151,9 @@ bool pool_line_refuse(struct pool *pool);
 void pool_line_expire(struct pool *pool);
 /* A step waits for pool_tick() because it would end a wait. */
 bool pool_line_has_work(const struct pool *pool);
+
+void pool_tell_timeout(const struct pool *pool, const char *site,
+                       uint64_t since_ns);
 
 /* ---- liveness.c */
 

@@ -60,6 +60,7 @@ void lanes_expire(struct lanes *lanes, struct lane_item *item)
 {
     lanes_remove(lanes, item);
     lanes->pool->stats.timeouts++;
+    pool_tell_timeout(lanes->pool, NULL, item->since_ns);
 }
 
 void lanes_remove(struct lanes *lanes, struct lane_item *item)

@@ -91,6 +91,19 @@ static void warn_if_slow(struct pool *pool, const struct pool_waiter *waiter)
                     });
 }
 
+void pool_tell_timeout(const struct pool *pool, const char *site,
+                       uint64_t since_ns)
+{
+    uint64_t now_ns = pool->now_ns;
+
+    pool_tell(pool,
+              &(struct pool_event){
+                  .kind = POOL_EVENT_TIMEOUT,
+                  .site = site,
+                  .duration_ns = now_ns > since_ns ? now_ns - since_ns : 0,
+              });
+}
+
 static void leave_line(struct pool *pool, struct pool_waiter *waiter)
 {
     list_remove(&pool->line, &waiter->node);
@@ -109,6 +122,8 @@ static void finish(struct pool *pool, struct pool_waiter *waiter, enum err err,
             hist_record(&pool->stats.phases[i], waiter->phase_ns[i]);
     }
     warn_if_slow(pool, waiter);
+    if (err == ERR_TIMEOUT)
+        pool_tell_timeout(pool, waiter->site, waiter->since_ns);
     waiter->on_done(waiter, err, conn);
 }
 
@@ -217,6 +232,8 @@ enum err pool_wait(struct pool *pool, struct pool_waiter *waiter,
         wheel_add(&pool->wait_wheel, &waiter->timer, waiter->deadline_ns);
     } else {
         count_end(&pool->stats, err);
+        if (err == ERR_TIMEOUT)
+            pool_tell_timeout(pool, waiter->site, waiter->since_ns);
     }
     pool_leave_quietly(pool);
     return err;

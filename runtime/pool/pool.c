@@ -91,6 +91,14 @@ void pool_tell(const struct pool *pool, const struct pool_event *event)
 {
     if (pool->host.on_event != NULL)
         pool->host.on_event(pool->host.ud, event);
+    if (pool->observe != NULL)
+        pool->observe(pool->observe_ud, event);
+}
+
+void pool_observe(struct pool *pool, pool_observe_fn fn, void *ud)
+{
+    pool->observe = fn;
+    pool->observe_ud = ud;
 }
 
 /* ---- life */

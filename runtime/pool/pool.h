@@ -26,6 +26,7 @@ struct pool;
     XX(CONNECT_FAILED, "connect failed")                                     \
     XX(OUTDATED,       "server changed, connections are replaced")           \
     XX(SLOW_ACQUIRE,   "slow acquire")                                       \
+    XX(TIMEOUT,        "a wait ended at its deadline")                       \
     XX(LEAK,           "lease held too long")                                \
     XX(RECLAIMED,      "lease taken back")
 /* clang-format on */
@@ -40,14 +41,18 @@ enum pool_event_kind {
 /* Borrowed for the duration of the call. */
 struct pool_event {
     enum pool_event_kind kind;
-    const struct conn *conn;     /* NULL for SLOW_ACQUIRE */
+    const struct conn *conn;     /* NULL for SLOW_ACQUIRE, TIMEOUT */
     enum close_reason reason;    /* CLOSED */
     const struct err_text *text; /* CONNECT_FAILED, OUTDATED, CLOSED: or NULL */
-    const char *site;            /* SLOW_ACQUIRE, LEAK, RECLAIMED: or NULL */
-    uint64_t duration_ns;        /* OPENED: took; CLOSED: age; others: held */
+    const char *site;            /* of who waited or held; or NULL */
+    uint64_t duration_ns;        /* OPENED: took; CLOSED: age; SLOW_ACQUIRE,
+                                    TIMEOUT: waited; LEAK, RECLAIMED: held */
     uint64_t retry_ns;           /* CONNECT_FAILED: until the next attempt */
     const uint64_t *phase_ns;    /* SLOW_ACQUIRE: [WAIT_PHASES] */
 };
+
+/* Told of all events, after the host; must not call the pool. */
+typedef void (*pool_observe_fn)(void *ud, const struct pool_event *event);
 
 /* What the pool needs of its surroundings.  Copied by pool_new(). */
 struct pool_host {
@@ -76,6 +81,8 @@ struct pool_config {
  * calls soon: it opens min_connections, or one to know the server. */
 enum err pool_new(struct pool **out, const struct pool_config *config,
                   uint64_t now_ns) MUST_CHECK;
+/* One at a time; NULL: nobody. */
+void pool_observe(struct pool *pool, pool_observe_fn fn, void *ud);
 /* Accepts NULL.  Only after on_closed, or when no connection was ever opened.
  */
 void pool_free(struct pool *pool);

@@ -1,5 +1,5 @@
 /* bind_pool.c - see bind_pool.h. */
-#include "script/bind_pool.h"
+#include "script/bind_events.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -53,6 +53,7 @@ struct script_pool *pool_push(lua_State *L, enum pool_kind kind,
 void pool_opened(lua_State *L, struct script_pool *box, struct pool *pool)
 {
     box->pool = pool;
+    pool_observe(pool, events_note, box);
     list_push_back(&box->vm->pools, &box->node);
     lua_pushvalue(L, -1);
     box->self_ref = luaL_ref(L, LUA_REGISTRYINDEX);

@@ -151,6 +151,7 @@ static int open_core(lua_State *L)
     bind_pubsub(L, vm);
     bind_listen(L, vm);
     bind_copy(L, vm);
+    bind_events(L, vm);
     bind_http(L, vm);
     bind_request(L, vm);
     bind_files(L, vm);

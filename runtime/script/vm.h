@@ -46,6 +46,7 @@ struct vm {
     uint64_t tasks_started;
     uint64_t task_errors;
 
+    struct events *events; /* see bind_events.h; NULL: nobody asked */
     struct list pools;     /* struct script_pool, open ones */
     size_t external_bytes; /* results that Lua's collector cannot see */
 };
@@ -119,6 +120,7 @@ void bind_redis(lua_State *L, struct vm *vm);
 void bind_pubsub(lua_State *L, struct vm *vm); /* after bind_lease() */
 void bind_listen(lua_State *L, struct vm *vm); /* the same */
 void bind_copy(lua_State *L, struct vm *vm);   /* the same */
+void bind_events(lua_State *L, struct vm *vm);
 void bind_http(lua_State *L, struct vm *vm);
 void bind_request(lua_State *L, struct vm *vm);
 void bind_files(lua_State *L, struct vm *vm);

@@ -205,6 +205,30 @@ static void test_wait_over_the_threshold_is_told_with_its_phases(void **state)
     fake_end(&fake);
 }
 
+static void test_wait_that_timed_out_is_told_with_its_site(void **state)
+{
+    struct fake fake;
+    struct wait_log log = { .waiter.site = "app.lua:9" };
+    struct conn *conn;
+
+    (void)state;
+    fake_init(&fake);
+    fake.settings.max_connections = 1;
+    fake.settings.acquire_slow_threshold_ns = 0;
+    fake.settings.leak_threshold_ns = 0;
+    fake_lend(&fake, &conn, 1);
+    log.waiter.deadline_ns = fake.now_ns + SECOND;
+    assert_ok(fake_wait(&fake, &log));
+    fake_pass(&fake, SECOND - 1);
+    assert_int_equal(fake.events[POOL_EVENT_TIMEOUT], 0);
+    fake_pass(&fake, 1);
+    assert_err(log.err, ERR_TIMEOUT);
+    assert_int_equal(fake.events[POOL_EVENT_TIMEOUT], 1);
+    assert_string_equal(fake.event.site, "app.lua:9");
+    assert_int_equal(fake.event.duration_ns, SECOND);
+    fake_end(&fake);
+}
+
 /* ---- the sentence */
 
 static void test_timeout_names_the_counts_and_the_oldest_holder(void **state)
@@ -375,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_wait_for_a_test_says_so),
         cmocka_unit_test(test_histograms_take_every_acquire_and_each_wait),
         cmocka_unit_test(test_wait_over_the_threshold_is_told_with_its_phases),
+        cmocka_unit_test(test_wait_that_timed_out_is_told_with_its_site),
         cmocka_unit_test(test_timeout_names_the_counts_and_the_oldest_holder),
         cmocka_unit_test(
             test_timeout_names_the_phase_that_an_attempt_stands_in),
