@@ -274,6 +274,8 @@ static PGconn *start(const struct pg_pool *pg, const struct dial_list *dial)
         "keepalives_count",
         "tcp_user_timeout",
         "dbname",
+        "user",
+        "password",
         "host",
         "hostaddr",
         "port",
@@ -287,6 +289,8 @@ static PGconn *start(const struct pg_pool *pg, const struct dial_list *dial)
         has_keepalives ? NULL : "3",
         pg->book.has_user_timeout ? NULL : "10000",
         pg->book.url,
+        pg->login.user, /* NULL is passed over */
+        pg->login.password,
         dial->host.data,
         dial->hostaddr.data,
         dial->port.data,

@@ -2,6 +2,7 @@
 #ifndef TIDEPOOL_PG_OWNER_H
 #define TIDEPOOL_PG_OWNER_H
 
+#include "base/login.h"
 #include "base/rand.h"
 #include "net/lane_pump.h"
 #include "net/pool_clock.h"
@@ -16,6 +17,7 @@ struct pg_pool {
     const struct log *log;
     char *name;
     char *application_name; /* or NULL */
+    struct login login;     /* instead of the url's; see pg_pool_login() */
     struct address_book book;
     struct pool_clock clock;
     struct rand rand;         /* of the statements' names */

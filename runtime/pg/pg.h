@@ -30,6 +30,10 @@ enum err pg_pool_open(struct pg_pool **out, struct loop *loop,
                       struct err_text *why) MUST_CHECK;
 struct pool *pg_pool_pool(struct pg_pool *pg);
 const char *pg_pool_name(const struct pg_pool *pg);
+/* For the next connects, instead of the url's; user NULL: the url's.
+ * ERR_NOMEM. */
+enum err pg_pool_login(struct pg_pool *pg, const char *user,
+                       const char *password) MUST_CHECK;
 /* Closes as pool_close() does and frees pg; then calls on_closed (may be
  * NULL) once, never from inside. */
 void pg_pool_close(struct pg_pool *pg, uint64_t deadline_ns,

@@ -19,6 +19,7 @@ static const struct conn_ops ops = {
 
 static void free_pool(struct pg_pool *pg)
 {
+    login_clear(&pg->login);
     address_book_free(&pg->book);
     param_list_free(&pg->params);
     knowns_free(&pg->knowns);
@@ -113,6 +114,12 @@ struct pool *pg_pool_pool(struct pg_pool *pg)
 const char *pg_pool_name(const struct pg_pool *pg)
 {
     return pg->name;
+}
+
+enum err pg_pool_login(struct pg_pool *pg, const char *user,
+                       const char *password)
+{
+    return login_set(&pg->login, user, password);
 }
 
 void pg_pool_close(struct pg_pool *pg, uint64_t deadline_ns,

@@ -6,34 +6,45 @@
 
 /* ---- saying it */
 
-static const char *password_of(const struct redis_target *target)
+static const char *user_of(const struct redis_pool *redis)
 {
-    return target->password != NULL ? target->password : "";
+    return redis->login.user != NULL ? redis->login.user : redis->target.user;
 }
 
-static bool has_login(const struct redis_target *target)
+static const char *password_of(const struct redis_pool *redis)
 {
-    return target->user != NULL || target->password != NULL;
+    const char *password = redis->target.password;
+
+    if (redis->login.password != NULL)
+        return redis->login.password;
+    return password != NULL ? password : "";
+}
+
+bool redis_greeting_has_login(const struct redis_pool *redis)
+{
+    return user_of(redis) != NULL || redis->target.password != NULL ||
+           redis->login.password != NULL;
 }
 
 static enum err put_auth(struct redis_request *own,
-                         const struct redis_target *target)
+                         const struct redis_pool *redis)
 {
-    const char *args[] = { "AUTH", target->user, password_of(target) };
+    const char *args[] = { "AUTH", user_of(redis), password_of(redis) };
 
-    if (target->user != NULL)
+    if (args[1] != NULL)
         return redis_request_append(own, 3, args, NULL);
-    args[1] = password_of(target);
+    args[1] = args[2];
     return redis_request_append(own, 2, args, NULL);
 }
 
 static enum err put_hello(struct redis_request *own,
-                          const struct redis_target *target)
+                          const struct redis_pool *redis)
 {
-    const char *user = target->user != NULL ? target->user : "default";
-    const char *args[] = { "HELLO", "3", "AUTH", user, password_of(target) };
+    const char *user = user_of(redis) != NULL ? user_of(redis) : "default";
+    const char *args[] = { "HELLO", "3", "AUTH", user, password_of(redis) };
 
-    return redis_request_append(own, has_login(target) ? 5 : 2, args, NULL);
+    return redis_request_append(own, redis_greeting_has_login(redis) ? 5 : 2,
+                                args, NULL);
 }
 
 enum err redis_greeting_put_select(struct redis_request *own, unsigned db)
@@ -60,9 +71,9 @@ enum err redis_greeting_put(struct redis_request *own,
     enum err err = ERR_OK;
 
     if (target->protocol == 3)
-        err = put_hello(own, target);
-    else if (has_login(target))
-        err = put_auth(own, target);
+        err = put_hello(own, redis);
+    else if (redis_greeting_has_login(redis))
+        err = put_auth(own, redis);
     if (err == ERR_OK && target->db > 0)
         err = redis_greeting_put_select(own, target->db);
     if (err == ERR_OK && redis->client_name != NULL)

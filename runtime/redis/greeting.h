@@ -5,6 +5,8 @@
 
 #include "redis/internal.h"
 
+/* A user or a password is known. */
+bool redis_greeting_has_login(const struct redis_pool *redis);
 /* HELLO or AUTH, SELECT, CLIENT SETNAME and PING, as far as they are needed. */
 enum err redis_greeting_put(struct redis_request *own,
                             const struct redis_pool *redis) MUST_CHECK;

@@ -8,6 +8,7 @@
 #ifndef TIDEPOOL_REDIS_INTERNAL_H
 #define TIDEPOOL_REDIS_INTERNAL_H
 
+#include "base/login.h"
 #include "net/lane_pump.h"
 #include "net/pool_clock.h"
 #include "redis/link.h"
@@ -17,6 +18,7 @@ struct redis_pool {
     struct loop *loop;
     struct pool_clock clock;
     struct redis_target target;
+    struct login login; /* instead of target's; see redis_pool_login() */
     char *name;
     char *client_name;       /* for CLIENT SETNAME; or NULL */
     union link_address slow; /* did not answer in time: dial it last */

@@ -144,8 +144,7 @@ static void begin_own(struct redis_link *link, redis_request_fn on_done)
 void redis_link_on_open(struct stream *stream, void *ud)
 {
     struct redis_link *link = ud;
-    const struct redis_target *target = &link->redis->target;
-    bool has_auth = target->user != NULL || target->password != NULL;
+    bool has_auth = redis_greeting_has_login(link->redis);
     struct err_text text = { 0 };
     enum err err;
 

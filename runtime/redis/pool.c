@@ -214,10 +214,17 @@ void redis_request_cancel(struct redis_request *request)
 
 static void free_pool(struct redis_pool *redis)
 {
+    login_clear(&redis->login);
     redis_target_free(&redis->target);
     free(redis->client_name);
     free(redis->name);
     free(redis);
+}
+
+enum err redis_pool_login(struct redis_pool *redis, const char *user,
+                          const char *password)
+{
+    return login_set(&redis->login, user, password);
 }
 
 static void finish_close(struct loop_job *job)

@@ -40,6 +40,10 @@ struct pool *redis_pool_pool(struct redis_pool *redis);
 const char *redis_pool_name(const struct redis_pool *redis);
 /* Closes as pool_close() does and frees redis; then calls on_closed (may be
  * NULL) once, never from inside. */
+/* For the next connects, instead of the url's; user NULL: the url's.
+ * ERR_NOMEM. */
+enum err redis_pool_login(struct redis_pool *redis, const char *user,
+                          const char *password) MUST_CHECK;
 void redis_pool_close(struct redis_pool *redis, uint64_t deadline_ns,
                       void (*on_closed)(void *ud), void *ud);
 

@@ -1,0 +1,103 @@
+-- db:credentials: passwords that change under a running pool.
+
+local core = require "tidepool.core"
+local servers = require "tidepool.servers"
+local support = require "support"
+
+local must, eventually = support.must, support.eventually
+
+describe("credentials of Postgres", function()
+  local own, pool
+
+  setup(function()
+    own = must(servers.postgres {
+      directory = support.directory .. "/credentials", tcp = true, password = "first",
+    })
+  end)
+
+  teardown(function() own:stop() end)
+
+  before_each(function()
+    must(own:psql "ALTER ROLE tide PASSWORD 'first'")
+    pool = must(core.postgres_open {
+      name = "changing", url = own.url, settings = { max_connections = 1 },
+    })
+  end)
+
+  after_each(function() pool:close(1) end)
+
+  local function user()
+    local row, err = pool:one { "SELECT current_user AS name", share = false }
+    return row and row.name, err
+  end
+
+  it("that changed let the next connect in, by which the pool recovers", function()
+    assert.are.equal("tide", must(user()))
+    must(own:psql "ALTER ROLE tide PASSWORD 'second'")
+    assert.are.equal("tide", must(user())) -- what is open goes on
+    pool:drain()
+    local name, err = user()
+    assert.is_nil(name)
+    assert.are.equal("refused", err.code)
+    assert.matches("password authentication failed", err.message)
+    assert.is_true(must(pool:credentials { password = "second" }))
+    eventually("it is let in", function() return user() == "tide" end)
+  end)
+
+  it("may name another user", function()
+    must(own:psql "CREATE ROLE moon LOGIN PASSWORD 'third'")
+    must(pool:credentials { user = "moon", password = "third" })
+    pool:drain()
+    eventually("it is the other", function() return user() == "moon" end)
+  end)
+
+  it("that are no such table raise at the script's line", function()
+    local wrong = {
+      { { user = "tide" }, "password expected" },
+      { { password = 7 }, "password: string expected, got number" },
+      { { password = "a\0b" }, "password holds a zero byte" },
+      { { password = "x", pass = "y" }, "unknown key of credentials: pass" },
+      { "secret", "table with password and user expected, got string" },
+    }
+    for _, case in ipairs(wrong) do
+      local ok, message = pcall(function()
+        local set = pool:credentials(case[1])
+        return set
+      end)
+      assert.is_false(ok)
+      assert.matches("credentials_spec%.lua:%d+: .*" .. case[2], message)
+    end
+    assert.are.equal("tide", must(user()))
+  end)
+end)
+
+describe("credentials of Redis", function()
+  for _, protocol in ipairs { "AUTH", "nothing before" } do
+    it("that changed let the next connect in, with " .. protocol, function()
+      local own = must(servers.redis {
+        directory = support.directory .. "/credentials-" .. #protocol,
+      })
+      finally(function() own:stop() end)
+      local has_login = protocol == "AUTH"
+      if has_login then
+        must(own:cli("ACL", "SETUSER", "moon", "on", ">first", "~*", "&*", "+@all"))
+      end
+      local pool = must(core.redis_open {
+        name = "changing", settings = { max_connections = 1 },
+        url = has_login and own.url:gsub("^unix://", "unix://moon:first@") or own.url,
+      })
+      finally(function() pool:close(1) own:stop() end)
+      assert.are.equal(has_login and "moon" or "default",
+        must(pool:call("ACL", "WHOAMI")))
+      must(own:cli("ACL", "SETUSER", "moon", "on", "resetpass", ">second", "~*", "&*",
+        "+@all"))
+      must(pool:credentials {
+        user = not has_login and "moon" or nil, password = "second",
+      })
+      pool:drain()
+      eventually("it is let in", function()
+        return (pool:call("ACL", "WHOAMI")) == "moon"
+      end)
+    end)
+  end
+end)
