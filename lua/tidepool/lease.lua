@@ -47,13 +47,6 @@ function methods:with(fn)
   return give_back(conn, pcall(fn, conn))
 end
 
--- The password, and the user where it is another, for the next connects; what is open
--- stays, until drain().  Gives true.
-function methods:credentials(login)
-  local ok, err = self:raw_credentials(login)
-  return ok, err
-end
-
 for _, Pool in ipairs { core.postgres, core.redis } do
   for name, method in pairs(methods) do Pool[name] = method end
 end

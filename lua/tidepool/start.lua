@@ -11,6 +11,7 @@ core.decode_with(cjson.decode)
 require "tidepool.coroutine"
 require "tidepool.pg"
 require "tidepool.redis"
+require "tidepool.credentials"
 
 -- Methods in C that wait, as scripts call them.
 local function of_waiting(methods, name)

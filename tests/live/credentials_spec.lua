@@ -44,6 +44,29 @@ describe("credentials of Postgres", function()
     eventually("it is let in", function() return user() == "tide" end)
   end)
 
+  it("of a function are asked for again when a connect has failed", function()
+    local password, calls = "first", 0
+    must(pool:credentials(function()
+      calls = calls + 1
+      return { password = password }
+    end))
+    assert.are.equal(1, calls)
+    must(own:psql "ALTER ROLE tide PASSWORD 'fourth'")
+    password = "fourth"
+    pool:drain()
+    eventually("it is let in", function() return user() == "tide" end)
+    assert.are.equal(2, calls)
+  end)
+
+  it("of a function that fails are nil, err, and nothing changes", function()
+    local failure = core.err("refused", "the safe is shut")
+    local ok, err = pool:credentials(function() return nil, failure end)
+    assert.is_nil(ok)
+    assert.are.equal(failure, err)
+    pool:drain()
+    assert.are.equal("tide", must(user()))
+  end)
+
   it("may name another user", function()
     must(own:psql "CREATE ROLE moon LOGIN PASSWORD 'third'")
     must(pool:credentials { user = "moon", password = "third" })
