@@ -6,6 +6,7 @@ local core = require "tidepool.core"
 local dev = require "tidepool.dev"
 local schema = require "tidepool.schema"
 local service = require "tidepool.service"
+local testing = require "tidepool.testing"
 
 local DONE, MISUSED = 0, 2
 
@@ -15,6 +16,7 @@ tidepool: Postgres and Redis pools, scripted in Lua
   tidepool run APP      serve an app, or run a script to its end
   tidepool dev APP      the same with a private Postgres and Redis, reload on save
   tidepool check APP    check configuration and script, serve nothing
+  tidepool test [FILE]  run specs on a private Postgres and Redis
   tidepool version
   tidepool help [COMMAND]
 
@@ -62,6 +64,14 @@ Checks the configuration and the syntax of APP.
 
   --print            show each setting and where it is from
 ]] .. OPTIONS,
+  test = [[
+usage: tidepool test [FILE...] [options]
+
+Runs specs of busted inside the runtime, on a Postgres and a Redis of their own: FILE...,
+else *_spec.lua here, in spec/ and in tests/.  schema.sql here, beside the first FILE or
+above it makes the database; each test begins with a copy of it, and an empty Redis.
+
+]] .. OPTIONS,
   version = "usage: tidepool version\n",
   help = "usage: tidepool help [COMMAND]\n",
 }
@@ -73,7 +83,7 @@ local VALUED = {
   config = true, set = true,
 }
 local FLAGS = {
-  run = {}, dev = { fresh = true }, check = { print = true },
+  run = {}, dev = { fresh = true }, check = { print = true }, test = {},
 }
 
 local function say(text)
@@ -132,6 +142,8 @@ function Words:take(word)
     self[name] = true
   elseif word:find("^%-.") then
     return unknown_option(self.command, word:match("^[^=]+"))
+  elseif self.command == "test" then
+    self.files[#self.files + 1] = word
   elseif self.app then
     return ("unexpected %q; arguments of the script stand after --"):format(word)
   else
@@ -142,7 +154,7 @@ end
 -- Reads the words after the command.  Returns what they say, or nil and what is wrong.
 local function read_words(command, words)
   local self = setmetatable({ command = command, words = words, at = 1, args = {},
-                              flags = {}, sets = {} }, Words)
+                              flags = {}, sets = {}, files = {} }, Words)
   while words[self.at] do
     if words[self.at] == "--" then
       self.args = { unpack(words, self.at + 1) }
@@ -152,7 +164,9 @@ local function read_words(command, words)
     if wrong then return nil, wrong end
     self.at = self.at + 1
   end
-  if not self.app and not self.wants_help then return nil, "APP is missing" end
+  if command ~= "test" and not self.app and not self.wants_help then
+    return nil, "APP is missing"
+  end
   return self
 end
 
@@ -163,6 +177,7 @@ local RUNNERS = {
   dev = function(settings, words)
     return dev.run(settings, words.app, words.args, words.fresh)
   end,
+  test = function(settings, words) return testing.run(settings, words.files) end,
   check = function(settings, words)
     return check.run(settings, words.app, words.print)
   end,
@@ -197,7 +212,8 @@ local function version(_, words)
   return DONE
 end
 
-local COMMANDS = { run = run_script, dev = run_script, check = run_script, help = help,
+local COMMANDS = { run = run_script, dev = run_script, check = run_script,
+                   test = run_script, help = help,
                    version = version, ["--help"] = help, ["-h"] = help,
                    ["--version"] = version }
 
@@ -212,7 +228,7 @@ function cli.main(command, ...)
   local run = COMMANDS[command]
   if run then return run(command, { ... }) end
   return misused("help", "unknown command %q%s", command,
-    suggestion(command, { "run", "dev", "check", "version", "help" }))
+    suggestion(command, { "run", "dev", "check", "test", "version", "help" }))
 end
 
 return cli

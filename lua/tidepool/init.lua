@@ -4,6 +4,7 @@ local core = require "tidepool.core"
 local app = require "tidepool.app"
 local events = require "tidepool.events"
 local reply = require "tidepool.reply"
+local request = require "tidepool.request"
 local stream = require "tidepool.stream"
 local task = require "tidepool.task"
 
@@ -26,6 +27,7 @@ local tide = {
   text = reply.text,
   html = reply.html,
   fail = reply.fail,
+  request = request,
   stream = stream.stream,
   events = stream.events,
   array = core.array,

@@ -3,6 +3,7 @@
 local core = require "tidepool.core"
 local standing = require "tidepool.standing"
 
+local require = require -- LuaJIT's own: `tidepool test` replaces the global one
 local sandbox = {}
 
 local function directory_of(path)
@@ -63,6 +64,12 @@ local function new_require(generation, directory)
     if not ok then error(value, 0) end
     return value
   end
+end
+
+-- A require for code that runs outside of a script of its own: modules of directory may
+-- wait while they load.
+function sandbox.require_from(directory)
+  return new_require({ own = _G, env = _G, loaded = {}, files = {} }, directory)
 end
 
 -- An err with the traceback of where it was raised.

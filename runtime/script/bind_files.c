@@ -1,6 +1,7 @@
 /* bind_files.c - the few file calls that Lua's io and os do not have. */
 #include "script/vm.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
 #include <pwd.h>
@@ -158,8 +159,30 @@ static int l_realpath(lua_State *L)
     return 1;
 }
 
+/* list_dir(path): the names in it, in no order; or nil, err. */
+static int l_list_dir(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+    int count = 0;
+
+    if (dir == NULL)
+        return return_errno(L, path);
+    lua_newtable(L);
+    while ((entry = readdir(dir)) != NULL) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        lua_pushstring(L, entry->d_name);
+        lua_rawseti(L, -2, ++count);
+    }
+    closedir(dir);
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     { "stat", l_stat },
+    { "list_dir", l_list_dir },
     { "read_file", l_read_file },
     { "mkdir", l_mkdir },
     { "mkdtemp", l_mkdtemp },
