@@ -4,13 +4,14 @@ local core = require "tidepool.core"
 local reply = require "tidepool.reply"
 local router = require "tidepool.router"
 local stream = require "tidepool.stream"
+local task = require "tidepool.task"
 
 local App = {}
 App.__index = App
 
 local METHODS = { "get", "post", "put", "patch", "delete", "head", "options" }
-local ROUTE_OPTIONS = { on_disconnect = true }
 local TEXT = { ["content-type"] = "text/plain; charset=utf-8" }
+local BUSY = { ["content-type"] = TEXT["content-type"], ["retry-after"] = "1" }
 
 -- ---- requests
 
@@ -121,6 +122,37 @@ local function finish(route, raw, ok, value)
   return normalize(route, value)
 end
 
+-- ---- the limits of a route
+
+-- The handler in a task of its own that is cancelled at the deadline, and with it every
+-- acquire and statement under it.
+local function call_in_time(route, request)
+  local ok, value = task.timeout(route.timeout_ms / 1000, xpcall, route.fn, describe,
+    request)
+  if ok == nil then return false, { err = value, message = tostring(value) } end
+  return ok, value
+end
+
+local function release_place(route, ...)
+  route.running = route.running - 1
+  return ...
+end
+
+local function call(route, request)
+  if route.timeout_ms then return call_in_time(route, request) end
+  return xpcall(route.fn, describe, request)
+end
+
+-- What a route refuses by itself: status, headers, body; or nil.
+local function refusal(route, raw)
+  if route.max_body_bytes and #raw:body() > route.max_body_bytes then
+    return 413, TEXT, "the body is too large\n"
+  end
+  if route.max_concurrent and route.running >= route.max_concurrent then
+    return 503, BUSY, "too many at the same time\n"
+  end
+end
+
 -- ---- routing
 
 local function allowed_methods(routes)
@@ -155,18 +187,36 @@ function App:handle(raw)
     path = path,
     params = params_of(route, values),
   }, Request)
-  return finish(route, raw, xpcall(route.fn, describe, request))
+  if not route.is_limited then
+    return finish(route, raw, xpcall(route.fn, describe, request))
+  end
+  local status, headers, body = refusal(route, raw)
+  if status then return status, headers, body end
+  route.running = route.running + 1
+  return release_place(route, finish(route, raw, call(route, request)))
 end
 
+local function is_count(value)
+  return type(value) == "number" and value >= 1 and value % 1 == 0
+end
+
+-- option -> { what it must be, in words and as a check }
+local ROUTE_OPTIONS = {
+  on_disconnect = { '"cancel" or "finish"',
+    function(value) return value == "cancel" or value == "finish" end },
+  timeout_ms = { "milliseconds above 0",
+    function(value) return type(value) == "number" and value > 0 end },
+  max_body_bytes = { "a count from 1 on", is_count },
+  max_concurrent = { "a count from 1 on", is_count },
+}
+
 local function check_options(opts)
-  for name in pairs(opts) do
-    if not ROUTE_OPTIONS[name] then
-      error("unknown route option: " .. tostring(name), 4)
+  for name, value in pairs(opts) do
+    local option = ROUTE_OPTIONS[name]
+    if not option then error("unknown route option: " .. tostring(name), 4) end
+    if not option[2](value) then
+      error(("%s: %s expected, got %s"):format(name, option[1], tostring(value)), 4)
     end
-  end
-  local choice = opts.on_disconnect
-  if choice and choice ~= "cancel" and choice ~= "finish" then
-    error("on_disconnect: \"cancel\" or \"finish\" expected, got " .. tostring(choice), 4)
   end
 end
 
@@ -181,6 +231,9 @@ local function add_route(app, method, path, fn, opts)
   app.router:add(method, path, {
     fn = fn,
     on_disconnect = opts.on_disconnect,
+    timeout_ms = opts.timeout_ms, max_body_bytes = opts.max_body_bytes,
+    max_concurrent = opts.max_concurrent, running = 0,
+    is_limited = (opts.timeout_ms or opts.max_body_bytes or opts.max_concurrent) ~= nil,
     site = info.short_src .. ":" .. info.linedefined,
   })
   return app
@@ -188,7 +241,9 @@ end
 
 -- Adds a handler for a method and a path: fixed parts, :param and *rest.  opts:
 -- on_disconnect = "cancel" or "finish", what becomes of it when the client goes away
--- (GET and HEAD are cancelled, the others finish).
+-- (GET and HEAD are cancelled, the others finish); timeout_ms, of the handler, and of all
+-- that it waits for: 504; max_body_bytes: 413; max_concurrent, handlers of this
+-- route at the same time: 503.
 function App:route(method, path, fn, opts)
   if type(method) ~= "string" then error("method expected, got " .. type(method), 2) end
   return (add_route(self, method:upper(), path, fn, opts))

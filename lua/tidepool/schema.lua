@@ -157,6 +157,7 @@ local function build()
     { kind = "choice", choices = { "debug", "info", "warn", "error" }, default = "info" })
   add("log", "format",
     { kind = "choice", choices = { "logfmt", "json" }, default = "logfmt" })
+  add("log", "access", { kind = "flag", default = false })
 end
 
 -- ---- pools with a name: [database.reports] and [redis.sessions] have the keys of

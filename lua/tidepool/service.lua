@@ -62,6 +62,26 @@ function Service:admin_handler(health)
   end
 end
 
+-- One line a request; the path without its query, which may hold secrets.
+local function log_access(request, began, status, headers, body)
+  core.log("info", "request", {
+    method = request:method(), path = request:path(), remote = request:remote(),
+    status = status or "streamed", bytes = type(body) == "string" and #body or nil,
+    ms = math.floor((core.now() - began) * 1e6 + 0.5) / 1e3,
+  })
+  return status, headers, body
+end
+
+-- What answers the requests of the app.
+function Service:app_handler()
+  if not self.config.log.access then
+    return function(request) return self.app:handle(request) end
+  end
+  return function(request)
+    return log_access(request, core.now(), self.app:handle(request))
+  end
+end
+
 function Service:handler()
   local health = admin.new {
     pools = self.pools,
@@ -70,13 +90,13 @@ function Service:handler()
     is_stopping = function() return self.stopping end,
   }
   if self.config.server.admin then
-    return function(request) return self.app:handle(request) end,
-      self:admin_handler(health)
+    return self:app_handler(), self:admin_handler(health)
   end
+  local answer = self:app_handler()
   return function(request)
     local status, headers, body = health(request)
     if status then return status, headers, body end
-    return self.app:handle(request)
+    return answer(request)
   end
 end
 

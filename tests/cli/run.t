@@ -199,6 +199,20 @@ subtest "the admin listener" => sub {
     is stop($service), 0, "TERM: status 0";
 };
 
+subtest "the access log" => sub {
+    my $dir = directory();
+    put("$dir/app.lua", $HELLO);
+    my $service = serve($dir, ["run", "app.lua", "--listen", "127.0.0.1:0",
+        "--set", "log.access=true"]);
+    is((request($service, "GET", "/hello?token=s3cret"))[0], 200, "a request");
+    is((request($service, "GET", "/nowhere"))[0], 404, "another");
+    is stop($service), 0, "TERM: status 0";
+    my $log = slurp($service->{err});
+    like $log, qr/msg=request .*path=\/hello/, "has its path";
+    like $log, qr/status=404/, "and status";
+    unlike $log, qr/s3cret/, "and not its query";
+};
+
 subtest "the binary alone, in another directory" => sub {
     my $dir = directory();
     copy($tidepool, "$dir/alone") or die $!;

@@ -68,7 +68,7 @@ describe("config.load", function()
     assert.same({}, loaded:pools())
     assert.same({ listen = "127.0.0.1:8080", drain = 30, workers = 1, limits = {} },
       loaded.server)
-    assert.same({ level = "info", format = "logfmt" }, loaded.log)
+    assert.same({ level = "info", format = "logfmt", access = false }, loaded.log)
     assert.same({ 30, "default" }, { loaded:get("server.drain") })
   end)
 
