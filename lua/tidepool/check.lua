@@ -1,31 +1,204 @@
--- check.lua - `tidepool check`: is the configuration right, is the script Lua?
+-- check.lua - `tidepool check`: is the configuration right, is the script Lua, do the
+-- servers answer, and do both fit together?
 
+local config = require "tidepool.config"
 local core = require "tidepool.core"
 local pools = require "tidepool.pools"
 
 local DONE, FAILED, MISCONFIGURED = 0, 1, 2
+local PATIENCE = 5 -- seconds for a server to answer
+local LONG_WAIT = 60 -- seconds for a lease: longer than a client waits
+local LONG_STATEMENT = 600
+
+local Check = {}
+Check.__index = Check
 
 local function complain(message)
   io.stderr:write("tidepool: ", message, "\n")
 end
 
+local function say(text, ...) io.stdout:write(text:format(...), "\n") end
+
+function Check:line(name, text, ...) say("  %-12s " .. text, name, ...) end
+
+function Check:warn(pool, text, ...)
+  self.warnings[#self.warnings + 1] = ("%s: " .. text):format(pool, ...)
+end
+
+-- ---- what any pool should have
+
+local function formula() return core.cores() * 2 + 1 end
+
+function Check:common(entry, settings)
+  self:line("sizing", "max_connections %d; cores x 2 + 1 disk is %d on this machine "
+    .. "(that of the server counts)", settings.max_connections, formula())
+  if settings.acquire_timeout > LONG_WAIT then
+    self:warn(entry.label, "acquire_timeout is %g s: callers wait longer for a "
+      .. "connection than their own clients will", settings.acquire_timeout)
+  end
+  if settings.statement_timeout > LONG_STATEMENT then
+    self:warn(entry.label, "statement_timeout is %g s: one statement may hold a "
+      .. "connection that long", settings.statement_timeout)
+  end
+end
+
+-- ---- Postgres
+
+local SERVER = [[SELECT current_setting('server_version') AS version,
+  current_setting('max_connections')::int AS max,
+  current_setting('superuser_reserved_connections')::int AS reserved,
+  current_setting('idle_in_transaction_session_timeout') AS idle_limit,
+  pg_is_in_recovery() AS is_replica, pg_backend_pid() AS pid,
+  (SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'client backend')
+    AS used,
+  COALESCE((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)
+    AS is_secret,
+  COALESCE(host(inet_client_addr()), '') AS client]]
+
+local ACTIVITY = [[SELECT datname, state, count(*)::int AS n FROM pg_stat_activity
+  WHERE backend_type = 'client backend' AND datname IS NOT NULL AND state IS NOT NULL
+  GROUP BY datname, state ORDER BY datname, n DESC]]
+
+local function activity_text(rows)
+  local parts, last = {}, nil
+  for _, row in ipairs(rows) do
+    local text = ("%d %s"):format(row.n, row.state)
+    parts[#parts + 1] = row.datname == last and text or row.datname .. ": " .. text
+    last = row.datname
+  end
+  return table.concat(parts, ", ")
+end
+
+local function is_local(address)
+  return address == "" or address:find "^127%." ~= nil or address == "::1"
+end
+
+function Check:postgres_fits(entry, settings, row, is_pooled)
+  local room = row.max - row.reserved
+  if settings.max_connections > room then
+    self:warn(entry.label, "max_connections is %d, the server has %d for all clients",
+      settings.max_connections, room)
+  elseif settings.max_connections > room - (row.used - 1) then
+    self:warn(entry.label, "max_connections is %d, of the server's %d others use %d now",
+      settings.max_connections, room, row.used - 1)
+  end
+  if row.idle_limit == "0" then
+    self:warn(entry.label, "the server's idle_in_transaction_session_timeout is off: a "
+      .. "client that hangs in a transaction holds its locks for ever")
+  end
+  if not row.is_secret and not is_local(row.client) then
+    self:warn(entry.label, "the connection is not encrypted, and the server is not on "
+      .. "this machine: add sslmode=verify-full to the url")
+  end
+  if is_pooled then
+    self:warn(entry.label, "a pooler in transaction mode is in front of the server: "
+      .. "reads share no connections, session state and LISTEN do not work through it")
+  end
+end
+
+local function ask_postgres(conn)
+  local row, err = conn:one(SERVER)
+  if not row then return nil, err end
+  local rows
+  rows, err = conn:query(ACTIVITY)
+  if not rows then return nil, err end
+  return { row = row, activity = rows, is_pooled = conn:pid() ~= row.pid }
+end
+
+function Check:postgres(entry, pool, settings)
+  local answer, err = pool:with(ask_postgres)
+  if not answer then return nil, err end
+  local row = answer.row
+  say("%s: Postgres %s, %s", entry.label, row.version, config.mask_url(entry.url))
+  self:line("connections", "the server has %d, %d of them reserved, %d in use", row.max,
+    row.reserved, row.used)
+  self:line("activity", "%s", activity_text(answer.activity))
+  if row.is_replica then self:line("role", "a replica: it takes no writes") end
+  self:common(entry, settings)
+  self:postgres_fits(entry, settings, row, answer.is_pooled)
+  return true
+end
+
+-- ---- Redis
+
+local function info_of(cache)
+  local text, err = cache:call("INFO")
+  if not text then return nil, err end
+  local info = {}
+  for name, value in text:gmatch "([%w_]+):([^\r\n]*)" do info[name] = value end
+  return info
+end
+
+function Check:redis(entry, pool, settings)
+  local info, err = info_of(pool)
+  if not info then return nil, err end
+  say("%s: Redis %s, %s", entry.label, info.redis_version or "of an unknown version",
+    config.mask_url(entry.url))
+  local max = tonumber(info.maxclients) or 0
+  self:line("connections", "the server has %s, %s in use", info.maxclients or "?",
+    info.connected_clients or "?")
+  self:line("role", "%s", info.role or "unknown")
+  self:common(entry, settings)
+  if max > 0 and settings.max_connections > max then
+    self:warn(entry.label, "max_connections is %d, the server has %d for all clients",
+      settings.max_connections, max)
+  end
+  return true
+end
+
+-- ---- all of it
+
+local function patient(pool)
+  local settings = pool:settings()
+  pool:set { acquire_timeout = PATIENCE, statement_timeout = PATIENCE,
+             connect_timeout = PATIENCE, statement_cache = 0 } -- also through a pooler
+  return settings
+end
+
+-- Gives whether the server answered.
+function Check:ask(entry, pool)
+  local settings = patient(pool)
+  local ok, err = self[entry.kind](self, entry, pool, settings)
+  if ok then return true end
+  complain(("%s (%s): %s"):format(entry.label, config.mask_url(entry.url), tostring(err)))
+  return false
+end
+
+function Check:show_warnings()
+  for _, warning in ipairs(self.warnings) do say("warning: %s", warning) end
+end
+
 local check = {}
 
--- Returns the exit status; shows the settings when wants_settings.
-function check.run(settings, path, wants_settings)
-  if wants_settings then
+-- Returns the exit status; options: print, show the settings; offline, ask no server.
+function check.run(settings, path, options)
+  local self = setmetatable({ warnings = {} }, Check)
+  if options.print then
     io.stdout:write(table.concat(settings:describe(), "\n"), "\n")
   end
-  local opened, wrong = pools.open(settings, function() end)
+  local entries = {}
+  local opened, wrong = pools.open(settings, function(entry)
+    entries[#entries + 1] = entry
+  end)
   if not opened then
     complain(wrong)
     return MISCONFIGURED
   end
-  pools.close(opened, 0)
+  for _, warning in ipairs(settings.warnings) do
+    self:warn("configuration", "%s", warning)
+  end
+  local status = DONE
   local chunk, err = core.load_script(path, {})
-  if chunk then return DONE end
-  complain(err.message)
-  return FAILED
+  if not chunk then
+    complain(err.message)
+    status = FAILED
+  end
+  for i, entry in ipairs(options.offline and {} or entries) do
+    if not self:ask(entry, opened[i]) then status = FAILED end
+  end
+  self:show_warnings()
+  pools.close(opened, 0)
+  return status
 end
 
 return check

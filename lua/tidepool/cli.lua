@@ -15,7 +15,7 @@ tidepool: Postgres and Redis pools, scripted in Lua
 
   tidepool run APP      serve an app, or run a script to its end
   tidepool dev APP      the same with a private Postgres and Redis, reload on save
-  tidepool check APP    check configuration and script, serve nothing
+  tidepool check APP    check configuration, script and servers, serve nothing
   tidepool test [FILE]  run specs on a private Postgres and Redis
   tidepool version
   tidepool help [COMMAND]
@@ -60,9 +60,12 @@ database is new.
   check = [[
 usage: tidepool check APP [options]
 
-Checks the configuration and the syntax of APP.
+Checks the configuration and the syntax of APP, connects to every server, and tells what
+does not fit: sizes, timeouts, encryption, a pooler in front.  Status 1 when a server does
+not answer.
 
   --print            show each setting and where it is from
+  --offline          ask no server
 ]] .. OPTIONS,
   test = [[
 usage: tidepool test [FILE...] [options]
@@ -83,7 +86,7 @@ local VALUED = {
   config = true, set = true,
 }
 local FLAGS = {
-  run = {}, dev = { fresh = true }, check = { print = true }, test = {},
+  run = {}, dev = { fresh = true }, check = { print = true, offline = true }, test = {},
 }
 
 local function say(text)
@@ -179,7 +182,8 @@ local RUNNERS = {
   end,
   test = function(settings, words) return testing.run(settings, words.files) end,
   check = function(settings, words)
-    return check.run(settings, words.app, words.print)
+    core.log_setup { level = "error" }
+    return check.run(settings, words.app, words)
   end,
 }
 

@@ -149,4 +149,27 @@ subtest "KILL leaves nothing running, and the next start works" => sub {
     is_deeply [all_end(@pids)], [], "nothing is left";
 };
 
+subtest "check of its servers" => sub {
+    my $service = dev();
+    my ($db) = slurp($service->{out}) =~ /^DATABASE_URL=(.*)$/m;
+    my ($redis) = slurp($service->{out}) =~ /^REDIS_URL=(.*)$/m;
+    my @urls = ("--set", "database.postgres_url=$db", "--set", "redis.url=$redis");
+    my ($status, $out, $err) = run($dir, ["check", "app.lua", @urls,
+        "--set", "database.pool.max_connections=500",
+        "--set", "database.pool.acquire_timeout=90",
+        "--set", "database.reports.postgres_url=$db"]);
+    is $status, 0, "status" or diag $out, $err;
+    like $out, qr/^main: Postgres \d+/m, "Postgres";
+    like $out, qr/^reports: Postgres \d+/m, "a pool with a name";
+    like $out, qr/^redis: Redis \d+/m, "Redis";
+    like $out, qr/activity +tide: \d+ /, "what is going on";
+    like $out, qr/^warning: main: max_connections is 500, the server has \d+ for all/m,
+        "more than the server has";
+    like $out, qr/^warning: main: acquire_timeout is 90 s/m, "a long wait";
+    like $out, qr/^warning: main: the server's idle_in_transaction_session_timeout is off/m,
+        "no limit";
+    unlike $out, qr/encrypted|pooler/, "no warning of what is not so";
+    stop($service);
+};
+
 done_testing;

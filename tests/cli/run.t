@@ -224,15 +224,26 @@ subtest "the binary alone, in another directory" => sub {
     is $out, "{\"a\":1}\n", "needs no Lua files";
 };
 
-subtest "check" => sub {
+subtest "check, without asking a server" => sub {
     my $dir = directory();
     put("$dir/app.lua", $HELLO);
     put("$dir/tidepool.toml",
-        "[database]\npostgres_url = \"postgresql://me:s3cret\@h/d\"\n");
-    my ($status, $out, $err) = run($dir, ["check", "app.lua", "--print"]);
+        "[database]\npostgres_url = \"postgresql://me:s3cret\@127.0.0.1:1/d\"\n");
+    my ($status, $out, $err) = run($dir, ["check", "app.lua", "--print", "--offline"]);
     is $status, 0, "status" or diag $out, $err;
     like $out, qr/tidepool\.toml:2/, "--print tells where a value is from";
     unlike $out . $err, qr/s3cret/, "and hides secrets";
+
+    ($status, $out, $err) = run($dir, ["check", "app.lua"]);
+    is $status, 1, "a server that is away: status";
+    like $err, qr/main \(postgresql:\/\/me:\*\*\*\@127\.0\.0\.1:1\/d\): .*refused/i,
+        "a server that is away: message";
+    unlike $out . $err, qr/s3cret/, "and hides secrets";
+
+    put("$dir/broken.lua", "x = = 1\n");
+    ($status, $out, $err) = run($dir, ["check", "broken.lua", "--offline"]);
+    is $status, 1, "a script that is no Lua: status";
+    like $err, qr/broken\.lua:1:/, "a script that is no Lua: place";
 };
 
 done_testing;

@@ -180,4 +180,12 @@ describe("Postgres behind PgBouncer in transaction mode", function()
     assert.are.equal("timeout", err.code)
     for i = 1, 10 do assert.are.equal(i, must(db:one("SELECT $1::int AS i", i)).i) end
   end)
+
+  it("is told of by tidepool check", function()
+    local app = support.file("app.lua", "return require('tidepool').app()\n")
+    local status, output = support.run { core.realpath "/proc/self/exe", "check", app,
+      "--set", "database.postgres_url=" .. url_of(main) }
+    assert.are.equal(0, status)
+    assert.matches("warning: main: a pooler in transaction mode is in front", output)
+  end)
 end)
