@@ -153,7 +153,22 @@ static const luaL_Reg metamethods[] = {
     { NULL, NULL },
 };
 
+/* err_codes(): the list of what err.code may be. */
+static int l_err_codes(lua_State *L)
+{
+    int count = 0;
+
+    lua_newtable(L);
+#define XX(name, code, text)  \
+    lua_pushliteral(L, code); \
+    lua_rawseti(L, -2, ++count);
+    ERR_MAP(XX)
+#undef XX
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
+    { "err_codes", l_err_codes },
     { "err", l_err },
     { "is_err", l_is_err },
     { NULL, NULL },
