@@ -327,6 +327,8 @@ local function add_pool(self, pools, root, name)
     kind = kind.kind, name = name or "main", url = url, source = source,
     label = name and kind.label:format(name) or kind.main,
     required = (self:get(section .. ".required")),
+    application_name = root == "database" and self:get(section .. ".application_name")
+      or nil,
     settings = self:section(section .. ".pool"),
   }
 end

@@ -32,6 +32,13 @@ function Lease:one(sql, ...) return of(lease_one(self, sql, ...)) end
 
 function Lease:exec(sql, ...) return of(lease_exec(self, sql, ...)) end
 
+-- What the server says of itself: version (150004), and the settings that it reports,
+-- such as server_version, TimeZone, in_hot_standby; or nil, err.
+function Pool:server()
+  local server, err = self:with(function(conn) return conn:server() end)
+  return server, err
+end
+
 -- What batch was given, checked: a list of { sql, ... }, and whether it is atomic.
 local function check_batch(list, level)
   if type(list) ~= "table" then

@@ -25,6 +25,7 @@ function pools.open(settings, on_open)
   for _, entry in ipairs(settings:pools()) do
     local pool, err = OPENERS[entry.kind] {
       name = entry.label, url = entry.url, settings = entry.settings,
+      application_name = entry.application_name,
     }
     if not pool then
       pools.close(opened, 0)

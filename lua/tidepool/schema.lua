@@ -57,6 +57,13 @@ KINDS.url = {
   expected = function(entry) return "a url such as " .. entry.example end,
 }
 
+KINDS.text = {
+  read = function(_, value)
+    return type(value) == "string" and value:find "^%C+$" and value or nil
+  end,
+  expected = function() return "a text on one line" end,
+}
+
 KINDS.address = {
   read = function(_, value)
     if type(value) ~= "string" then return nil end
@@ -137,6 +144,7 @@ local function build()
 
   add("database", "postgres_url",
     { kind = "url", example = "postgres://user@host:5432/name", is_secret = true })
+  add("database", "application_name", { kind = "text", default = "tidepool" })
   add("database", "required", { kind = "flag", default = true })
   add_pool("database.pool")
   add("redis", "url", { kind = "url", example = "redis://host:6379", is_secret = true })

@@ -150,6 +150,9 @@ struct conn *pg_link_conn(struct pg_link *link);
 enum pg_tx { PG_TX_NONE, PG_TX_OPEN, PG_TX_FAILED, PG_TX_UNKNOWN };
 enum pg_tx pg_link_tx(const struct pg_link *link);
 int pg_link_backend_pid(const struct pg_link *link);
+int pg_link_server_version(const struct pg_link *link); /* 150004; 0 if lost */
+/* A setting that the server reports, "TimeZone"; NULL for others. */
+const char *pg_link_parameter(const struct pg_link *link, const char *name);
 
 /* ---- results */
 

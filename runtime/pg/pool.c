@@ -150,6 +150,16 @@ enum pg_tx pg_link_tx(const struct pg_link *link)
     }
 }
 
+int pg_link_server_version(const struct pg_link *link)
+{
+    return PQserverVersion(link->pq);
+}
+
+const char *pg_link_parameter(const struct pg_link *link, const char *name)
+{
+    return PQparameterStatus(link->pq, name);
+}
+
 int pg_link_backend_pid(const struct pg_link *link)
 {
     return PQbackendPID(link->pq);

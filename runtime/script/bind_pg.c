@@ -95,6 +95,38 @@ static int l_lease_pid(lua_State *L)
     return 1;
 }
 
+/* server(lease): its version as a number, and the settings that it reports. */
+static int l_lease_server(lua_State *L)
+{
+    static const char *const names[] = { "server_version",
+                                         "server_encoding",
+                                         "client_encoding",
+                                         "application_name",
+                                         "default_transaction_read_only",
+                                         "in_hot_standby",
+                                         "is_superuser",
+                                         "session_authorization",
+                                         "DateStyle",
+                                         "IntervalStyle",
+                                         "TimeZone",
+                                         "integer_datetimes",
+                                         "standard_conforming_strings" };
+    const struct lease *lease = lease_check(L, POOL_POSTGRES);
+    const struct pg_link *link;
+
+    if (lease->conn == NULL)
+        return return_taken(L, lease);
+    link = pg_link_of(lease->conn);
+    lua_createtable(L, 0, 16);
+    lua_pushinteger(L, pg_link_server_version(link));
+    lua_setfield(L, -2, "version");
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        lua_pushstring(L, pg_link_parameter(link, names[i])); /* or nil */
+        lua_setfield(L, -2, names[i]);
+    }
+    return 1;
+}
+
 /* raw_statement_timeout(lease): the pool's, in seconds. */
 static int l_lease_statement_timeout(lua_State *L)
 {
@@ -147,6 +179,7 @@ static const luaL_Reg lease_methods[] = {
     { "raw_exec", l_lease_exec },
     { "tx", l_lease_tx },
     { "pid", l_lease_pid },
+    { "server", l_lease_server },
     { "raw_statement_timeout", l_lease_statement_timeout },
     { NULL, NULL },
 };

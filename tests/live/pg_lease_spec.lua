@@ -326,6 +326,20 @@ describe("Postgres leases", function()
     end)
   end)
 
+  it("tell what the server says of itself", function()
+    local server = must(db:server())
+    local version = must(db:one "SHOW server_version_num").server_version_num
+    assert.are.equal(tonumber(version), server.version)
+    assert.are.equal(must(db:one "SHOW server_version").server_version,
+      server.server_version)
+    assert.are.equal("UTF8", server.client_encoding)
+    assert.are.equal("tidepool", server.application_name)
+    db:with(function(conn)
+      must(conn:exec "SET TimeZone = 'Asia/Tokyo'")
+      assert.are.equal("Asia/Tokyo", conn:server().TimeZone)
+    end)
+  end)
+
   describe("timeouts", function()
     it("of a wait in line say where the time went and who holds", function()
       local one = support.postgres { max_connections = 1 }
