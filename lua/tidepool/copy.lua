@@ -2,6 +2,7 @@
 
 local core = require "tidepool.core"
 local of = require("tidepool.result").of
+local statement_options = require "tidepool.statement_options"
 
 local Pool, Lease = core.postgres, core.postgres_lease
 local raw_acquire = Pool.raw_acquire
@@ -11,20 +12,12 @@ local LINE_OF_CALLER = 2 -- of the function that calls raw_acquire
 local CHUNK_BYTES = 65536 -- rows are gathered to about this
 local STOP_SECONDS = 10 -- for the server to act on a stop
 
-local OPTIONS = { [1] = true, timeout_ms = true }
+local OPTIONS = { timeout_ms = true }
 
 -- ---- arguments
 
 local function check_sql(sql, level)
-  local opts = type(sql) == "table" and sql or { sql }
-  for name in pairs(opts) do
-    if not OPTIONS[name] then
-      error("unknown statement option: " .. tostring(name), level + 1)
-    end
-  end
-  if type(opts[1]) ~= "string" then
-    error("SQL text expected, got " .. type(opts[1]), level + 1)
-  end
+  local opts = statement_options(sql, OPTIONS, level + 1)
   local ms = opts.timeout_ms
   if ms ~= nil and (type(ms) ~= "number" or ms <= 0) then
     error("timeout_ms: milliseconds above 0 expected", level + 1)

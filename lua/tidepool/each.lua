@@ -2,6 +2,7 @@
 
 local core = require "tidepool.core"
 local result = require "tidepool.result"
+local statement_options = require "tidepool.statement_options"
 
 local Pool, Lease = core.postgres, core.postgres_lease
 local of = result.of
@@ -10,7 +11,7 @@ local exec, query = Lease.raw_exec, Lease.raw_query
 local BATCH_FIRST, BATCH_MAX = 100, 10000
 local BATCH_BYTES = 2 ^ 20 -- what a batch should come to
 
-local OPTIONS = { [1] = true, timeout_ms = true, int8 = true, null = true }
+local OPTIONS = { timeout_ms = true, int8 = true, null = true }
 local count = 0 -- of cursors, for their names
 
 -- The SQL, its options and parameters, and fn, which is the last argument.
@@ -20,16 +21,7 @@ local function take_arguments(level, sql, ...)
   if type(fn) ~= "function" then
     error("each: a function expected as the last argument, got " .. type(fn), level + 1)
   end
-  local opts = type(sql) == "table" and sql or { sql }
-  for name in pairs(opts) do
-    if not OPTIONS[name] then
-      error("unknown statement option: " .. tostring(name), level + 1)
-    end
-  end
-  if type(opts[1]) ~= "string" then
-    error("SQL text expected, got " .. type(opts[1]), level + 1)
-  end
-  return opts, fn, { n = n - 1, ... }
+  return statement_options(sql, OPTIONS, level + 1), fn, { n = n - 1, ... }
 end
 
 -- The next batch's size, by what the rows of this one took.

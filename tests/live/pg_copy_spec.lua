@@ -19,10 +19,7 @@ describe("COPY", function()
   local function count() return must(db:one "SELECT count(*)::int AS n FROM item").n end
 
   local function is_clean()
-    eventually("the connection is given back", function()
-      local stats = db:stats()
-      return stats.leased + stats.resetting + stats.cancelling == 0
-    end)
+    support.given_back(db)
     assert.are.equal(1, must(db:one "SELECT 1 AS n").n)
   end
 

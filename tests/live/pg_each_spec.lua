@@ -4,7 +4,7 @@ local core = require "tidepool.core"
 local support = require "support"
 local tide = require "tidepool"
 
-local eventually, must = support.eventually, support.must
+local must = support.must
 
 describe("each", function()
   local db
@@ -17,10 +17,7 @@ describe("each", function()
   end)
 
   local function is_clean()
-    eventually("the connection is given back", function()
-      local stats = db:stats()
-      return stats.leased + stats.resetting + stats.cancelling == 0
-    end)
+    support.given_back(db)
     assert.are.equal(0, must(db:one [[SELECT count(*)::int AS n FROM pg_cursors
       WHERE name LIKE 'tidepool%']]).n)
   end

@@ -136,6 +136,14 @@ function support.hold(pool)
   end
 end
 
+-- Waits until nothing of the pool is lent, or being cleaned.
+function support.given_back(pool)
+  support.eventually("all connections are given back", function()
+    local stats = pool:stats()
+    return stats.leased + stats.resetting + stats.cancelling == 0
+  end)
+end
+
 -- Callers, each in a task, that call(i) again and again until stop(): it gives true,
 -- or nil, err.  ok and errors tell what they saw so far.
 function support.load(callers, call)
