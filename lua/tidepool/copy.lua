@@ -81,6 +81,17 @@ local function field_text(value)
   error("a row of COPY: a " .. kind .. " cannot be sent to Postgres", 0)
 end
 
+-- Whether the statement surely takes the text format.  Postgres says only whether a COPY
+-- is binary, so rows for another format would be stored wrong without an error: options,
+-- which stand behind STDIN, are not interpreted here, and with any rows are refused.
+local function takes_rows(sql)
+  if sql:find("--", 1, true) or sql:find("/*", 1, true) then return false end
+  local plain = sql:gsub("'[^']*'", "''"):gsub('"[^"]*"', '""'):lower()
+  local rest = plain:match "from%s+stdin%f[%W](.*)$"
+  if not rest then return false end
+  return rest:find "^[%s;]*$" ~= nil or rest:find "^%s*where%f[%W]" ~= nil
+end
+
 local function line_of(row)
   local fields = {}
   for i = 1, row.n or table.maxn(row) do fields[i] = field_text(row[i]) end
@@ -149,8 +160,21 @@ local function pump_out(copy, seconds, sink)
   end
 end
 
+local function text_of(item, may_be_row)
+  if type(item) == "string" then return item end
+  if type(item) ~= "table" then
+    error("the source of a COPY gave a " .. type(item)
+      .. "; a string or a row, which is a list, expected", 0)
+  end
+  if not may_be_row then
+    error("rows are for a COPY ... FROM STDIN without options, which is in the text "
+      .. "format; for others give strings, in the format that the statement says", 0)
+  end
+  return line_of(item)
+end
+
 -- The source's next chunk, rows gathered into one; nil at the end, or nil, err.
-local function next_chunk(source)
+local function next_chunk(source, may_be_row)
   local lines, bytes = {}, 0
   repeat
     local item, err = source()
@@ -158,20 +182,17 @@ local function next_chunk(source)
       if err ~= nil then return nil, err end
       break
     end
-    if type(item) ~= "string" and type(item) ~= "table" then
-      error("the source of a COPY gave a " .. type(item)
-        .. "; a string or a row, which is a list, expected", 0)
-    end
-    local text = type(item) == "table" and line_of(item) or item
+    local text = text_of(item, may_be_row)
     lines[#lines + 1] = text
     bytes = bytes + #text
   until bytes >= CHUNK_BYTES
   if #lines > 0 then return table.concat(lines) end
 end
 
-local function pump_in(copy, seconds, source)
+local function pump_in(copy, seconds, source, sql)
+  local may_be_row = takes_rows(sql)
   while true do
-    local chunk, err = next_chunk(source)
+    local chunk, err = next_chunk(source, may_be_row)
     if err ~= nil then return nil, err end
     if not chunk then break end
     local ok
@@ -186,7 +207,8 @@ local PUMPS = { ["in"] = pump_in, out = pump_out }
 local function run(conn, opts, direction, other_end)
   local copy, seconds = begin(conn, opts, direction)
   if not copy then return nil, seconds end
-  return finish(copy, direction, pcall(PUMPS[direction], copy, seconds, other_end))
+  return finish(copy, direction, pcall(PUMPS[direction], copy, seconds, other_end,
+    opts[1]))
 end
 
 local function release_after(conn, ok, ...)
@@ -205,9 +227,10 @@ end
 
 -- Sends what source gives to a COPY ... FROM STDIN.  source: a function that gives the
 -- next chunk, or nil at the end, or nil, err, and then nothing is kept; a list of rows;
--- a string; an open file.  A chunk is text as the statement's format has it, or a row, a
--- list of values, for the text format.  sql may be { sql, timeout_ms = n }, of each wait
--- for the server.  Gives the number of rows; or nil, err.
+-- a string; an open file.  A chunk is text as the statement's format has it; or a row, a
+-- list of values, where the statement has no options, since rows go in the text format:
+-- for others a row raises, and nothing is kept.  sql may be { sql, timeout_ms = n }, of
+-- each wait for the server.  Gives the number of rows; or nil, err.
 function Pool:copy_in(sql, source)
   local opts, from = check_sql(sql, 2), source_of(source, 2)
   local rows, err = run_on_pool(self, opts, "in", from)

@@ -57,6 +57,38 @@ describe("COPY", function()
       assert.are.equal(1004, count())
     end)
 
+    it("refuses rows where the statement may want another format than theirs", function()
+      local rows = { { 1, "a\tb" }, { 2, tide.null } }
+      for _, options in ipairs {
+        "(FORMAT csv)", "WITH (FORMAT 'csv')", "CSV", "(DELIMITER ',')", "WITH NULL 'x'",
+        "(FORMAT binary)", "-- csv", "(FORMAT csv) WHERE word <> 'from STDIN'",
+      } do
+        local ok, err = pcall(db.copy_in, db,
+          "COPY item (id, word) FROM STDIN " .. options, rows)
+        assert.is_false(ok, options)
+        assert.matches("rows are for a COPY ... FROM STDIN without options", err)
+      end
+      must(db:exec 'CREATE TABLE "from STDIN" (id int, word text)')
+      local ok = pcall(db.copy_in, db, 'COPY "from STDIN" FROM STDIN (FORMAT csv)', rows)
+      assert.is_false(ok)
+      assert.are.equal(0, #must(db:query 'SELECT 1 FROM "from STDIN"'))
+      is_clean()
+      assert.are.equal(0, count())
+    end)
+
+    it("takes rows where the statement has no option", function()
+      for i, sql in ipairs {
+        "COPY item (id, word) FROM STDIN", "copy item (id, word) from stdin;",
+        "COPY item (id, word) FROM\n STDIN WHERE word <> 'from STDIN (FORMAT csv)'",
+      } do
+        assert.are.equal(1, must(db:copy_in(sql, { { i, "a\tb\\c" } })))
+      end
+      for _, row in ipairs(must(db:query "SELECT word FROM item")) do
+        assert.are.equal("a\tb\\c", row.word)
+      end
+      assert.are.equal(3, count())
+    end)
+
     it("keeps nothing when the server refuses a row, and says which", function()
       local rows, err = db:copy_in("COPY item (id, word) FROM STDIN",
         "1\ta\nx\tb\n3\tc\n")
