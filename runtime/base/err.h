@@ -3,7 +3,7 @@
 #define TIDEPOOL_BASE_ERR_H
 
 /*
- * The code is what scripts see as err.code and what metrics use as a label.
+ * The code is what scripts see as err.code.
  * A server's own words travel beside the code, see struct err_text.
  */
 /* clang-format off */

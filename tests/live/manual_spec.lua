@@ -1,4 +1,4 @@
--- lua/README.md against what there is: every function, every code, every example.
+-- lua/README.md against what there is: names of functions, every code, every example.
 
 local core = require "tidepool.core"
 local sandbox = require "tidepool.sandbox"
