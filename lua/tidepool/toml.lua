@@ -18,6 +18,10 @@ local function fail(at, message, ...)
   error({ at = at, message = message:format(...) }, 0)
 end
 
+local function brief(word)
+  return #word > 60 and word:sub(1, 57) .. "..." or word
+end
+
 -- What stands at a place, for "expected ..., found ...".
 local function found_at(text, at)
   local byte = text:byte(at)
@@ -129,11 +133,13 @@ local simple_key = Ct(Cg(Cp(), "at")
 local key = Ct(simple_key
   * (ws * "." * ws * (simple_key + expected "a key after '.'")) ^ 0)
 
+-- A text without its quotes may be a url: of "user:password" only the user is shown.
 local function no_value(text, at)
-  local word = text:match("^[%w_+.:-]+", at)
+  local number = text:match("^[%d+-][%w_+.:-]*", at)
+  if number then fail(at, "'%s' is not a number or a date", brief(number)) end
+  local word = text:match("^[%w_+.-]+", at)
   if not word then fail(at, "expected a value, found %s", found_at(text, at)) end
-  if word:find("^[%d+-]") then fail(at, "'%s' is not a number or a date", word) end
-  fail(at, "'%s' is not a value; a text needs quotes", word)
+  fail(at, "'%s' is not a value; a text needs quotes", brief(word))
 end
 
 local line_end = #newline + -P(1) + expected "the end of the line"
@@ -182,12 +188,12 @@ local function to_integer(at, written)
   for i = 1, #plain do
     local next_digit = tonumber(plain:sub(i, i), 16)
     if sum < (INT64_MIN + next_digit) / base then
-      fail(at, "%s does not fit in 64 bits", written)
+      fail(at, "%s does not fit in 64 bits", brief(written))
     end
     sum = sum * base - next_digit
   end
   if not is_negative then
-    if sum == INT64_MIN then fail(at, "%s does not fit in 64 bits", written) end
+    if sum == INT64_MIN then fail(at, "%s does not fit in 64 bits", brief(written)) end
     sum = -sum
   end
   return (sum <= EXACT and sum >= -EXACT) and tonumber(sum) or sum
@@ -409,6 +415,9 @@ local function line_counter(text)
 end
 
 local function build(text, line_of)
+  if text:find("^\255\254") or text:find("^\254\255") then
+    fail(1, "the text is UTF-16, expected UTF-8")
+  end
   local bad = first_not_utf8:match(text)
   if bad <= #text then fail(bad, "the text is not UTF-8") end
   local builder = new_builder(line_of)

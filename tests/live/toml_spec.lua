@@ -121,6 +121,30 @@ describe("toml.parse", function()
     assert.equal("values are nested too deeply", err.message)
   end)
 
+  it("says so when a text is UTF-16", function()
+    for _, mark in ipairs { "\255\254", "\254\255" } do
+      local root, err = toml.parse(mark .. "a\0=\0001\0")
+      assert.is_nil(root)
+      assert.equal("line 1: the text is UTF-16, expected UTF-8", tostring(err))
+    end
+  end)
+
+  it("shows little of a long word, and no password of a url without quotes", function()
+    local function message(value)
+      return select(2, toml.parse("a = " .. value)).message
+    end
+
+    assert.equal("'" .. ("x"):rep(57) .. "...' is not a value; a text needs quotes",
+      message(("x"):rep(1000)))
+    assert.equal("'" .. ("1"):rep(57) .. "...' is not a number or a date",
+      message(("1"):rep(1000) .. "x"))
+    assert.equal(("1"):rep(57) .. "... does not fit in 64 bits",
+      message(("1"):rep(1000)))
+    for _, url in ipairs { "app:secret@h/d", "postgres://app:secret@h/d" } do
+      assert.is_nil(message(url):find("secret", 1, true))
+    end
+  end)
+
   it("reads a long array and a long document", function()
     local root = toml.parse("a = [" .. ("1,"):rep(100000) .. "]\n")
     local lines = {}
