@@ -1,9 +1,9 @@
 -- check.lua - `tidepool check`: is the configuration right, is the script Lua, do the
 -- servers answer, and do both fit together?
 
-local config = require "tidepool.config"
 local core = require "tidepool.core"
 local pools = require "tidepool.pools"
+local url = require "tidepool.url"
 
 local DONE, FAILED, MISCONFIGURED = 0, 1, 2
 local PATIENCE = 5 -- seconds for a server to answer
@@ -109,7 +109,7 @@ function Check:postgres(entry, pool, settings)
   local answer, err = pool:with(ask_postgres)
   if not answer then return nil, err end
   local row = answer.row
-  say("%s: Postgres %s, %s", entry.label, row.version, config.mask_url(entry.url))
+  say("%s: Postgres %s, %s", entry.label, row.version, url.mask(entry.url))
   self:line("connections", "the server has %d, %d of them reserved, %d in use", row.max,
     row.reserved, row.used)
   self:line("activity", "%s", activity_text(answer.activity))
@@ -133,7 +133,7 @@ function Check:redis(entry, pool, settings)
   local info, err = info_of(pool)
   if not info then return nil, err end
   say("%s: Redis %s, %s", entry.label, info.redis_version or "of an unknown version",
-    config.mask_url(entry.url))
+    url.mask(entry.url))
   local max = tonumber(info.maxclients) or 0
   self:line("connections", "the server has %s, %s in use", info.maxclients or "?",
     info.connected_clients or "?")
@@ -160,7 +160,7 @@ function Check:ask(entry, pool)
   local settings = patient(pool)
   local ok, err = self[entry.kind](self, entry, pool, settings)
   if ok then return true end
-  complain(("%s (%s): %s"):format(entry.label, config.mask_url(entry.url), tostring(err)))
+  complain(("%s (%s): %s"):format(entry.label, url.mask(entry.url), tostring(err)))
   return false
 end
 

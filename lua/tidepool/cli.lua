@@ -7,6 +7,7 @@ local dev = require "tidepool.dev"
 local schema = require "tidepool.schema"
 local service = require "tidepool.service"
 local testing = require "tidepool.testing"
+local url = require "tidepool.url"
 
 local DONE, MISUSED = 0, 2
 
@@ -148,7 +149,8 @@ function Words:take(word)
   elseif self.command == "test" then
     self.files[#self.files + 1] = word
   elseif self.app then
-    return ("unexpected %q; arguments of the script stand after --"):format(word)
+    return ('unexpected "%s"; arguments of the script stand after --'):format(
+      url.mask_inside(word))
   else
     self.app = word
   end

@@ -1,54 +1,117 @@
 -- dotenv.lua - reads .env files: NAME=value, as a shell would take them.
 --
--- A value may stand in single quotes (taken as it is) or in double quotes (\n \r \t \" \\
--- and \$ are known), also over several lines; a bare one ends at white space and a #.
--- `export` before the name is allowed.  Nothing is substituted.
+-- A value in single quotes is taken as it is; in double quotes \n \r \t \" \\ \$ and a
+-- backslash at the end of a line are known; both may go on over several lines.  A bare
+-- value ends with its line, or at a # after white space.  `export` may stand before the
+-- name.  Values are templates, in which the reader puts ${NAME}; one that single quotes
+-- or a backslash protect comes out as $${NAME}.
 
-local lpeg = require "lpeg"
+local dotenv = {}
 
-local P, R, S = lpeg.P, lpeg.R, lpeg.S
-local C, Cp, Cs = lpeg.C, lpeg.Cp, lpeg.Cs
+local ESCAPES = { n = "\n", r = "\r", t = "\t", ['"'] = '"', ["\\"] = "\\", ["\n"] = "" }
+local PROTECTED = "\1" -- a dollar that was escaped, for a moment
 
-local ESCAPES = { n = "\n", r = "\r", t = "\t", ['"'] = '"', ["\\"] = "\\", ["$"] = "$" }
+-- No part of the file is shown: a line that cannot be read may be one of a secret.
+local function fail(at, message, ...)
+  error({ at = at, message = message:format(...) }, 0)
+end
 
-local blank = S " \t" ^ 0
-local newline = P "\r" ^ -1 * P "\n"
-local line_end = newline + P "\r" ^ -1 * -P(1)
-local comment = P "#" * (1 - newline) ^ 0
-local trivia = blank * comment ^ -1 * newline
+local function refuse_control(value, at, characters)
+  local found = value:find(characters)
+  if found then
+    fail(at, "control character U+%04X in the value", value:byte(found))
+  end
+end
 
-local escape = P "\\" / "" * (S 'nrt"\\$' / ESCAPES)
-local double_quoted = P '"' * Cs((escape + P "\\" * P(1) + (1 - S '"\\')) ^ 0) * '"'
-local single_quoted = P "'" * C((1 - P "'") ^ 0) * "'"
-local bare = -S "\"'#" * C((1 - blank * line_end - S " \t" ^ 1 * "#") ^ 0) + C ""
+local function protect(text)
+  return (text:gsub("%$({[^}]*})", "$$%1"))
+end
 
-local name = C((R("az", "AZ") + "_") * (R("az", "AZ", "09") + S "_.") ^ 0)
-local entry = blank * (P "export" * S " \t" ^ 1) ^ -1 * name * blank * "=" * blank
-  * (double_quoted + single_quoted + bare) * blank * comment ^ -1 * line_end * Cp()
-local nothing = blank * comment ^ -1 * -P(1)
+local function unescape(text)
+  text = text:gsub("\\(.)", function(c) return c == "$" and PROTECTED or ESCAPES[c] end)
+  return (text:gsub(PROTECTED .. "({[^}]*})", "$$%1"):gsub(PROTECTED, "$"))
+end
+
+-- Returns the value between quotes that begins at a place, and the place after it.
+local function quoted(text, at)
+  local quote = text:sub(at, at)
+  local from = at + 1
+  local stop = from
+  while true do
+    stop = text:find(quote == '"' and '["\\]' or "'", stop)
+    if not stop then fail(at, "the quote %s that opens here is never closed", quote) end
+    if text:sub(stop, stop) == quote then break end
+    stop = stop + 2
+  end
+  local value = text:sub(from, stop - 1):gsub("\r\n", "\n")
+  refuse_control(value, from, "[%z\1-\8\11-\12\14-\31\127]")
+  if not text:find("^[ \t]*\r?\n", stop + 1) and not text:find("^[ \t]*#", stop + 1)
+    and not text:find("^[ \t]*\r?$", stop + 1) then
+    fail(stop, "expected nothing, or a comment, after the quote that closes the value")
+  end
+  return quote == "'" and protect(value) or unescape(value), stop + 1
+end
+
+-- A # right after the = belongs to the value, unless white space follows it.
+local function bare(line, is_apart)
+  if line:find "^#" and (is_apart or line:find "^#%s" or line == "#") then return "" end
+  return (line:match "^(.-)[ \t]+#" or line):match "^(.-)[ \t]*$"
+end
+
+local function read_entry(text, at)
+  local line = text:match("^[^\n]*", at)
+  local start = line:match "^export[ \t]+()[^= \t]" or 1
+  local name, gap, from = line:match("^([%a_][%w_.]*)[ \t]*=([ \t]*)()", start)
+  if not name then
+    if line:find("^[^%s=]*[ \t]*=", start) then
+      fail(at, "expected NAME=value, NAME being letters, digits and _, no digit first")
+    end
+    fail(at, "expected NAME=value; a value of several lines stands in quotes")
+  end
+  local value_at = at + from - 1
+  local value, after
+  if line:find("^[\"']", from) then
+    value, after = quoted(text, value_at)
+  else
+    value, after = bare(line:sub(from):gsub("\r$", ""), gap ~= ""), value_at
+    refuse_control(value, value_at, "[%z\1-\8\10-\31\127]")
+  end
+  return name, value, text:find("\n", after, true) or #text + 1
+end
 
 local function line_at(text, at)
   return select(2, text:sub(1, at - 1):gsub("\n", "")) + 1
 end
 
-local dotenv = {}
-
--- Parses a file's text.  Returns a table of { value =, line = } by name, the last one
--- where a name comes twice; or nil, err with err.message and err.line.
-function dotenv.parse(text)
+local function read_all(text)
   local values = {}
-  local skip = P "\239\187\191" ^ -1 * trivia ^ 0 * Cp()
-  local at = skip:match(text)
-  while not nothing:match(text, at) do
-    local key, value, next_at = entry:match(text, at)
-    if not key then
-      local message = "expected NAME=value, quotes closed and nothing after them"
-      return nil, { message = message, line = line_at(text, at) }
-    end
-    values[key] = { value = value, line = line_at(text, at) }
-    at = skip:match(text, next_at)
+  if text:find "^\255\254" or text:find "^\254\255" then
+    fail(1, "the text is UTF-16, expected UTF-8")
   end
-  return values
+  local at = text:match "^\239\187\191()" or 1
+  while true do
+    at = text:match("^%s*()", at)
+    if at > #text then return values end
+    if text:find("^#", at) then
+      at = text:find("\n", at, true) or #text + 1
+    else
+      local line = line_at(text, at)
+      local name, value, after = read_entry(text, at)
+      values[name] = { value = value, line = line,
+                       before = values[name] and values[name].line }
+      at = after
+    end
+  end
+end
+
+-- Parses a file's text.  Returns a table of { value =, line =, before = } by name; where
+-- a name comes twice the last one, before being the line of the one that it replaces.  Or
+-- nil, err with err.message and err.line.
+function dotenv.parse(text)
+  local ok, result = pcall(read_all, text)
+  if ok then return result end
+  if type(result) ~= "table" then error(result, 0) end
+  return nil, { message = result.message, line = line_at(text, result.at) }
 end
 
 return dotenv

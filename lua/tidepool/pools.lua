@@ -1,8 +1,8 @@
 -- pools.lua - opens the pools that are configured, and closes them.
 
-local config = require "tidepool.config"
 local core = require "tidepool.core"
 local of = require("tidepool.result").of
+local url = require "tidepool.url"
 
 local OPENERS = { postgres = core.postgres_open, redis = core.redis_open }
 
@@ -29,8 +29,8 @@ function pools.open(settings, on_open)
     }
     if not pool then
       pools.close(opened, 0)
-      return nil, ("%s: %s: %s"):format(entry.source, config.mask_url(entry.url),
-        err.message)
+      return nil, ("%s: %s: %s"):format(entry.source, url.mask(entry.url),
+        url.without_quotes(err.message))
     end
     opened[#opened + 1] = pool
     on_open(entry, pool)

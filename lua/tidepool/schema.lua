@@ -1,6 +1,7 @@
 -- schema.lua - every key of the configuration: its kind, its limits, how it is read.
 
 local core = require "tidepool.core"
+local url = require "tidepool.url"
 
 local UNITS = { ms = 0.001, s = 1, m = 60, h = 3600 }
 
@@ -51,10 +52,16 @@ KINDS.flag = {
 }
 
 KINDS.url = {
-  read = function(_, value)
-    return type(value) == "string" and value:find("%S") and value or nil
+  read = function(entry, value)
+    if type(value) ~= "string" or not value:find "%S" then return nil end
+    value = value:match "^%s*(.-)%s*$"
+    local wrong = entry.find_wrong and entry.find_wrong(value)
+    if wrong then return nil, wrong end
+    return value
   end,
-  expected = function(entry) return "a url such as " .. entry.example end,
+  expected = function(entry)
+    return ('a url such as %s, or { file = "PATH" }'):format(entry.example)
+  end,
 }
 
 KINDS.text = {
@@ -143,7 +150,8 @@ local function build()
   local DAY = 86400
 
   add("database", "postgres_url",
-    { kind = "url", example = "postgres://user@host:5432/name", is_secret = true })
+    { kind = "url", example = "postgres://user@host:5432/name", is_secret = true,
+      find_wrong = url.wrong_postgres })
   add("database", "application_name", { kind = "text", default = "tidepool" })
   add("database", "required", { kind = "flag", default = true })
   add_pool("database.pool")
@@ -214,11 +222,11 @@ function schema.named_pool(path)
 end
 
 -- Reads a value of this entry.  Returns it in the entry's own unit (times in seconds); or
--- nil and the words that say what was expected.
+-- nil, the words that say what was expected, and for some kinds what is wrong.
 function schema.read(entry, value, is_text)
   local kind = KINDS[entry.kind]
-  local result = kind.read(entry, value, is_text)
-  if result == nil then return nil, kind.expected(entry) end
+  local result, wrong = kind.read(entry, value, is_text)
+  if result == nil then return nil, kind.expected(entry), wrong end
   return result
 end
 

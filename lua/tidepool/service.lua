@@ -2,7 +2,6 @@
 -- its end, stops in order.
 
 local admin = require "tidepool.admin"
-local config = require "tidepool.config"
 local control = require "tidepool.control"
 local core = require "tidepool.core"
 local of = require("tidepool.result").of
@@ -10,6 +9,7 @@ local pools = require "tidepool.pools"
 local reload = require "tidepool.reload"
 local sandbox = require "tidepool.sandbox"
 local tide = require "tidepool"
+local url = require "tidepool.url"
 
 local DONE, FAILED, MISCONFIGURED = 0, 1, 2
 
@@ -28,7 +28,7 @@ end
 local function tell_of_pool(entry, pool)
   tide._set_pool(entry.kind, entry.name, pool)
   core.log("info", "pool", { name = entry.label, kind = entry.kind,
-    url = config.mask_url(entry.url), source = entry.source })
+    url = url.mask(entry.url), source = entry.source })
 end
 
 -- ---- the script
@@ -212,10 +212,6 @@ function service.run(settings, path, args, watch)
     stopping = false,
   }, Service)
   core.log_setup(settings.log)
-  if settings.unread then
-    core.log("warn", "a configuration file is not read, because another one is",
-      { unread = settings.unread, read = settings.file })
-  end
   for _, warning in ipairs(settings.warnings) do
     core.log("warn", "configuration", { warning = warning })
   end

@@ -2,7 +2,6 @@
 
 local config = require "tidepool.config"
 local core = require "tidepool.core"
-local dotenv = require "tidepool.dotenv"
 
 local SEED = [[
 [database]
@@ -121,7 +120,7 @@ url = "redis://h:1"
   end)
 
   it("finds what is wrong with pools that have names", function()
-    assert.equal("configuration: [database.reports] has no postgres_url",
+    assert.equal("tidepool.toml:2: [database.reports] has no postgres_url",
       problem_of "[database.reports.pool]\nmax_connections = 4\n")
     assert.matches("tidepool.toml:3: unknown key database.reports.pool.max_conections; "
       .. "did you mean max_connections%?",
@@ -161,13 +160,99 @@ url = "redis://h:1"
     }))
     assert.same({ "postgres://u:pw@h/d", "tidepool.toml:2 from /run/db" },
       { loaded:get "database.postgres_url" })
-    assert.same({ "redis://:pw@h:1", "environment: REDIS_URL_FILE" },
+    assert.same({ "redis://:pw@h:1", "environment: REDIS_URL_FILE from /run/cache" },
       { loaded:get "redis.url" })
     assert.same({ "environment: REDIS_URL_FILE: everybody may read /run/cache, which "
       .. "holds redis.url" }, loaded.warnings)
     files["/run/db"] = nil
     assert.matches("tidepool.toml:2: database.postgres_url: the file /run/db: ",
       problems_of(files, { environment = { NAME = "db" } })[1])
+  end)
+
+  it("takes a text with variables in it as one of the environment", function()
+    local files = { ["tidepool.toml"] = "[database.pool]\nmax_connections = '${MAX}'\n"
+      .. "idle_timeout = '${IDLE:-5m}'\ntest_before_acquire = '${TEST:-false}'\n" }
+    local options = { environment = { MAX = "7" } }
+    local loaded = assert(load(files, options))
+
+    assert.equal(7, (loaded:get "database.pool.max_connections"))
+    assert.equal(300, (loaded:get "database.pool.idle_timeout"))
+    assert.is_false((loaded:get "database.pool.test_before_acquire"))
+    options.environment.MAX = "many"
+    assert.same({ "tidepool.toml:2: database.pool.max_connections: expected a whole "
+      .. 'number from 1 to 10000, found "many"' }, problems_of(files, options))
+  end)
+
+  it("puts variables into the values of .env", function()
+    local files = { [".env"] = table.concat({
+      "PW='s${x}'", "HOST=${NAME:-h}", "DATABASE_URL=postgres://u:${PW}@${HOST}/d",
+      'REDIS_URL="redis://:\\${PW}@${HOST}"', "OTHER=${NOBODY}", "" }, "\n") }
+    local options = { environment = { NAME = "n" } }
+    local loaded = assert(load(files, options))
+
+    assert.equal("postgres://u:s${x}@n/d", (loaded:get "database.postgres_url"))
+    assert.equal("redis://:${PW}@n", (loaded:get "redis.url"))
+    options.environment.PW = "of-the-environment"
+    assert.equal("postgres://u:of-the-environment@n/d",
+      value_of(files, "database.postgres_url", options))
+  end)
+
+  it("says which variable cannot be put in", function()
+    local function problem(value)
+      local text = "A=${B}\nB=${A}\nE=\nREDIS_URL=" .. value .. "\n"
+      return problems_of({ [".env"] = text })[1]
+    end
+
+    assert.equal(".env:4: REDIS_URL: ${NO} is not set in the environment, nor in .env",
+      problem "${NO}")
+    assert.equal(".env:4: REDIS_URL: ${E} is not set in the environment, nor in .env",
+      problem "${E}")
+    assert.equal(".env:4: REDIS_URL: ${A} stands for itself", problem "${A}")
+    assert.equal(".env:4: REDIS_URL: expected ${NAME} or ${NAME:-default}, found ${C...",
+      problem "${C-secret}")
+    assert.equal(".env:4: REDIS_URL: expected ${NAME} or ${NAME:-default}, found ${...",
+      problem "${}")
+  end)
+
+  it("takes the urls of all pools from files that variables name", function()
+    local files = { ["/run/main"] = "postgres://h/main\r\n\n",
+                    ["/run/reports"] = "postgres://h/reports",
+                    [".env"] = "TIDEPOOL_DATABASE__POSTGRES_URL_FILE=/run/${WHICH}\n" }
+    local options = { environment = { WHICH = "main",
+      TIDEPOOL_DATABASE__REPORTS__POSTGRES_URL_FILE = "/run/reports" } }
+    local loaded = assert(load(files, options))
+
+    assert.same({ "postgres://h/main",
+      ".env:1: TIDEPOOL_DATABASE__POSTGRES_URL_FILE from /run/main" },
+      { loaded:get "database.postgres_url" })
+    assert.same({ "postgres://h/reports", "environment: "
+      .. "TIDEPOOL_DATABASE__REPORTS__POSTGRES_URL_FILE from /run/reports" },
+      { loaded:get "database.reports.postgres_url" })
+    files["/run/reports"] = "\n"
+    assert.same({ "environment: TIDEPOOL_DATABASE__REPORTS__POSTGRES_URL_FILE from "
+      .. "/run/reports: database.reports.postgres_url: expected a url such as "
+      .. 'postgres://user@host:5432/name, or { file = "PATH" }, found "***"' },
+      problems_of(files, options))
+  end)
+
+  it("refuses a url and its file side by side, in one layer", function()
+    local files = { ["/run/url"] = "redis://file", [".env"] = "REDIS_URL=redis://env\n" }
+    local environment = { REDIS_URL = "redis://h", REDIS_URL_FILE = "/run/url" }
+
+    assert.same({ "environment: REDIS_URL_FILE: set beside environment: REDIS_URL; leave "
+      .. "one of them out" }, problems_of(files, { environment = environment }))
+    environment.REDIS_URL = ""
+    assert.equal("redis://file",
+      value_of(files, "redis.url", { environment = environment }))
+  end)
+
+  it("takes only secrets from files", function()
+    local text = '[log]\nlevel = { file = "/run/level" }\n'
+
+    assert.equal("tidepool.toml:2: log.level: expected one of debug, info, warn, error, "
+      .. "found a table", problem_of(text))
+    assert.same({ "environment: TIDEPOOL_LOG__LEVEL_FILE: unknown key log.level_file" },
+      problems_of({}, { environment = { TIDEPOOL_LOG__LEVEL_FILE = "/run/level" } }))
   end)
 
   it("prefers config/local.toml to tidepool.toml, and --config to both", function()
@@ -180,6 +265,8 @@ url = "redis://h:1"
     local loaded = assert(load(files))
     assert.equal("debug", loaded.log.level)
     assert.same({ "config/local.toml", "tidepool.toml" }, { loaded.file, loaded.unread })
+    assert.same({ "tidepool.toml is not read, because config/local.toml is" },
+      loaded.warnings)
     assert.equal("error", value_of(files, "log.level", { file = "other.toml" }))
     files["config/local.toml"] = nil
     assert.equal("warn", value_of(files, "log.level"))
@@ -226,6 +313,44 @@ url = "redis://h:1"
 
   it("leaves other programs' variables alone", function()
     assert(load({}, { environment = { TIDEPOOL_BIN = "x", TIDEPOOL__X = "y" } }))
+    assert(load { [".env"] = "DATABASE=${NOT_SET}\nDATABASE=2\nTIDEPOOL=1\n" })
+  end)
+
+  it("knows its own variables where an underscore is missing", function()
+    for name, meant in pairs {
+      TIDEPOOL_DATABASE_POOL_MAX_CONNECTIONS = "TIDEPOOL_DATABASE__POOL__MAX_CONNECTIONS",
+      TIDEPOOL_REDIS__POOL_LANES = "TIDEPOOL_REDIS__POOL__LANES",
+      TIDEPOOL_SERVER_LISTEN = "TIDEPOOL_SERVER__LISTEN",
+      TIDEPOOL_DATABASE_POSTGRES_URL = "TIDEPOOL_DATABASE__POSTGRES_URL",
+      TIDEPOOL_DATABASE_URL = "DATABASE_URL",
+      TIDEPOOL_REDIS_URL = "REDIS_URL",
+    } do
+      assert.same({ ("environment: %s: unknown; did you mean %s?"):format(name, meant) },
+        problems_of({}, { environment = { [name] = "1" } }))
+    end
+  end)
+
+  it("warns of a setting that stands twice in .env", function()
+    local loaded = assert(load { [".env"] =
+      "REDIS_URL=redis://one\nOTHER=1\nOTHER=2\nREDIS_URL=redis://two\n" })
+
+    assert.equal("redis://two", (loaded:get "redis.url"))
+    assert.same({ ".env:4: REDIS_URL: set again, what line 1 says does not count" },
+      loaded.warnings)
+  end)
+
+  it("has no url with white space around it", function()
+    local files = { ["tidepool.toml"] = '[redis]\nurl = """\n  redis://h\n"""\n' }
+
+    assert.equal("redis://h", (value_of(files, "redis.url")))
+  end)
+
+  it("says what is wrong with a url of Postgres, and nothing of what it is", function()
+    local options = { environment = { DATABASE_URL = "postgres://u:s3/cret@h/d" } }
+
+    assert.same({ "environment: DATABASE_URL: database.postgres_url: the port is not a "
+      .. "number from 1 to 65535 (in a user or password, write %2F for '/', %40 for '@', "
+      .. "%3A for ':')" }, problems_of({}, options))
   end)
 
   it("keeps an alias and its name as one setting over layers", function()
@@ -317,7 +442,7 @@ describe("a wrong configuration", function()
     assert.equal("tidepool.toml:1: redis: expected a section [redis], found a table",
       problem_of "[[redis]]\n")
     assert.equal("tidepool.toml:1: redis.url: expected a url such as redis://host:6379, "
-      .. "found a table", problem_of "[redis.url]\n")
+      .. 'or { file = "PATH" }, found a table', problem_of "[redis.url]\n")
   end)
 
   it("refuses more than one worker with the reason", function()
@@ -332,8 +457,8 @@ describe("a wrong configuration", function()
       problem_of "[server]\nlisten = yes\n")
     assert.same({ "nowhere.toml: No such file or directory" },
       problems_of({}, { file = "nowhere.toml" }))
-    assert.same({ ".env:2: expected NAME=value, quotes closed and nothing after them" },
-      problems_of { [".env"] = "A=1\nwhat\n" })
+    assert.same({ ".env:2: expected NAME=value; a value of several lines stands in "
+      .. "quotes" }, problems_of { [".env"] = "A=1\nwhat\n" })
   end)
 
   it("finds all that is wrong, in the order of the lines", function()
@@ -368,26 +493,6 @@ describe("a wrong configuration", function()
 end)
 
 describe("secrets", function()
-  local MASKED = {
-    ["postgres://app:secret@h:5432/app"] = "postgres://app:***@h:5432/app",
-    ["postgres://app:se@cr:et@h/app"] = "postgres://app:***@h/app",
-    ["postgres://app@h/d?password=secret&x=1"] = "postgres://app@h/d?password=***&x=1",
-    ["postgres:///app?sslpassword=secret"] = "postgres:///app?sslpassword=***",
-    ["host=h password=secret dbname=a"] = "host=h password=*** dbname=a",
-    ["host=h PASSWORD = 'se cret'"] = "host=h PASSWORD = ***",
-    ["host=h password='se \\'cret'"] = "host=h password=***",
-    ["redis://:secret@h:6379/1"] = "redis://:***@h:6379/1",
-    ["unix://:secret@/run/redis.sock"] = "unix://:***@/run/redis.sock",
-    ["redis://h:6379"] = "redis://h:6379",
-    ["postgres://h:5432/app"] = "postgres://h:5432/app",
-    ["postgres:///app?host=/run"] = "postgres:///app?host=/run",
-  }
-  for url, masked in pairs(MASKED) do
-    it("are masked in " .. masked, function()
-      assert.equal(masked, config.mask_url(url))
-    end)
-  end
-
   it("are masked where the values are listed", function()
     local loaded = assert(load({ ["tidepool.toml"] = SEED }))
     local text = table.concat(loaded:describe(), "\n")
@@ -404,28 +509,4 @@ describe("secrets", function()
 
     assert.is_nil(problem:find("secret", 1, true))
   end)
-end)
-
-describe("dotenv.parse", function()
-  it("reads quotes, comments and exports", function()
-    local values = assert(dotenv.parse(table.concat({
-      "# comment", "", "export A=1\r", "B = two words # comment", "C='x # y' # z",
-      'D="a\\n\\"b', 'second"', "E=", "F=a#b", "G=last  ",
-    }, "\n")))
-    local found = {}
-    for name, entry in pairs(values) do found[name] = { entry.line, entry.value } end
-
-    assert.same({ A = { 3, "1" }, B = { 4, "two words" }, C = { 5, "x # y" },
-                  D = { 6, 'a\n"b\nsecond' }, E = { 8, "" }, F = { 9, "a#b" },
-                  G = { 10, "last" } }, found)
-  end)
-
-  for _, text in ipairs { "nonsense", "A='x", 'A="x"y', "=1", "1A=1" } do
-    it("refuses " .. text, function()
-      local values, err = dotenv.parse("OK=1\n\n" .. text .. "\n")
-
-      assert.is_nil(values)
-      assert.equal(3, err.line)
-    end)
-  end
 end)

@@ -1,0 +1,124 @@
+-- url.lua - urls of servers: shown without their secrets, and what is wrong with one.
+
+local url = {}
+
+local HIDDEN = "***"
+
+-- Parameters of urls and of "host=... dbname=..." that hold no secret; the values of all
+-- others are hidden, for a secret may stand under a name that is misspelt.
+local OPEN = {}
+for name in ([[host hostaddr port dbname user passfile sslmode sslrootcert sslcert sslkey
+  sslcrl sslnegotiation channel_binding connect_timeout application_name options
+  client_encoding target_session_attrs load_balance_hosts service gssencmode keepalives
+  keepalives_idle tcp_user_timeout db client_name protocol]]):gmatch "%S+" do
+  OPEN[name] = true
+end
+
+local function mask_parameter(name, value)
+  return name .. "=" .. (OPEN[name] and value or HIDDEN)
+end
+
+-- "host=h password='a b'", as libpq takes it.
+local function mask_pairs(text)
+  local shown, at = {}, 1
+  while text:find("%S", at) do
+    local name, from = text:match("^%s*([%w_]+)%s*=%s*()", at)
+    if not name then
+      shown[#shown + 1] = HIDDEN
+      break
+    end
+    local stop = from
+    if text:byte(from) == ("'"):byte() then
+      stop = from + 1
+      while text:find("^[^']", stop) do
+        stop = stop + (text:find("^\\", stop) and 2 or 1)
+      end
+      stop = stop + 1
+    else
+      while text:find("^%S", stop) do
+        stop = stop + (text:find("^\\", stop) and 2 or 1)
+      end
+    end
+    shown[#shown + 1] = mask_parameter(name, text:sub(from, stop - 1))
+    at = stop
+  end
+  return table.concat(shown, " ")
+end
+
+-- The url of a server, or what was written in its place, with *** for each secret; where
+-- it is not clear how far one goes, more is hidden.
+function url.mask(text)
+  local scheme, rest = text:match "^(%a[%w+.-]*:/+)(.*)$"
+  if not scheme then
+    return text:find "^%s*[%w_]+%s*=" and mask_pairs(text) or HIDDEN
+  end
+  local before, query = rest:match "^([^?]*)%??(.*)$"
+  if query:find("@", 1, true) then return scheme .. HIDDEN end
+  local user, host = before:match "^(.*)@(.*)$"
+  if user then
+    local name = user:match "^([^:]*):"
+    if not name and not scheme:find "^postgres" then name = "" end
+    before = (name and name .. ":" .. HIDDEN or user) .. "@" .. host
+  end
+  query = query:gsub("([^&=]*)=?([^&]*)", function(name, value)
+    return name ~= "" and mask_parameter(name, value) or nil
+  end)
+  return scheme .. before .. (query ~= "" and "?" .. query or "")
+end
+
+-- Any text, with what looks like a url in it masked.
+function url.mask_inside(text)
+  text = text:gsub("%a[%w+.-]*://.*", url.mask)
+  return (text:gsub("([Pp][Aa][Ss][Ss][Ww][Oo][Rr][Dd]%s*=).*", "%1" .. HIDDEN))
+end
+
+-- ---- Postgres: libpq would show what it cannot read, which may be the password
+
+local SCHEMES = { "^postgres://", "^postgresql://" }
+local ENCODE = " (in a user or password, write %2F for '/', %40 for '@', %3A for ':')"
+
+local function is_port(text)
+  return text == "" or (text:find "^%d+$" and tonumber(text) >= 1
+    and tonumber(text) <= 65535)
+end
+
+-- The part before the path, cut as libpq cuts it: user:password@host:port,host:port.
+local function wrong_hosts(rest)
+  local hosts = (rest:match "^[^/@]*@(.*)$" or rest):match "^[^/?]*"
+  for host in (hosts .. ","):gmatch "([^,]*)," do
+    local port = host:match "^%[[^%]]*%](.*)$" or host:match "^[^:]*(.*)$"
+    if not is_port(port:gsub("^:", "")) then
+      return "the port is not a number from 1 to 65535" .. ENCODE
+    elseif host:find("@", 1, true) then
+      return "there are two '@'" .. ENCODE
+    end
+  end
+end
+
+-- What is wrong with a text that should name a Postgres server; or nil.  No part of it is
+-- shown.
+function url.wrong_postgres(text)
+  if text:find "^[\"']" then
+    return "the quotes are part of the value here: leave them out"
+  end
+  local rest = text:match(SCHEMES[1] .. "(.*)$") or text:match(SCHEMES[2] .. "(.*)$")
+  if not rest then
+    if text:find "^%a[%w+.-]*:" or not text:find("=", 1, true) then
+      return "expected a url that begins with postgres:// or postgresql://"
+    end
+    return nil
+  end
+  if rest:gsub("%%%x%x", ""):find("%", 1, true) then
+    return "a '%' is not followed by two hexadecimal digits (write %25 for '%')"
+  end
+  return wrong_hosts(rest)
+end
+
+-- What libpq says of a url, without the piece of it that it quotes.
+function url.without_quotes(message)
+  message = message:gsub(' after ".*"', "")
+  if message:find 'query parameter: "[%w_]+"$' then return message end
+  return (message:gsub(': ".*"$', ""))
+end
+
+return url
