@@ -46,18 +46,23 @@ end
 
 local SERVER = [[SELECT current_setting('server_version') AS version,
   current_setting('max_connections')::int AS max,
-  current_setting('superuser_reserved_connections')::int AS reserved,
+  current_setting('superuser_reserved_connections')::int
+    + COALESCE(current_setting('reserved_connections', true), '0')::int AS reserved,
+  concat(pg_postmaster_start_time(), current_setting('port')) AS server,
   current_setting('idle_in_transaction_session_timeout') AS idle_limit,
   pg_is_in_recovery() AS is_replica, pg_backend_pid() AS pid,
-  (SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'client backend')
-    AS used,
+  (SELECT count(*)::int FROM pg_stat_activity WHERE datname IS NOT NULL
+    AND (backend_type = 'client backend' OR backend_type IS NULL)) AS used,
   COALESCE((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)
     AS is_secret,
   COALESCE(host(inet_client_addr()), '') AS client]]
 
-local ACTIVITY = [[SELECT datname, state, count(*)::int AS n FROM pg_stat_activity
-  WHERE backend_type = 'client backend' AND datname IS NOT NULL AND state IS NOT NULL
-  GROUP BY datname, state ORDER BY datname, n DESC]]
+-- State and kind of other users' sessions are NULL for those who may not see them.
+local ACTIVITY = [[SELECT datname, COALESCE(state, 'not shown to us') AS state,
+  count(*)::int AS n FROM pg_stat_activity
+  WHERE datname IS NOT NULL
+    AND (backend_type = 'client backend' OR backend_type IS NULL)
+  GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2]]
 
 local function activity_text(rows)
   local parts, last = {}, nil
@@ -71,6 +76,27 @@ end
 
 local function is_local(address)
   return address == "" or address:find "^127%." ~= nil or address == "::1"
+end
+
+-- Several pools may be on one server.
+function Check:count(entry, settings, row)
+  local known = self.servers[row.server]
+  if not known then
+    known = { labels = {}, sum = 0, room = row.max - row.reserved }
+    self.servers[row.server] = known
+    self.servers[#self.servers + 1] = known
+  end
+  known.labels[#known.labels + 1] = entry.label
+  known.sum = known.sum + settings.max_connections
+end
+
+function Check:servers_fit()
+  for _, known in ipairs(self.servers) do
+    if #known.labels > 1 and known.sum > known.room then
+      self:warn(table.concat(known.labels, " and "), "max_connections is %d together, "
+        .. "their server has %d for all clients", known.sum, known.room)
+    end
+  end
 end
 
 function Check:postgres_fits(entry, settings, row, is_pooled)
@@ -116,6 +142,7 @@ function Check:postgres(entry, pool, settings)
   if row.is_replica then self:line("role", "a replica: it takes no writes") end
   self:common(entry, settings)
   self:postgres_fits(entry, settings, row, answer.is_pooled)
+  self:count(entry, settings, row)
   return true
 end
 
@@ -170,16 +197,34 @@ end
 
 local check = {}
 
+-- The settings that pools run with, as paths of the configuration.
+local function note_chosen(chosen, entry, pool)
+  for name, value in pairs(pool:settings()) do
+    chosen[entry.section .. ".pool." .. name] = value
+  end
+end
+
+-- Gives whether all servers answered.
+function Check:ask_all(entries, opened)
+  local is_well = true
+  for i, entry in ipairs(entries) do
+    if not self:ask(entry, opened[i]) then is_well = false end
+  end
+  self:servers_fit()
+  return is_well
+end
+
 -- Returns the exit status; options: print, show the settings; offline, ask no server.
 function check.run(settings, path, options)
-  local self = setmetatable({ warnings = {} }, Check)
-  if options.print then
-    io.stdout:write(table.concat(settings:describe(), "\n"), "\n")
-  end
-  local entries = {}
-  local opened, wrong = pools.open(settings, function(entry)
+  local self = setmetatable({ warnings = {}, servers = {} }, Check)
+  local entries, chosen = {}, {}
+  local opened, wrong = pools.open(settings, function(entry, pool)
     entries[#entries + 1] = entry
+    note_chosen(chosen, entry, pool)
   end)
+  if options.print then
+    io.stdout:write(table.concat(settings:describe(chosen), "\n"), "\n")
+  end
   if not opened then
     complain(wrong)
     return MISCONFIGURED
@@ -193,9 +238,7 @@ function check.run(settings, path, options)
     complain(err.message)
     status = FAILED
   end
-  for i, entry in ipairs(options.offline and {} or entries) do
-    if not self:ask(entry, opened[i]) then status = FAILED end
-  end
+  if not options.offline and not self:ask_all(entries, opened) then status = FAILED end
   self:show_warnings()
   pools.close(opened, 0)
   return status

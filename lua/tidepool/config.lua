@@ -22,22 +22,31 @@ function Config:get(path)
   return default, default ~= nil and "default" or nil
 end
 
--- The entries there are: those of all configurations, then those of pools with a name.
-function Config:entries()
-  local entries, more = { unpack(schema.list) }, {}
-  for path in pairs(self.values) do
-    if not schema.entries[path] then more[#more + 1] = path end
+-- The entries of all configurations, then those of pools with a name, as far as they
+-- have values, or are among more (path -> value).
+function Config:entries(more)
+  local entries, seen, named = { unpack(schema.list) }, {}, {}
+  for _, paths in ipairs { self.values, more } do
+    for path in pairs(paths) do
+      if not schema.entries[path] and not seen[path] then
+        seen[path] = true
+        named[#named + 1] = path
+      end
+    end
   end
-  table.sort(more)
-  for _, path in ipairs(more) do entries[#entries + 1] = schema.find(path) end
+  table.sort(named)
+  for _, path in ipairs(named) do entries[#entries + 1] = schema.find(path) end
   return entries
 end
 
--- One line a value that is not left to the runtime: "key = value  # source".
-function Config:describe()
+-- One line a value: "key = value  # source".  chosen: path -> what the runtime takes
+-- where nothing is configured.
+function Config:describe(chosen)
+  chosen = chosen or {}
   local lines = {}
-  for _, entry in ipairs(self:entries()) do
+  for _, entry in ipairs(self:entries(chosen)) do
     local value, source = self:get(entry.path)
+    if value == nil then value, source = chosen[entry.path], "default" end
     if value ~= nil and not entry.stands_for then
       lines[#lines + 1] = ("%s = %s  # %s"):format(entry.path,
         layers.show(value, entry.is_secret), source)
@@ -86,6 +95,7 @@ local function add_pool(self, pools, root, name)
   if not url then return end
   pools[#pools + 1] = {
     kind = kind.kind, name = name or "main", url = url, source = source,
+    section = section,
     label = name and kind.label:format(name) or kind.main,
     required = (self:get(section .. ".required")),
     application_name = root == "database" and self:get(section .. ".application_name")
@@ -94,9 +104,9 @@ local function add_pool(self, pools, root, name)
   }
 end
 
--- The pools whose url is set: array of { kind =, name =, label =, url =, source =,
--- required =, settings = } with those settings that are not left to the runtime.  label
--- names a pool in logs, health and metrics, where both kinds stand side by side.
+-- The pools whose url is set: array of { kind =, name =, label =, section =, url =,
+-- source =, required =, settings = } with those settings that are not left to the
+-- runtime.  label names a pool in logs, health and metrics, where both kinds are.
 function Config:pools()
   local pools = {}
   for _, root in ipairs { "database", "redis" } do
@@ -134,7 +144,12 @@ end
 local function check_named(loader, root)
   for _, name in ipairs(names_below(loader.values, root)) do
     local section = root .. "." .. name
-    if not loader.values[section .. "." .. KINDS[root].url] then
+    local taken = name == "main" and root
+      or root == "database" and name == "redis" and name
+    if taken then
+      loader:problem(source_below(loader.values, section),
+        "[%s]: %s is the name of the pool in [%s]", section, name, taken)
+    elseif not loader.values[section .. "." .. KINDS[root].url] then
       loader:problem(source_below(loader.values, section), "[%s] has no %s", section,
         KINDS[root].url)
     end

@@ -60,8 +60,9 @@ function url.mask(text)
     if not name and not scheme:find "^postgres" then name = "" end
     before = (name and name .. ":" .. HIDDEN or user) .. "@" .. host
   end
-  query = query:gsub("([^&=]*)=?([^&]*)", function(name, value)
-    return name ~= "" and mask_parameter(name, value) or nil
+  query = query:gsub("[^&]+", function(part)
+    local name, value = part:match "^([^=]*)=(.*)$"
+    return name and mask_parameter(name, value) or HIDDEN
   end)
   return scheme .. before .. (query ~= "" and "?" .. query or "")
 end
@@ -117,7 +118,7 @@ end
 -- What libpq says of a url, without the piece of it that it quotes.
 function url.without_quotes(message)
   message = message:gsub(' after ".*"', "")
-  if message:find 'query parameter: "[%w_]+"$' then return message end
+  if message:find '^invalid URI query parameter: "[%w_]+"$' then return message end
   return (message:gsub(': ".*"$', ""))
 end
 

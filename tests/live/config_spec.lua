@@ -50,7 +50,7 @@ describe("config.load", function()
 
     assert.same({
       {
-        kind = "postgres", name = "main", label = "main",
+        kind = "postgres", name = "main", label = "main", section = "database",
         url = "postgres://app:secret@127.0.0.1:5432/app",
         source = "config/local.toml:2", required = true,
         application_name = "tidepool",
@@ -99,19 +99,20 @@ url = "redis://h:1"
     }, sets = { "database.reports.pool.idle_timeout=5" } }))
     assert.same({
       { kind = "postgres", name = "main", label = "main", url = "postgres://h/main",
-        application_name = "tidepool",
+        application_name = "tidepool", section = "database",
         source = "tidepool.toml:2", required = true,
         settings = { max_connections = 15 } },
       { kind = "postgres", name = "audit", label = "audit", url = "postgres://h/audit",
-        application_name = "tidepool",
+        application_name = "tidepool", section = "database.audit",
         source = "environment: TIDEPOOL_DATABASE__AUDIT__POSTGRES_URL", required = true,
         settings = {} },
       { kind = "postgres", name = "reports", label = "reports",
-        url = "postgres://h/reports",
+        url = "postgres://h/reports", section = "database.reports",
         application_name = "tidepool", source = "tidepool.toml:6", required = false,
         settings = { max_connections = 4, acquire_timeout = 2, idle_timeout = 5 } },
       { kind = "redis", name = "sessions", label = "redis.sessions",
-        url = "redis://h:1", source = "tidepool.toml:12", required = true,
+        section = "redis.sessions", url = "redis://h:1", source = "tidepool.toml:12",
+        required = true,
         settings = { max_connections = 3 } },
     }, loaded:pools())
     local lines = table.concat(loaded:describe(), "\n")
@@ -128,6 +129,10 @@ url = "redis://h:1"
         .. "pool.max_conections = 4\n"))
     assert.matches("tidepool.toml:2: unknown key database.pol.max_connections",
       problem_of "[database.pol]\nmax_connections = 4\n")
+    assert.equal("tidepool.toml:2: [database.main]: main is the name of the pool in "
+      .. "[database]", problem_of '[database.main]\npostgres_url = "postgres://h"\n')
+    assert.equal("tidepool.toml:2: [database.redis]: redis is the name of the pool in "
+      .. "[redis]", problem_of '[database.redis]\npostgres_url = "postgres://h"\n')
     assert.matches("min_connections: expected at most max_connections, which is 2",
       problem_of('[redis.a]\nurl = "redis://h"\n[redis.a.pool]\nmax_connections = 2\n'
         .. "min_connections = 3\n"))
@@ -502,6 +507,19 @@ describe("secrets", function()
       .. "# tidepool.toml:2\n", 1, true), text)
     assert(text:find("database.pool.acquire_timeout = 30  # tidepool.toml:6\n", 1, true))
     assert(text:find("server.drain = 30  # default", 1, true))
+  end)
+
+  it("do not hide what the runtime takes where nothing is set", function()
+    local loaded = assert(load({ ["tidepool.toml"] = SEED }))
+    local text = table.concat(loaded:describe {
+      ["database.pool.max_connections"] = 5, ["database.pool.statement_timeout"] = 30,
+      ["redis.b.pool.lanes"] = 3, ["redis.a.pool.test_before_acquire"] = true,
+    }, "\n")
+
+    assert(text:find("database.pool.max_connections = 15  # tidepool.toml:4\n", 1, true))
+    assert(text:find("database.pool.statement_timeout = 30  # default\n", 1, true))
+    assert.matches("\nredis%.a%.pool%.test_before_acquire = true  # default\n"
+      .. "redis%.b%.pool%.lanes = 3  # default$", text)
   end)
 
   it("are masked in what is wrong", function()

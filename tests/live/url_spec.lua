@@ -31,6 +31,8 @@ local MASKED = {
   ["postgres://app@h/d?password=secret&port=1"] =
     "postgres://app@h/d?password=***&port=1",
   ["postgres://app@h/d?pasword=secret"] = "postgres://app@h/d?pasword=***",
+  ["postgres://h/d?password=sec&ret&port=1"] =
+    "postgres://h/d?password=***&***&port=1",
   ["postgres:///app?sslpassword=secret"] = "postgres:///app?sslpassword=***",
   ["postgres://h/d?PASSWORD=secret"] = "postgres://h/d?PASSWORD=***",
   ["postgres://h/d?pass%77ord=secret"] = "postgres://h/d?pass%77ord=***",
@@ -126,6 +128,8 @@ describe("url.without_quotes", function()
       cut 'missing "=" after "s3cret" in connection info string')
     assert.equal('invalid URI query parameter: "sslmod"',
       cut 'invalid URI query parameter: "sslmod"')
+    assert.equal('missing key/value separator "=" in URI query parameter',
+      cut 'missing key/value separator "=" in URI query parameter: "s3cret"')
     assert.equal("invalid percent-encoded token",
       cut 'invalid percent-encoded token: "a"')
     assert.equal('unexpected character "x" in position 2 in URI (expected ":" or "/")',
