@@ -11,6 +11,7 @@
 #   make bench    installs what is missing, measures side by side with others;
 #                 BENCH="select redis ..." runs these only
 #   make lint     floors, clang-format, clang-tidy, luacheck
+#   make types    lua/types/, for editors, of the manual lua/README.md
 #   make install  to $(DESTDIR)$(PREFIX)
 #   make clean
 #
@@ -163,7 +164,9 @@ asan:
 C_SOURCES := $(LIB_SOURCES) $(MAIN_SOURCES)
 C_HEADERS := $(wildcard runtime/*.h runtime/*/*.h)
 C_TESTS := $(wildcard tests/*/*.[ch])
-LUA_ALL := $(LUA_SOURCES) $(shell find examples tests -name '*.lua' 2>/dev/null | sort)
+MANUAL_TOOL := $(wildcard lua/manual/*.lua)
+LUA_ALL := $(LUA_SOURCES) $(MANUAL_TOOL) \
+	$(shell find examples tests -name '*.lua' 2>/dev/null | sort)
 
 TIDY = clang-tidy --quiet {} -- -include tests/lint/noreturn.h \
 	$(TIDE_CPPFLAGS) -std=c11
@@ -175,7 +178,7 @@ lint:
 	@$(PROVE) -e sh tests/lint/floors_test.sh
 	@awk -f tests/lint/floors.awk Makefile $(C_SOURCES) $(C_HEADERS)
 	$(call say,FLOORS,'nobody looks up')
-	@for file in $(basename $(notdir $(C_SOURCES))) $(notdir $(LUA_SOURCES)); do \
+	@for file in $(basename $(notdir $(C_SOURCES))) $(notdir $(LUA_SOURCES) $(MANUAL_TOOL)); do \
 		grep -qF "* \`$$file\`" runtime/README.md || \
 			{ echo "runtime/README.md has no line for $$file"; exit 1; }; \
 	done
@@ -187,6 +190,12 @@ lint:
 	@printf '%s\n' $(C_SOURCES) | $(EACH) $(TIDY) 2>/dev/null
 	$(call say,TIDY,'nothing found')
 	@luacheck --no-color -q $(LUA_ALL)
+
+# ---- what editors know of the Lua API; a test sees when it is old
+
+types: $(BUILD)/tidepool
+	$(call say,TYPES,lua/types/tidepool.lua)
+	@$(BUILD)/tidepool run lua/manual/generate.lua -- lua/README.md lua/types/tidepool.lua
 
 # ---- everything
 
@@ -209,12 +218,13 @@ TEST_PARTS := unit live cli lint asan
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include \
-		$(DESTDIR)$(PREFIX)/lib/pkgconfig
+		$(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/tidepool/types
 	install $(BUILD)/tidepool $(DESTDIR)$(PREFIX)/bin
 	install -m 644 runtime/tidepool.h $(DESTDIR)$(PREFIX)/include
 	install -m 644 $(BUILD)/libtidepool.a $(DESTDIR)$(PREFIX)/lib
 	install $(BUILD)/libtidepool.so $(DESTDIR)$(PREFIX)/lib/$(SONAME)
 	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libtidepool.so
+	install -m 644 lua/types/tidepool.lua $(DESTDIR)$(PREFIX)/share/tidepool/types
 	printf '%s\n' $(PKG_CONFIG_LINES) \
 		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/tidepool.pc
 
@@ -228,4 +238,4 @@ PKG_CONFIG_LINES = 'prefix=$(PREFIX)' 'Name: tidepool' \
 clean:
 	rm -rf build build-*
 
-.PHONY: all unit live cli bench bench-programs asan lint run test install clean
+.PHONY: all unit live cli bench bench-programs asan lint types run test install clean

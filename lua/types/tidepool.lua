@@ -1,0 +1,1736 @@
+---@meta tidepool
+-- Made by `make types` from lua/README.md; not to be edited.
+
+---@alias tidepool.ErrCode
+---| "badarg" # an argument or option is out of range, or not what the statement needs
+---| "nomem" # out of memory
+---| "refused" # the server cannot be reached
+---| "timeout" # the deadline passed
+---| "busy" # the waiting line is full; or no connection can come free, since all are held by who waits for one
+---| "closed" # the pool is closed, the connection was taken back, the client has gone
+---| "lost" # the connection was lost
+---| "server" # the server answered with an error
+---| "cancelled" # the task was cancelled
+---| "protocol" # the peer broke the protocol
+---| "internal" # the runtime broke one of its own rules
+
+---@alias tidepool.EventName
+---| "connect" # a connection was opened
+---| "close" # a connection was closed
+---| "connect_failed" # an attempt to connect failed
+---| "outdated" # the server is not what it was: connections are replaced
+---| "slow_acquire" # a wait was over `acquire_slow_threshold`
+---| "timeout" # a wait ended at its deadline
+---| "leak" # a connection is held longer than `leak_threshold`
+---| "reclaim" # a connection was taken back after `leak_reclaim`
+
+---What `require "tidepool"` gives.
+---@class tidepool.Tide
+---@field version string the runtime's, "0.1.0"
+---@field null lightuserdata NULL where nil cannot stand: in lists, in JSON, as a parameter
+local Tide = {}
+
+---A Postgres pool of the configuration.
+---
+---Raises: when there is none of this name; the message says which there are, and the key to set
+---@param name? string of `[database.NAME]`; without it, the pool of `[database]`, which is "main"
+---@return tidepool.Postgres db the pool, the same one each time
+function Tide.postgres(name) end
+
+---A Redis pool of the configuration.
+---
+---Raises: when there is none of this name
+---@param name? string of `[redis.NAME]`; without it, the pool of `[redis]`, which is "main"
+---@return tidepool.Redis cache the pool, the same one each time
+function Tide.redis(name) end
+
+---A new application: routes and their handlers. The script returns it.
+---@return tidepool.App app see HTTP
+function Tide.app() end
+
+---Tells an err from other values.
+---@param value any anything
+---@return boolean is true for an err
+function Tide.is_err(value) end
+
+---A parameter that is an array of any type: enums, domains, others that are not built in.
+---
+---Raises: when it is no table
+---@param list table the elements, `tide.null` for NULL, lists for more dimensions
+---@return table param to be given as a parameter
+function Tide.array(list) end
+
+---A parameter for bytea.
+---
+---Raises: when it is no string
+---@param text string any bytes
+---@return table param to be given as a parameter
+function Tide.bytes(text) end
+
+---A parameter for json and jsonb where the value is no table: a string, a number, a boolean.
+---@param value any what `tide.encode` can write
+---@return table param to be given as a parameter
+function Tide.json_param(value) end
+
+---Parks the task, not the process.
+---
+---Raises: for anything else
+---@param seconds number from 0 on; 0 lets others run
+function Tide.sleep(seconds) end
+
+---Runs functions at the same time and waits for all of them. After the first failure (`nil, err`, or an err raised) the
+---rest is cancelled.
+---
+---Errors: `server`, `timeout` - and whatever a function gave as err
+---
+---Raises: an error of a function that is no err
+---@param ... table|fun(): any functions; or one list of functions
+---@return any ... the first result of each, in their order; for a list, a list
+function Tide.all(...) end
+
+---Runs functions at the same time; the first that ends decides, the rest is cancelled.
+---
+---Errors: `server`, `timeout` - and whatever the function gave as err
+---
+---Raises: an error of the function that is no err; when there is no function
+---@param ... table|fun(): any functions; or one list of functions
+---@return any ... all results of the first that ended
+function Tide.race(...) end
+
+---Runs a function for so long at most, and cancels it then, and all that it waits for.
+---
+---Errors: `timeout` - and whatever the function gave as err
+---
+---Raises: an error of the function that is no err
+---@param seconds number from 0 on
+---@param fn fun(...: any): any
+---@param ... any its arguments
+---@return any ... what it returned
+function Tide.timeout(seconds, fn, ...) end
+
+---Starts a task that nobody has to wait for. Its error is logged, unless somebody waits for it.
+---
+---Raises: when it is no function
+---@param fn fun(...: any): any
+---@param ... any its arguments
+---@return tidepool.Task task
+function Tide.spawn(fn, ...) end
+
+---Runs a function again and again, the first time after so many seconds, never twice at once. An error in it is logged.
+---
+---Raises: for anything else
+---@param seconds number above 0
+---@param fn fun()
+---@return tidepool.Task task `task:cancel()` ends it
+function Tide.every(seconds, fn) end
+
+---A clock that never goes back: for durations, not for dates.
+---@return number seconds
+function Tide.now() end
+
+---Writes a line to the service's log.
+---
+---Raises: for an unknown level
+---@param level "debug"|"info"|"warn"|"error"
+---@param event string what happened, the same words each time
+---@param fields? table by name: strings, numbers, booleans; 24 at most, in the order of their names
+function Tide.log(level, event, fields) end
+
+---Calls a function for each such event of any pool, in order, each in a task of its own, a little later than it happens.
+---1000 may wait for it, more are dropped. It lasts until it is closed, or its script is replaced.
+---
+---Raises: for an unknown event
+---@param event tidepool.EventName which
+---@param fn fun(event: tidepool.PoolEvent) an error in it is logged
+---@return tidepool.EventHandler handler
+function Tide.on(event, fn) end
+
+---A reply of JSON. Rows go to the socket without becoming Lua values.
+---
+---Raises: for what JSON cannot say
+---@param value any as of `tide.encode`
+---@param status? integer 200 without it
+---@return tidepool.Reply answer
+function Tide.json(value, status) end
+
+---A reply of text that is JSON already.
+---
+---Raises: when it is no string
+---@param text string
+---@param status? integer 200 without it
+---@return tidepool.Reply answer
+function Tide.json_raw(text, status) end
+
+---A reply of text/plain or text/html, in UTF-8.
+---@param text any by `tostring`
+---@param status? integer 200 without it
+---@return tidepool.Reply answer
+function Tide.text(text, status) end
+
+---A reply of text/plain or text/html, in UTF-8.
+---@param text any by `tostring`
+---@param status? integer 200 without it
+---@return tidepool.Reply answer
+function Tide.html(text, status) end
+
+---The reply that an err stands for: its `status`; else 503 for busy, closed, refused and lost, 504 for timeout; else 500
+---with an id, and the details in the log alone.
+---
+---Raises: when it is no err
+---@param err tidepool.Err
+---@return tidepool.Reply answer
+function Tide.fail(err) end
+
+---A value as JSON text. A table is an array when its keys are 1, 2, 3 ..., else an object; an empty one is an object. Numbers
+---read back as the same number.
+---
+---Raises: for functions and the like, a table that holds itself, a number that is no number
+---@param value any tables, strings, numbers, booleans, nil, `tide.null`, rows
+---@return string text
+function Tide.encode(value) end
+
+---The value of a JSON text; null is `tide.null`.
+---
+---Errors: `badarg` - with `status` 400
+---
+---Raises: when it is no string
+---@param text string
+---@return any value
+---@return tidepool.Err? err
+function Tide.decode(text) end
+
+---A reply that a function writes, sent piece by piece, no faster than the client reads. What the function raises before the
+---first piece has a reply of its own; later the connection is cut, so that the client sees that the reply is not whole.
+---
+---Raises: for an unknown option
+---@param fn fun(reply: tidepool.ReplyStream)
+---@param opts? tidepool.StreamOptions
+---@return tidepool.Reply answer for the handler to return
+function Tide.stream(fn, opts) end
+
+---A reply of server-sent events. The task is cancelled when the client goes, or the server drains, whatever the method.
+---
+---Raises: for an unknown or wrong option
+---@param fn fun(stream: tidepool.EventStream) the reply ends when it returns
+---@param opts? tidepool.EventsOptions
+---@return tidepool.Reply answer for the handler to return
+function Tide.events(fn, opts) end
+
+---Asks an app without a socket, as over HTTP: through its routes, with its error replies, in a task of its own.
+---
+---Raises: for an unknown or wrong option; not for what the handler raises, which is a 500
+---@param app tidepool.App
+---@param method string "GET"
+---@param path string from / on, with a query
+---@param opts? tidepool.RequestOptions
+---@return tidepool.Response response
+function Tide.request(app, method, path, opts) end
+
+---A failure. Other fields of it are the script's to set.
+---@class tidepool.Err
+---@field code tidepool.ErrCode what kind of failure
+---@field message string a sentence
+---@field retryable? boolean the same call may succeed later
+---@field sqlstate? string of Postgres, "23505"
+---@field detail? string these are a Postgres server's own words, those that it gave
+---@field hint? string
+---@field position? string in the statement, from 1 on
+---@field context? string
+---@field schema? string
+---@field table? string
+---@field column? string
+---@field constraint? string
+---@field waited? tidepool.Waited seconds of a wait for a connection, by phase
+---@field outcome? string "unknown": a write was on its way when the connection was lost; it may have happened
+---@field status? integer what `tide.fail(err)` answers with. A script may set it: what the server says of a client's bad input (SQLSTATE classes 22 and 23) is 500 unless the handler does `err.status = 400`
+
+---seconds of a wait for a connection, by phase
+---@class tidepool.Waited
+---@field total number
+---@field queue number
+---@field dns number
+---@field tcp number
+---@field tls number
+---@field auth number
+---@field init number
+---@field test number
+
+---A pool of connections to a Postgres server.
+---@class tidepool.Postgres
+local Postgres = {}
+
+---@return string name that of the configuration, "main" for the first
+function Postgres:name() end
+
+---@return "postgres"|"redis" kind what it is a pool of
+function Postgres:kind() end
+
+---The settings that are in force.
+---@return tidepool.PoolSettings settings see Settings and stats
+function Postgres:settings() end
+
+---Changes settings while it runs: all that are given, or none.
+---
+---Errors: `badarg` - a value is out of range, or two do not fit together
+---
+---Raises: for an unknown setting, or a value of another type
+---@param settings tidepool.PoolSettings those to change
+---@return true? done
+---@return tidepool.Err? err
+function Postgres:set(settings) end
+
+---Counts, waits and their distributions.
+---@return tidepool.PoolStats stats see Settings and stats
+function Postgres:stats() end
+
+---Hands no connection out until `resume()`; those who ask wait, each to its deadline. What is lent stays lent.
+function Postgres:pause() end
+
+---Goes on after `pause()`.
+function Postgres:resume() end
+
+---Replaces every connection: idle ones now, others when they come back. Nobody is refused meanwhile.
+function Postgres:drain() end
+
+---Sets user and password of the next connects, where they change while it runs. What is open stays, until it is replaced
+---or `drain()`. A function is called now, and again when a connect has failed, at most once in 5 s.
+---
+---Errors: `nomem` - or whatever the function gave
+---
+---Raises: for an unknown key, or a value that is no string
+---@param login tidepool.Login|fun(): tidepool.Login?, tidepool.Err? a table, or a function that gives one, or nil, err
+---@return true? done
+---@return tidepool.Err? err
+function Postgres:credentials(login) end
+
+---Ends the pool: its subscriptions and consumers, then its connections. Waits until the last one is gone. The runtime does
+---it at the end of the program by itself.
+---@param seconds? number how long what is lent has to come back, 0 without it; then it is closed and what ran is cancelled
+---@return true done
+function Postgres:close(seconds) end
+
+---Runs a statement and gives its rows.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`
+---
+---Raises: when the number of parameters is wrong, when one cannot be what Postgres wants, for an unknown option, for COPY, and on a pool for what needs a connection of its own, as `BEGIN`
+---@param sql string|tidepool.Statement one statement
+---@param ... any its parameters
+---@return tidepool.Rows? rows empty for a statement without a result
+---@return tidepool.Err? err
+function Postgres:query(sql, ...) end
+
+---The first row of a statement's result.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`
+---
+---Raises: as `db:query`
+---@param sql string|tidepool.Statement one statement
+---@param ... any its parameters
+---@return table? row by the columns' names; nil, without an err, when there is no row: `assert` takes that for a failure too, so where no row is a 404, test it
+---@return tidepool.Err? err
+function Postgres:one(sql, ...) end
+
+---Runs a statement for its effect.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`
+---
+---Raises: as `db:query`
+---@param sql string|tidepool.Statement one statement
+---@param ... any its parameters
+---@return integer? count the number of rows affected
+---@return tidepool.Err? err
+function Postgres:exec(sql, ...) end
+
+---Calls a function for each row, in batches of about 1 MiB: results of any size in little memory. On a pool, and on a
+---connection without one, it is a transaction.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem` - and an err that the function raised
+---
+---Raises: as `db:query`; when the last argument is no function; what the function raises that is no err
+---@param sql string|tidepool.Statement a query; `timeout_ms` is of each batch, `share` is not for it
+---@param ... any its parameters and, last, `function(row)`; false from it ends it early
+---@return integer? count the number of rows that the function saw
+---@return tidepool.Err? err
+function Postgres:each(sql, ...) end
+
+---Runs several statements: at the same time, or in order as one transaction.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem` - of the first that failed; not atomic, others may have been done
+---
+---Raises: as `db:query`; for an unknown option
+---@param list tidepool.Batch of lists: SQL and its parameters
+---@return tidepool.Rows[]? results of each, in their order
+---@return tidepool.Err? err
+function Postgres:batch(list) end
+
+---Runs a function between BEGIN and COMMIT. An err that it raises, as by `assert`, rolls back and comes back as `nil, err`;
+---any other error rolls back and goes on up. When it returns after a statement failed, that is rolled back too.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem` - and any err that the function raised
+---
+---Raises: for an unknown or wrong option; what the function raises that is no err
+---@param opts tidepool.TransactionOptions how
+---@param fn fun(tx: tidepool.PostgresLease): any may run more than once with `retry`
+---@return any ... what the function returned, after COMMIT
+---@overload fun(self: tidepool.Postgres, fn: fun(tx: tidepool.PostgresLease): any): any
+function Postgres:transaction(opts, fn) end
+
+---Runs a function with a connection of its own, which it gives back at its end, also when it raises.
+---
+---Errors: `timeout`, `busy`, `refused`, `closed` - no connection came
+---
+---Raises: what the function raises, errs too
+---@param fn fun(conn: tidepool.PostgresLease): any
+---@return any ... what the function returned
+function Postgres:with(fn) end
+
+---A connection to give back by hand; at the latest the task's end does.
+---
+---Errors: `timeout`, `busy`, `refused`, `closed`
+---
+---Raises: for an unknown option
+---@param opts? tidepool.AcquireOptions
+---@return tidepool.PostgresLease? conn
+---@return tidepool.Err? err
+function Postgres:acquire(opts) end
+
+---A connection if one is free at once.
+---@return tidepool.PostgresLease? conn nil when none is
+function Postgres:try_acquire() end
+
+---What the server says of itself.
+---
+---Errors: `timeout`, `busy`, `refused`, `closed`
+---@return tidepool.PostgresServer? server and other settings that it reports
+---@return tidepool.Err? err
+function Postgres:server() end
+
+---Sends what a source gives to `COPY ... FROM STDIN`, no faster than the server takes it.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`, `badarg` - and what the source gave; `badarg` for another statement. Nothing is kept then
+---
+---Raises: for a source of another type; for a row where the statement has options; what the source raises that is no err. Nothing is kept then
+---@param sql string|tidepool.CopyStatement the statement
+---@param source string|table|file*|fun(): any, any a string; a list of rows; a file that is open for reading; or a function that gives the next chunk, nil at the end, or `nil, err`. A chunk is text in the statement's format; or a row, a list of values, where the statement has no options, since rows go in the text format
+---@return integer? count the number of rows
+---@return tidepool.Err? err
+function Postgres:copy_in(sql, source) end
+
+---Gives what `COPY ... TO STDOUT` sends to a sink, no faster than that takes it.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`, `badarg`, `internal` - and what the sink gave; `badarg` for another statement, `internal` for a file that cannot be written
+---
+---Raises: for a sink of another type; what the sink raises that is no err
+---@param sql string|tidepool.CopyStatement the statement
+---@param sink file*|fun(chunk: string): any, any a file that is open for writing; or a function that gets whole rows as text, 256 KiB or so at once, and may end it early by `nil, err`
+---@return integer? count the number of rows
+---@return tidepool.Err? err
+function Postgres:copy_out(sql, sink) end
+
+---Calls a function for each notification of a channel, one after another, each in a task of its own. All listeners of a
+---pool share one connection, which is one of `max_connections`. It returns when the server has confirmed it; while the
+---server is away it returns at once, and the first message is a gap. Made in a request, it ends with the request; made while
+---the script loads or in a spawned task, it lasts.
+---
+---Errors: `badarg`, `server`, `closed` - `badarg` when `max_connections` is 1
+---
+---Raises: for a wrong name, or an unknown option
+---@param channel string at most 63 bytes, taken as it is
+---@param fn fun(message: tidepool.Message) an error in it is logged
+---@param opts? tidepool.SubscribeOptions
+---@return tidepool.Subscription? sub
+---@return tidepool.Err? err
+function Postgres:listen(channel, fn, opts) end
+
+---Sends a notification to all who listen to the channel, in all processes. In a transaction it is sent at COMMIT.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`
+---
+---Raises: for a wrong name or payload
+---@param channel string at most 63 bytes
+---@param payload? string under 8000 bytes
+---@return true? done
+---@return tidepool.Err? err
+function Postgres:notify(channel, payload) end
+
+---A pool of connections to a Redis server. `cache:get(key)` is the command GET, and so any other.
+---@class tidepool.Redis: tidepool.RedisCommands
+---@field [string] fun(self: any, ...: string|number): any, tidepool.Err? any command by its name
+local Redis = {}
+
+---@return string name that of the configuration, "main" for the first
+function Redis:name() end
+
+---@return "postgres"|"redis" kind what it is a pool of
+function Redis:kind() end
+
+---The settings that are in force.
+---@return tidepool.PoolSettings settings see Settings and stats
+function Redis:settings() end
+
+---Changes settings while it runs: all that are given, or none.
+---
+---Errors: `badarg` - a value is out of range, or two do not fit together
+---
+---Raises: for an unknown setting, or a value of another type
+---@param settings tidepool.PoolSettings those to change
+---@return true? done
+---@return tidepool.Err? err
+---@overload fun(self: tidepool.Redis, key: string|number, value: string|number, ...: string|number): string?, tidepool.Err?
+function Redis:set(settings) end
+
+---Counts, waits and their distributions.
+---@return tidepool.PoolStats stats see Settings and stats
+function Redis:stats() end
+
+---Hands no connection out until `resume()`; those who ask wait, each to its deadline. What is lent stays lent.
+function Redis:pause() end
+
+---Goes on after `pause()`.
+function Redis:resume() end
+
+---Replaces every connection: idle ones now, others when they come back. Nobody is refused meanwhile.
+function Redis:drain() end
+
+---Sets user and password of the next connects, where they change while it runs. What is open stays, until it is replaced
+---or `drain()`. A function is called now, and again when a connect has failed, at most once in 5 s.
+---
+---Errors: `nomem` - or whatever the function gave
+---
+---Raises: for an unknown key, or a value that is no string
+---@param login tidepool.Login|fun(): tidepool.Login?, tidepool.Err? a table, or a function that gives one, or nil, err
+---@return true? done
+---@return tidepool.Err? err
+function Redis:credentials(login) end
+
+---Ends the pool: its subscriptions and consumers, then its connections. Waits until the last one is gone. The runtime does
+---it at the end of the program by itself.
+---@param seconds? number how long what is lent has to come back, 0 without it; then it is closed and what ran is cancelled
+---@return true done
+function Redis:close(seconds) end
+
+---Any command, also of two words.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem`
+---
+---Raises: for a word that is no string or number; for a command that would change a shared connection, as SELECT, and for SUBSCRIBE and the like: the message says what to call
+---@param command string its name
+---@param ... string|number its words
+---@return any reply nil without an err is Redis' nil
+---@return tidepool.Err? err
+function Redis:call(command, ...) end
+
+---Sends several commands in one go.
+---
+---Errors: `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem`
+---
+---Raises: as `cache:call`
+---@param fn fun(p: tidepool.Pipeline) calls the commands on `p`; it must not wait
+---@return any[]? replies in their order: `tide.null` for nil, an err where a command failed
+---@return tidepool.Err? err
+function Redis:pipeline(fn) end
+
+---The same between MULTI and EXEC: all or nothing, and nothing of others in between.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem` - `server` when Redis refused one of the commands, and so ran none
+---
+---Raises: as `cache:call`
+---@param fn fun(m: tidepool.Pipeline) calls the commands on `m`; it must not wait
+---@return any[]? replies as of `pipeline`; nil, without an err, on a connection that watches a key which changed
+---@return tidepool.Err? err
+function Redis:multi(fn) end
+
+---An iterator over keys: each at least once, some twice. With a cursor, as `cache:scan(0)`, it is the command.
+---
+---Raises: for an unknown option; in the loop an err when a step failed, since a loop could only end
+---@param opts? tidepool.ScanOptions
+---@return fun(): string? next
+function Redis:scan(opts) end
+
+---An iterator over a hash, as `scan`.
+---
+---Raises: as `scan`
+---@param key string|number
+---@param opts? tidepool.ScanOptions
+---@return fun(): string?, string? next field, value
+function Redis:hscan(key, opts) end
+
+---An iterator over a set, as `scan`.
+---
+---Raises: as `scan`
+---@param key string|number
+---@param opts? tidepool.ScanOptions
+---@return fun(): string? next member
+function Redis:sscan(key, opts) end
+
+---An iterator over a sorted set, as `scan`.
+---
+---Raises: as `scan`
+---@param key string|number
+---@param opts? tidepool.ScanOptions
+---@return fun(): string?, number? next member, score
+function Redis:zscan(key, opts) end
+
+---Lua for the server: sent once, then called by its hash. It runs there at one go, with nothing of others in between.
+---
+---Raises: for an unknown option, or a source that is one word
+---@param source string the script's text, with KEYS and ARGV
+---@param opts? tidepool.ScriptOptions
+---@return tidepool.Script script
+function Redis:script(source, opts) end
+
+---Runs a function with a connection of its own, which it gives back at its end, also when it raises.
+---
+---Errors: `timeout`, `busy`, `refused`, `closed` - no connection came
+---
+---Raises: what the function raises, errs too
+---@param fn fun(conn: tidepool.RedisLease): any
+---@return any ... what the function returned
+function Redis:with(fn) end
+
+---A connection to give back by hand; at the latest the task's end does.
+---
+---Errors: `timeout`, `busy`, `refused`, `closed`
+---
+---Raises: for an unknown option
+---@param opts? tidepool.AcquireOptions
+---@return tidepool.RedisLease? conn
+---@return tidepool.Err? err
+function Redis:acquire(opts) end
+
+---A connection if one is free at once.
+---@return tidepool.RedisLease? conn nil when none is
+function Redis:try_acquire() end
+
+---Calls a function for what is published on a channel, one message after another, each in a task of its own. All
+---subscriptions of a pool share one connection, which is one of `max_connections`. When it returns, and how long it lasts:
+---as `db:listen`.
+---
+---Errors: `badarg`, `server`, `closed` - `badarg` when `max_connections` is 1
+---
+---Raises: for a wrong name, or an unknown option
+---@param channel string its name
+---@param fn fun(message: tidepool.Message) an error in it is logged
+---@param opts? tidepool.SubscribeOptions
+---@return tidepool.Subscription? sub
+---@return tidepool.Err? err
+function Redis:subscribe(channel, fn, opts) end
+
+---The same for all channels that match a pattern.
+---
+---Errors: `badarg`, `server`, `closed`
+---
+---Raises: as `subscribe`
+---@param pattern string "news.*"
+---@param fn fun(message: tidepool.Message) `message.pattern` is set too
+---@param opts? tidepool.SubscribeOptions
+---@return tidepool.Subscription? sub
+---@return tidepool.Err? err
+function Redis:psubscribe(pattern, fn, opts) end
+
+---The same for a sharded channel, on servers from version 7 on.
+---
+---Errors: `badarg`, `server`, `closed`
+---
+---Raises: as `subscribe`
+---@param channel string its name
+---@param fn fun(message: tidepool.Message) an error in it is logged
+---@param opts? tidepool.SubscribeOptions
+---@return tidepool.Subscription? sub
+---@return tidepool.Err? err
+function Redis:ssubscribe(channel, fn, opts) end
+
+---Works on a stream as one consumer of a group, in a task of its own, an entry at a time. An entry is acknowledged when the
+---function returns. When it raises, or gives `nil, err`, the entry comes again after `min_idle`: each is worked on at least
+---once. It takes up what its own name was given before, and what others left.
+---
+---Errors: `badarg` - `max_connections` is 1
+---
+---Raises: for an unknown or wrong option
+---@param opts tidepool.ConsumeOptions
+---@param fn fun(entry: tidepool.Entry): any, any
+---@return tidepool.Consumer? consumer
+---@return tidepool.Err? err
+function Redis:consume(opts, fn) end
+
+---a table, or a function that gives one, or nil, err
+---@class tidepool.Login
+---@field password string no zero byte
+---@field user? string without it, that of the url
+
+---A connection that a task has for itself, from `db:with`, `db:acquire` or `db:transaction`, where it is called `tx`. It
+---goes back when its function or its task ends; only the task that has it may use it.
+---@class tidepool.PostgresLease
+local PostgresLease = {}
+
+---Runs a statement and gives its rows.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`
+---
+---Raises: when the number of parameters is wrong, when one cannot be what Postgres wants, for an unknown option, for COPY, and on a pool for what needs a connection of its own, as `BEGIN`
+---@param sql string|tidepool.Statement one statement
+---@param ... any its parameters
+---@return tidepool.Rows? rows empty for a statement without a result
+---@return tidepool.Err? err
+function PostgresLease:query(sql, ...) end
+
+---The first row of a statement's result.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`
+---
+---Raises: as `db:query`
+---@param sql string|tidepool.Statement one statement
+---@param ... any its parameters
+---@return table? row by the columns' names; nil, without an err, when there is no row: `assert` takes that for a failure too, so where no row is a 404, test it
+---@return tidepool.Err? err
+function PostgresLease:one(sql, ...) end
+
+---Runs a statement for its effect.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`
+---
+---Raises: as `db:query`
+---@param sql string|tidepool.Statement one statement
+---@param ... any its parameters
+---@return integer? count the number of rows affected
+---@return tidepool.Err? err
+function PostgresLease:exec(sql, ...) end
+
+---Calls a function for each row, in batches of about 1 MiB: results of any size in little memory. On a pool, and on a
+---connection without one, it is a transaction.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem` - and an err that the function raised
+---
+---Raises: as `db:query`; when the last argument is no function; what the function raises that is no err
+---@param sql string|tidepool.Statement a query; `timeout_ms` is of each batch, `share` is not for it
+---@param ... any its parameters and, last, `function(row)`; false from it ends it early
+---@return integer? count the number of rows that the function saw
+---@return tidepool.Err? err
+function PostgresLease:each(sql, ...) end
+
+---In a transaction a savepoint: undone alone when it fails, the rest goes on. On a connection without one a transaction.
+---
+---Errors: `server`, `timeout`, `closed`, `lost` - and any err that the function raised
+---
+---Raises: as `db:transaction`; for options inside of a transaction
+---@param opts tidepool.LeaseTransactionOptions not in a transaction
+---@param fn fun(tx: tidepool.PostgresLease): any `tx` is the same connection
+---@return any ... what the function returned
+---@overload fun(self: tidepool.PostgresLease, fn: fun(tx: tidepool.PostgresLease): any): any
+function PostgresLease:transaction(opts, fn) end
+
+---Gives the connection back. What it left open is rolled back or discarded by the pool.
+---
+---Raises: when another task has it
+---@return boolean is_done false when that was done before
+function PostgresLease:release() end
+
+---The state of its transaction, as the server last said.
+---@return "none"|"open"|"failed"|"unknown" state
+function PostgresLease:tx() end
+
+---@return integer? pid of the server's process; nil when the connection was taken back
+function PostgresLease:pid() end
+
+---What the server says of itself.
+---
+---Errors: `timeout`, `busy`, `refused`, `closed`
+---@return tidepool.PostgresServer? server and other settings that it reports
+---@return tidepool.Err? err
+function PostgresLease:server() end
+
+---Advisory locks: of the transaction where there is one, until its end; else of the connection, until `unlock` or its
+---release. `lock` waits, `try_lock` does not. They order work across processes and machines.
+---
+---Errors: `server`, `timeout`, `closed`, `lost`
+---
+---Raises: for a key of another type, an unknown option, and `unlock` in a transaction
+---@param key string|integer a whole number is the key itself, a string is hashed by the server
+---@param opts? tidepool.LockOptions
+---@return boolean? done of `lock` true; of `try_lock` false when another has it; of `unlock` false when this connection has not
+---@return tidepool.Err? err
+function PostgresLease:lock(key, opts) end
+
+---Advisory locks: of the transaction where there is one, until its end; else of the connection, until `unlock` or its
+---release. `lock` waits, `try_lock` does not. They order work across processes and machines.
+---
+---Errors: `server`, `timeout`, `closed`, `lost`
+---
+---Raises: for a key of another type, an unknown option, and `unlock` in a transaction
+---@param key string|integer a whole number is the key itself, a string is hashed by the server
+---@param opts? tidepool.LockOptions
+---@return boolean? done of `lock` true; of `try_lock` false when another has it; of `unlock` false when this connection has not
+---@return tidepool.Err? err
+function PostgresLease:try_lock(key, opts) end
+
+---Advisory locks: of the transaction where there is one, until its end; else of the connection, until `unlock` or its
+---release. `lock` waits, `try_lock` does not. They order work across processes and machines.
+---
+---Errors: `server`, `timeout`, `closed`, `lost`
+---
+---Raises: for a key of another type, an unknown option, and `unlock` in a transaction
+---@param key string|integer a whole number is the key itself, a string is hashed by the server
+---@param opts? tidepool.LockOptions
+---@return boolean? done of `lock` true; of `try_lock` false when another has it; of `unlock` false when this connection has not
+---@return tidepool.Err? err
+function PostgresLease:unlock(key, opts) end
+
+---Sends what a source gives to `COPY ... FROM STDIN`, no faster than the server takes it.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`, `badarg` - and what the source gave; `badarg` for another statement. Nothing is kept then
+---
+---Raises: for a source of another type; for a row where the statement has options; what the source raises that is no err. Nothing is kept then
+---@param sql string|tidepool.CopyStatement the statement
+---@param source string|table|file*|fun(): any, any a string; a list of rows; a file that is open for reading; or a function that gives the next chunk, nil at the end, or `nil, err`. A chunk is text in the statement's format; or a row, a list of values, where the statement has no options, since rows go in the text format
+---@return integer? count the number of rows
+---@return tidepool.Err? err
+function PostgresLease:copy_in(sql, source) end
+
+---Gives what `COPY ... TO STDOUT` sends to a sink, no faster than that takes it.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`, `badarg`, `internal` - and what the sink gave; `badarg` for another statement, `internal` for a file that cannot be written
+---
+---Raises: for a sink of another type; what the sink raises that is no err
+---@param sql string|tidepool.CopyStatement the statement
+---@param sink file*|fun(chunk: string): any, any a file that is open for writing; or a function that gets whole rows as text, 256 KiB or so at once, and may end it early by `nil, err`
+---@return integer? count the number of rows
+---@return tidepool.Err? err
+function PostgresLease:copy_out(sql, sink) end
+
+---Sends a notification to all who listen to the channel, in all processes. In a transaction it is sent at COMMIT.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`
+---
+---Raises: for a wrong name or payload
+---@param channel string at most 63 bytes
+---@param payload? string under 8000 bytes
+---@return true? done
+---@return tidepool.Err? err
+function PostgresLease:notify(channel, payload) end
+
+---SQL with options, where a text alone would do.
+---@class tidepool.Statement
+---@field [1] string the SQL
+---@field timeout_ms? number its deadline, the wait for a connection included; `statement_timeout` without it
+---@field share? boolean false: on a connection that no other statement uses meanwhile
+---@field int8? "number"|"string" int8 always as a number, or always as text
+---@field null? lightuserdata `tide.null`: a column that is NULL has this value in a row
+
+---of lists: SQL and its parameters
+---@class tidepool.Batch
+---@field [integer] table `{ sql, ... }`
+---@field atomic? boolean true: one after the other in one transaction
+
+---A result: `#rows`, `rows[i]`, `ipairs(rows)`. A row becomes a table when it is first looked at, the same one each time;
+---rows that nobody looked at go to JSON without that.
+---@class tidepool.Rows
+---@field [integer] table a row, by the columns' names
+local Rows = {}
+
+---@return string[] names in the order of the statement
+function Rows:columns() end
+
+---@return integer count the number of rows that the statement changed, or gave
+function Rows:affected() end
+
+---@return table[] list the rows in a table of Lua, to be changed or sorted
+function Rows:table() end
+
+---how
+---@class tidepool.TransactionOptions
+---@field isolation? "read committed"|"repeatable read"|"serializable" else the server's default
+---@field read_only? boolean
+---@field deferrable? boolean
+---@field retry? integer how often the function may be run again, from its start, after a conflict with others (SQLSTATE 40001, 40P01); 0 without it, 100 at most
+---@field timeout_ms? number of each wait for a connection
+
+---not in a transaction
+---@class tidepool.LeaseTransactionOptions
+---@field isolation? "read committed"|"repeatable read"|"serializable"
+---@field read_only? boolean
+---@field deferrable? boolean
+
+---@class tidepool.AcquireOptions
+---@field timeout_ms? number of the wait; `acquire_timeout` without it
+
+---and other settings that it reports
+---@class tidepool.PostgresServer
+---@field version integer 150004
+---@field server_version? string "15.4"
+---@field server_encoding? string
+---@field client_encoding? string
+---@field application_name? string
+---@field default_transaction_read_only? string "on" or "off"
+---@field in_hot_standby? string "on" or "off"
+---@field is_superuser? string "on" or "off"
+---@field session_authorization? string who is connected
+---@field DateStyle? string
+---@field IntervalStyle? string
+---@field TimeZone? string
+---@field integer_datetimes? string "on" or "off"
+---@field standard_conforming_strings? string "on" or "off"
+
+---@class tidepool.LockOptions
+---@field shared? boolean with others who share it; the same for `unlock`
+---@field timeout_ms? number of the statement, and so of the wait
+
+---the statement
+---@class tidepool.CopyStatement
+---@field [1] string the SQL
+---@field timeout_ms? number of each wait for the server; `statement_timeout` without it
+
+---@class tidepool.SubscribeOptions
+---@field queue? integer how many messages may wait for the function, 1000 without it; then they are dropped, and told as one gap
+
+---What a subscription's function gets: a message, or a gap.
+---@class tidepool.Message
+---@field channel? string nil in a gap of a pattern
+---@field payload? string nil in a gap
+---@field pattern? string of `cache:psubscribe`
+---@field gap? boolean true: messages may have been missed here; look at what they are about
+---@field reason? string of a gap
+---@field dropped? integer how many, where the queue was full
+
+---A subscription of a pool, of Postgres or Redis.
+---@class tidepool.Subscription
+local Subscription = {}
+
+---Ends it. Nothing more is handed over; a function that runs goes on to its end.
+---@return boolean is_done false when that was done before
+function Subscription:close() end
+
+---@return tidepool.SubscriptionStats stats
+function Subscription:stats() end
+
+---@class tidepool.SubscriptionStats
+---@field received integer messages
+---@field dropped integer since the queue was full, or at its close
+---@field gaps integer
+---@field failures integer errors of the function
+---@field queued integer messages that wait for the function
+---@field live boolean the server has confirmed it
+---@field last_gap? string its reason
+---@field error? tidepool.Err what the server refused it with
+
+---A connection that a task has for itself, from `cache:with` or `cache:acquire`: for WATCH, MULTI by hand, SELECT, long
+---blocking commands.
+---@class tidepool.RedisLease: tidepool.RedisCommands
+---@field [string] fun(self: any, ...: string|number): any, tidepool.Err? any command by its name
+local RedisLease = {}
+
+---Any command, also of two words.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem`
+---
+---Raises: for a word that is no string or number; for a command that would change a shared connection, as SELECT, and for SUBSCRIBE and the like: the message says what to call
+---@param command string its name
+---@param ... string|number its words
+---@return any reply nil without an err is Redis' nil
+---@return tidepool.Err? err
+function RedisLease:call(command, ...) end
+
+---Sends several commands in one go.
+---
+---Errors: `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem`
+---
+---Raises: as `cache:call`
+---@param fn fun(p: tidepool.Pipeline) calls the commands on `p`; it must not wait
+---@return any[]? replies in their order: `tide.null` for nil, an err where a command failed
+---@return tidepool.Err? err
+function RedisLease:pipeline(fn) end
+
+---The same between MULTI and EXEC: all or nothing, and nothing of others in between.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem` - `server` when Redis refused one of the commands, and so ran none
+---
+---Raises: as `cache:call`
+---@param fn fun(m: tidepool.Pipeline) calls the commands on `m`; it must not wait
+---@return any[]? replies as of `pipeline`; nil, without an err, on a connection that watches a key which changed
+---@return tidepool.Err? err
+function RedisLease:multi(fn) end
+
+---An iterator over keys: each at least once, some twice. With a cursor, as `cache:scan(0)`, it is the command.
+---
+---Raises: for an unknown option; in the loop an err when a step failed, since a loop could only end
+---@param opts? tidepool.ScanOptions
+---@return fun(): string? next
+function RedisLease:scan(opts) end
+
+---An iterator over a hash, as `scan`.
+---
+---Raises: as `scan`
+---@param key string|number
+---@param opts? tidepool.ScanOptions
+---@return fun(): string?, string? next field, value
+function RedisLease:hscan(key, opts) end
+
+---An iterator over a set, as `scan`.
+---
+---Raises: as `scan`
+---@param key string|number
+---@param opts? tidepool.ScanOptions
+---@return fun(): string? next member
+function RedisLease:sscan(key, opts) end
+
+---An iterator over a sorted set, as `scan`.
+---
+---Raises: as `scan`
+---@param key string|number
+---@param opts? tidepool.ScanOptions
+---@return fun(): string?, number? next member, score
+function RedisLease:zscan(key, opts) end
+
+---Gives the connection back. What it left open, as WATCH, MULTI or SELECT, is cleared by the pool.
+---
+---Raises: when another task has it
+---@return boolean is_done false when that was done before
+function RedisLease:release() end
+
+---@class tidepool.RedisCommands
+local RedisCommands = {}
+
+---The value, nil without one.
+---@param key string|number
+---@return string? reply
+---@return tidepool.Err? err
+function RedisCommands:get(key) end
+
+---The value, which is deleted.
+---@param key string|number
+---@return string? reply
+---@return tidepool.Err? err
+function RedisCommands:getdel(key) end
+
+---"OK"; nil when NX or XX did not hold.
+---@param key string|number
+---@param value string|number
+---@param ... string|number
+---@return string? reply
+---@return tidepool.Err? err
+function RedisCommands:set(key, value, ...) end
+
+---Values, `tide.null` where there is none.
+---@param ... string|number
+---@return any[]? reply
+---@return tidepool.Err? err
+function RedisCommands:mget(...) end
+
+---"OK". Key, value, key, value ...
+---@param ... string|number
+---@return string? reply
+---@return tidepool.Err? err
+function RedisCommands:mset(...) end
+
+---How many keys there were.
+---@param ... string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:del(...) end
+
+---How many of the keys there are.
+---@param ... string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:exists(...) end
+
+---1; 0 without the key.
+---@param key string|number
+---@param seconds string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:expire(key, seconds) end
+
+---1; 0 without the key.
+---@param key string|number
+---@param ms string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:pexpire(key, ms) end
+
+---Seconds; -1 without an end, -2 without the key.
+---@param key string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:ttl(key) end
+
+---"string", "hash" ..., "none".
+---@param key string|number
+---@return string? reply
+---@return tidepool.Err? err
+function RedisCommands:type(key) end
+
+---The new value.
+---@param key string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:incr(key) end
+
+---The new value.
+---@param key string|number
+---@param n string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:incrby(key, n) end
+
+---The new value.
+---@param key string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:decr(key) end
+
+---The field's value.
+---@param key string|number
+---@param field string|number
+---@return string? reply
+---@return tidepool.Err? err
+function RedisCommands:hget(key, field) end
+
+---How many fields are new. Field, value, field, value ...
+---@param key string|number
+---@param ... string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:hset(key, ...) end
+
+---A list of fields and values; by field in RESP3.
+---@param key string|number
+---@return table? reply
+---@return tidepool.Err? err
+function RedisCommands:hgetall(key) end
+
+---Values, `tide.null` where there is none.
+---@param key string|number
+---@param ... string|number
+---@return any[]? reply
+---@return tidepool.Err? err
+function RedisCommands:hmget(key, ...) end
+
+---How many fields there were.
+---@param key string|number
+---@param ... string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:hdel(key, ...) end
+
+---The new value.
+---@param key string|number
+---@param field string|number
+---@param n string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:hincrby(key, field, n) end
+
+---The new length.
+---@param key string|number
+---@param ... string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:lpush(key, ...) end
+
+---The new length.
+---@param key string|number
+---@param ... string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:rpush(key, ...) end
+
+---An element, or with a count a list of them; nil without one.
+---@param key string|number
+---@param count? string|number
+---@return any reply
+---@return tidepool.Err? err
+function RedisCommands:lpop(key, count) end
+
+---The same from the end.
+---@param key string|number
+---@param count? string|number
+---@return any reply
+---@return tidepool.Err? err
+function RedisCommands:rpop(key, count) end
+
+---Elements from first to last, from 0 on, -1 the last one.
+---@param key string|number
+---@param first string|number
+---@param last string|number
+---@return string[]? reply
+---@return tidepool.Err? err
+function RedisCommands:lrange(key, first, last) end
+
+---The length.
+---@param key string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:llen(key) end
+
+---Key and element; nil when the seconds, the last word, passed.
+---@param ... string|number
+---@return string[]? reply
+---@return tidepool.Err? err
+function RedisCommands:blpop(...) end
+
+---How many members are new.
+---@param key string|number
+---@param ... string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:sadd(key, ...) end
+
+---How many members there were.
+---@param key string|number
+---@param ... string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:srem(key, ...) end
+
+---1 or 0.
+---@param key string|number
+---@param member string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:sismember(key, member) end
+
+---All members.
+---@param key string|number
+---@return string[]? reply
+---@return tidepool.Err? err
+function RedisCommands:smembers(key) end
+
+---How many members.
+---@param key string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:scard(key) end
+
+---How many members are new. Score, member, score, member ...
+---@param key string|number
+---@param ... string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:zadd(key, ...) end
+
+---The new score; text before RESP3.
+---@param key string|number
+---@param n string|number
+---@param member string|number
+---@return (string|number)|nil reply
+---@return tidepool.Err? err
+function RedisCommands:zincrby(key, n, member) end
+
+---The score, text before RESP3; nil without the member.
+---@param key string|number
+---@param member string|number
+---@return any reply
+---@return tidepool.Err? err
+function RedisCommands:zscore(key, member) end
+
+---Members, by rank or as the words say.
+---@param key string|number
+---@param first string|number
+---@param last string|number
+---@param ... string|number
+---@return any[]? reply
+---@return tidepool.Err? err
+function RedisCommands:zrange(key, first, last, ...) end
+
+---How many members there were.
+---@param key string|number
+---@param ... string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:zrem(key, ...) end
+
+---How many members.
+---@param key string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:zcard(key) end
+
+---How many clients got it.
+---@param channel string|number
+---@param payload string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:publish(channel, payload) end
+
+---The entry's id. Field, value, field, value ...; "*" for a new id.
+---@param key string|number
+---@param id string|number
+---@param ... string|number
+---@return string? reply
+---@return tidepool.Err? err
+function RedisCommands:xadd(key, id, ...) end
+
+---How many entries.
+---@param key string|number
+---@return integer? reply
+---@return tidepool.Err? err
+function RedisCommands:xlen(key) end
+
+---"PONG".
+---@return string? reply
+---@return tidepool.Err? err
+function RedisCommands:ping() end
+
+---"OK"; on a lease only.
+---@param ... string|number
+---@return string? reply
+---@return tidepool.Err? err
+function RedisCommands:watch(...) end
+
+---Records commands, `p:incr "visits"`; what they give comes from `pipeline` or `multi` in the end.
+---@class tidepool.Pipeline
+---@field [string] fun(self: any, ...: string|number) any command by its name
+local Pipeline = {}
+
+---Any command, also of two words.
+---@param command string its name
+---@param ... string|number its words
+function Pipeline:call(command, ...) end
+
+---@class tidepool.ScanOptions
+---@field match? string a pattern, "user:*"
+---@field count? integer about how many the server looks at in one step
+---@field type? string keys of this type only; of `scan` alone
+
+---@class tidepool.ScriptOptions
+---@field read_only? boolean it writes nothing, so it may be sent twice after a lost connection
+
+---A Lua script of the server, which is called as a function.
+---Runs it.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem`
+---
+---Raises: for a key or an argument that is no string or number
+---@class tidepool.Script
+---@overload fun(keys: table, ...: string|number): any, tidepool.Err?
+local Script = {}
+
+---Runs it on a connection of its own, or as a part of a pipeline or multi.
+---
+---Errors: `server`, `timeout`, `closed`, `lost`, `protocol`, `nomem`
+---
+---Raises: as the call itself
+---@param target tidepool.RedisLease|tidepool.Pipeline
+---@param keys table the list of keys, KEYS of the script
+---@param ... string|number ARGV of the script
+---@return any reply nil in a pipeline, whose replies have it
+---@return tidepool.Err? err
+function Script:on(target, keys, ...) end
+
+---@class tidepool.ConsumeOptions
+---@field stream string the key; made where there is none
+---@field group string made where there is none
+---@field consumer? string its name in the group; one of its own without it
+---@field start? string where a new group begins: "0", the default, or "$" for what comes
+---@field count? integer how many entries are fetched at once, 10
+---@field block? number seconds of a wait for new ones, 5
+---@field min_idle? number seconds after which what nobody acknowledged is taken over, 60
+---@field max_deliveries? integer how often an entry may fail before it goes to `on_failure`, 5
+---@field on_failure? fun(entry: tidepool.Entry, err: any) gets what failed so often; then it is acknowledged. Without it entries are tried for ever
+
+---An entry of a stream.
+---@class tidepool.Entry
+---@field id string "1700000000000-0"
+---@field stream string the key
+---@field fields table<string, string> by name
+---@field list string[] name, value, name, value, as they stand in the entry
+---@field deliveries integer how often it was delivered, this time included
+
+---One consumer of a group, which works until it is closed.
+---@class tidepool.Consumer
+local Consumer = {}
+
+---Ends it: the entry that runs is finished, what was fetched with it stays pending.
+---@return boolean is_done false when that was done before
+function Consumer:close() end
+
+---Waits until it has ended.
+---@return true done
+function Consumer:wait() end
+
+---@return tidepool.ConsumerStats stats
+function Consumer:stats() end
+
+---@class tidepool.ConsumerStats
+---@field stream string
+---@field group string
+---@field consumer string
+---@field handled integer entries that were done
+---@field failed integer times that the function failed
+---@field given_up integer entries that went to `on_failure`
+---@field recovered integer entries of its own from before
+---@field claimed integer entries that others left
+---@field errors integer failures of the server
+---@field last_error? tidepool.Err while it is held up
+
+---A task that `tide.spawn` or `tide.every` started.
+---@class tidepool.Task
+local Task = {}
+
+---Waits until it has ended.
+---
+---Raises: when a task waits for itself
+---@return boolean ok false when it failed, or was cancelled
+---@return any ... its results, or its error
+function Task:wait() end
+
+---Cancels it: the call that it waits in raises an err with code `cancelled`.
+function Task:cancel() end
+
+---@return boolean is_done it has ended
+function Task:done() end
+
+---@return integer id its number in the log
+function Task:id() end
+
+---What happened. Fields that do not apply are absent.
+---@class tidepool.PoolEvent
+---@field event tidepool.EventName which
+---@field pool string its name
+---@field kind "postgres"|"redis"
+---@field conn? integer the connection's number
+---@field reason? string of `close`, see the counts of stats
+---@field error? string a sentence
+---@field sqlstate? string
+---@field site? string "app.lua:42", who holds it or waits
+---@field took? number seconds of the connect
+---@field age? number seconds that a closed connection lived
+---@field retry? number seconds until the next attempt
+---@field waited? number seconds of the wait
+---@field held? number seconds of the lease
+
+---What `tide.on` gives.
+---@class tidepool.EventHandler
+local EventHandler = {}
+
+---Ends it. A function that runs goes on to its end.
+---@return boolean is_done false when that was done before
+function EventHandler:close() end
+
+---@return tidepool.EventHandlerStats stats
+function EventHandler:stats() end
+
+---@class tidepool.EventHandlerStats
+---@field delivered integer
+---@field dropped integer
+---@field failures integer errors of the function
+---@field queued integer events that wait for the function
+
+---Routes and their handlers. Its methods give the app itself.
+---@class tidepool.App
+local App = {}
+
+---Adds a handler for a method and a path.
+---
+---Raises: when the route is there already; for a wrong path, or an unknown or wrong option
+---@param path string "/users/:id": a part; "/files/*rest": all that follows. Fixed parts come before these
+---@param opts tidepool.RouteOptions
+---@param fn fun(req: tidepool.Request): string|tidepool.Reply
+---@return tidepool.App app itself
+---@overload fun(self: tidepool.App, path: string, fn: fun(req: tidepool.Request): string|tidepool.Reply): tidepool.App
+function App:get(path, opts, fn) end
+
+---Adds a handler for a method and a path.
+---
+---Raises: when the route is there already; for a wrong path, or an unknown or wrong option
+---@param path string "/users/:id": a part; "/files/*rest": all that follows. Fixed parts come before these
+---@param opts tidepool.RouteOptions
+---@param fn fun(req: tidepool.Request): string|tidepool.Reply
+---@return tidepool.App app itself
+---@overload fun(self: tidepool.App, path: string, fn: fun(req: tidepool.Request): string|tidepool.Reply): tidepool.App
+function App:post(path, opts, fn) end
+
+---Adds a handler for a method and a path.
+---
+---Raises: when the route is there already; for a wrong path, or an unknown or wrong option
+---@param path string "/users/:id": a part; "/files/*rest": all that follows. Fixed parts come before these
+---@param opts tidepool.RouteOptions
+---@param fn fun(req: tidepool.Request): string|tidepool.Reply
+---@return tidepool.App app itself
+---@overload fun(self: tidepool.App, path: string, fn: fun(req: tidepool.Request): string|tidepool.Reply): tidepool.App
+function App:put(path, opts, fn) end
+
+---Adds a handler for a method and a path.
+---
+---Raises: when the route is there already; for a wrong path, or an unknown or wrong option
+---@param path string "/users/:id": a part; "/files/*rest": all that follows. Fixed parts come before these
+---@param opts tidepool.RouteOptions
+---@param fn fun(req: tidepool.Request): string|tidepool.Reply
+---@return tidepool.App app itself
+---@overload fun(self: tidepool.App, path: string, fn: fun(req: tidepool.Request): string|tidepool.Reply): tidepool.App
+function App:patch(path, opts, fn) end
+
+---Adds a handler for a method and a path.
+---
+---Raises: when the route is there already; for a wrong path, or an unknown or wrong option
+---@param path string "/users/:id": a part; "/files/*rest": all that follows. Fixed parts come before these
+---@param opts tidepool.RouteOptions
+---@param fn fun(req: tidepool.Request): string|tidepool.Reply
+---@return tidepool.App app itself
+---@overload fun(self: tidepool.App, path: string, fn: fun(req: tidepool.Request): string|tidepool.Reply): tidepool.App
+function App:delete(path, opts, fn) end
+
+---Adds a handler for a method and a path.
+---
+---Raises: when the route is there already; for a wrong path, or an unknown or wrong option
+---@param path string "/users/:id": a part; "/files/*rest": all that follows. Fixed parts come before these
+---@param opts tidepool.RouteOptions
+---@param fn fun(req: tidepool.Request): string|tidepool.Reply
+---@return tidepool.App app itself
+---@overload fun(self: tidepool.App, path: string, fn: fun(req: tidepool.Request): string|tidepool.Reply): tidepool.App
+function App:head(path, opts, fn) end
+
+---Adds a handler for a method and a path.
+---
+---Raises: when the route is there already; for a wrong path, or an unknown or wrong option
+---@param path string "/users/:id": a part; "/files/*rest": all that follows. Fixed parts come before these
+---@param opts tidepool.RouteOptions
+---@param fn fun(req: tidepool.Request): string|tidepool.Reply
+---@return tidepool.App app itself
+---@overload fun(self: tidepool.App, path: string, fn: fun(req: tidepool.Request): string|tidepool.Reply): tidepool.App
+function App:options(path, opts, fn) end
+
+---The same for any method.
+---
+---Raises: as `app:get`
+---@param method string "PURGE"
+---@param path string as of `app:get`
+---@param opts tidepool.RouteOptions
+---@param fn fun(req: tidepool.Request): string|tidepool.Reply
+---@return tidepool.App app itself
+---@overload fun(self: tidepool.App, method: string, path: string, fn: fun(req: tidepool.Request): string|tidepool.Reply): tidepool.App
+function App:route(method, path, opts, fn) end
+
+---@class tidepool.RouteOptions
+---@field on_disconnect? "cancel"|"finish" what becomes of a handler whose client goes away: GET and HEAD are cancelled, the others finish
+---@field timeout_ms? number of the handler, and of all that it waits for: 504
+---@field max_body_bytes? integer of a request: 413
+---@field max_concurrent? integer handlers of this route at the same time: 503
+
+---What a handler gets.
+---@class tidepool.Request
+---@field method string "GET"
+---@field path string without the query, as it was sent
+---@field params table<string, string> the parts of the path that the route names, decoded
+---@field query table<string, string> decoded; of a name that stands twice the last
+---@field headers table<string, string> names in lower case; of a name that stands twice the values, joined by ", "
+---@field body string
+---@field remote string the client's address
+local Request = {}
+
+---The body as JSON.
+---
+---Errors: `badarg` - with `status` 400, so that `assert(req:json())` answers so
+---@return any value
+---@return tidepool.Err? err
+function Request:json() end
+
+---A reply as a table. A string alone is a reply with status 200, as text.
+---@class tidepool.Reply
+---@field status? integer from 200 to 599, 200 without it
+---@field headers? table<string, any> strings; a list of them for a name that stands repeatedly. Content-Length and the like are the server's
+---@field body? string|tidepool.Rows rows go as JSON
+
+---@class tidepool.StreamOptions
+---@field status? integer 200 without it
+---@field headers? table<string, any>
+
+---What the function of `tide.stream` writes to.
+---@class tidepool.ReplyStream
+local ReplyStream = {}
+
+---Sends a piece, and waits while the client is slow.
+---
+---Errors: `closed` - the client has gone
+---
+---Raises: when it is no string
+---@param text string
+---@return true? done
+---@return tidepool.Err? err
+function ReplyStream:write(text) end
+
+---Ends a thing, by its `close()` or `cancel()`, when the reply ends, however it does.
+---@param thing any a subscription, a task ...
+---@return any thing the same
+function ReplyStream:own(thing) end
+
+---@class tidepool.EventsOptions
+---@field heartbeat? number seconds between signs of life, 15
+---@field headers? table<string, any>
+
+---What the function of `tide.events` sends to.
+---@class tidepool.EventStream: tidepool.ReplyStream
+---@field last_id? string the id of the last event that the client saw before it came again
+local EventStream = {}
+
+---Sends an event.
+---
+---Errors: `closed` - the client has gone
+---
+---Raises: for an unknown field
+---@param event string|tidepool.Event a text is its data
+---@return true? done
+---@return tidepool.Err? err
+function EventStream:send(event) end
+
+---Waits until the client goes away or the server drains.
+---
+---Raises: then, an err with code `cancelled`, which ends the reply: it does not return
+function EventStream:wait() end
+
+---a text is its data
+---@class tidepool.Event
+---@field event? string its name, one line
+---@field data? any text; a table goes as JSON
+---@field id? string|number one line
+---@field retry? number milliseconds until the client comes again
+
+---@class tidepool.RequestOptions
+---@field body? string
+---@field headers? table<string, string>
+---@field json? any sent as JSON, instead of a body
+
+---What an app answered.
+---@class tidepool.Response
+---@field status integer
+---@field headers table<string, any> names in lower case
+---@field body string of a streamed reply all pieces
+---@field is_whole boolean false when a streamed reply was cut
+local Response = {}
+
+---The body as JSON.
+---
+---Errors: `badarg` - it is none
+---@return any value
+---@return tidepool.Err? err
+function Response:json() end
+
+---What `settings()` gives, and what `set` takes of it. The configuration has the same names; their defaults are in
+---../README.md. Times are seconds.
+---@class tidepool.PoolSettings
+---@field max_connections? integer hard cap, opening ones included
+---@field min_connections? integer kept open
+---@field acquire_timeout? number deadline of a lease, queue included
+---@field connect_timeout? number one attempt: dns + tcp + tls + auth
+---@field statement_timeout? number default deadline of a statement
+---@field idle_timeout? number idle beyond min is closed
+---@field max_lifetime? number then replaced; jitter 10 %, paced
+---@field test_before_acquire? boolean round trip before a lease after a quiet time
+---@field test_after? number the quiet time, since the last byte
+---@field max_waiters? integer beyond: refused at once, busy
+---@field lanes? integer most connections shared as lanes at once
+---@field group_max? integer most statements in a group on a lane
+---@field group_target? number longest planned group; slower statements run on a lease
+---@field stall_timeout? number a lane with replies due and no byte for this long is closed
+---@field statement_cache? integer prepared statements kept per connection
+---@field acquire_slow_threshold? number warn of a wait this long
+---@field leak_threshold? number warn of a lease this long; 0 never
+---@field leak_reclaim? number take back a lease this long: its handle says so, what it ran is cancelled; 0 never
+
+---What `stats()` gives.
+---@class tidepool.PoolStats
+---@field name string
+---@field kind "postgres"|"redis"
+---@field open integer connections, those in these states together:
+---@field opening integer being connected
+---@field idle integer free
+---@field leased integer lent to one caller
+---@field shared integer lanes, many callers on each
+---@field testing integer a round trip before a lease
+---@field resetting integer came back dirty, being cleaned
+---@field cancelling integer came back busy, being stopped
+---@field closing integer
+---@field waiting integer those who stand in line
+---@field max integer connections
+---@field min integer connections
+---@field down boolean the server cannot be reached
+---@field paused boolean
+---@field last_error? string of a connect
+---@field counters tidepool.PoolCounters only grow
+---@field closes tidepool.PoolCloses closed connections by reason, only grow
+---@field wait tidepool.Histogram of waits for a connection
+---@field create tidepool.Histogram of connects
+---@field use tidepool.Histogram of leases
+---@field phases tidepool.WaitPhases of waits, by what was waited for
+---@field subscriber? tidepool.SubscriberStats of all subscriptions together, where there were some
+---@field consumers? tidepool.ConsumerStats[] of the consumers of streams that run
+
+---only grow
+---@class tidepool.PoolCounters
+---@field acquires integer leases and lanes handed out
+---@field waits integer of these, after standing in line
+---@field timeouts integer waits that ended at their deadline
+---@field busy integer refused: the line was full
+---@field refused integer refused: the server cannot be reached
+---@field closed integer refused: the pool was closing
+---@field nested integer refused: all are held by who waits for another
+---@field cancelled integer waits that their caller gave up
+---@field connects integer connection attempts begun
+---@field connect_failures integer connection attempts that failed
+---@field tests integer connections tested before a lease
+---@field resets integer connections that came back dirty
+---@field cancels integer connections that came back busy
+---@field shared_statements integer statements sent on lanes
+---@field groups integer groups that these were sent in
+---@field resends integer of these, sent once more
+---@field reroutes integer refused by a read lane, sent on a write lane
+---@field slow_acquires integer waits over `acquire_slow_threshold`
+---@field outdated integer times that the server was not what it was
+---@field leaks integer leases over `leak_threshold`
+---@field reclaims integer leases taken back after `leak_reclaim`
+
+---closed connections by reason, only grow
+---@class tidepool.PoolCloses
+---@field connect_failed integer
+---@field connect_timeout integer
+---@field idle_timeout integer
+---@field lifetime integer
+---@field lost integer by the peer or the network
+---@field test_failed integer
+---@field reset_failed integer
+---@field cancel_failed integer
+---@field spent integer it could not be made clean
+---@field stalled integer replies were due, and no byte came
+---@field shrunk integer `max_connections` was lowered
+---@field drained integer
+---@field outdated integer the server is not what it was
+---@field pool_closed integer
+
+---of waits for a connection
+---@class tidepool.Histogram
+---@field count integer
+---@field sum number seconds
+---@field max number seconds
+---@field p50 number seconds: half of them took no longer
+---@field p90 number
+---@field p99 number
+---@field buckets tidepool.Bucket[] for other quantiles
+
+---for other quantiles
+---@class tidepool.Bucket
+---@field le number seconds
+---@field count integer how many took no longer
+
+---of waits, by what was waited for
+---@class tidepool.WaitPhases
+---@field queue tidepool.Histogram
+---@field dns tidepool.Histogram
+---@field tcp tidepool.Histogram
+---@field tls tidepool.Histogram
+---@field auth tidepool.Histogram
+---@field init tidepool.Histogram
+---@field test tidepool.Histogram
+
+---of all subscriptions together, where there were some
+---@class tidepool.SubscriberStats
+---@field subscriptions integer
+---@field channels integer
+---@field connected boolean
+---@field messages integer
+---@field dropped integer
+---@field gaps integer
+---@field failures integer errors of their functions
+---@field losses integer lost connections
+
+return Tide
