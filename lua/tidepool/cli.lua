@@ -149,11 +149,19 @@ function Words:take(word)
   elseif self.command == "test" then
     self.files[#self.files + 1] = word
   elseif self.app then
+    local set = self.sets[#self.sets]
+    if set and not set:find("=", 1, true) then
+      return ('--set: expected KEY=VALUE, found "%s"'):format(url.mask_inside(set))
+    end
     return ('unexpected "%s"; arguments of the script stand after --'):format(
       url.mask_inside(word))
   else
     self.app = word
   end
+end
+
+local function is_url(word)
+  return word ~= nil and word:find "^%a[%w+.-]*://" ~= nil
 end
 
 -- Reads the words after the command.  Returns what they say, or nil and what is wrong.
@@ -171,6 +179,11 @@ local function read_words(command, words)
   end
   if command ~= "test" and not self.app and not self.wants_help then
     return nil, "APP is missing"
+  end
+  local not_a_file = is_url(self.app) and "APP" or is_url(self.file) and "--config"
+  if not_a_file then
+    return nil, not_a_file .. ": expected a file, found a url; one stands in --set or "
+      .. "DATABASE_URL"
   end
   return self
 end

@@ -17,11 +17,13 @@ local layers = {}
 -- A value as messages show it: short, on one line, without passwords.
 function layers.show(value, is_secret)
   if type(value) == "table" then
-    return getmetatable(value) and tostring(value) or "a table"
+    if getmetatable(value) then return tostring(value) end
+    return #value > 0 and "an array" or "a table"
   elseif type(value) ~= "string" then
     return (tostring(value):gsub("LL$", ""))
   end
-  local text = (is_secret and url.mask or url.mask_inside)(value):gsub("%c", " ")
+  local mask = is_secret and value:find "%S" and url.mask or url.mask_inside
+  local text = mask(value):gsub("%c", " ")
   return '"' .. (#text > 80 and text:sub(1, 77) .. "..." or text) .. '"'
 end
 
@@ -123,6 +125,14 @@ function Loader:put_from_file(path, value, source, is_text)
   if secret then self:put(path, secret, source .. " from " .. name, true) end
 end
 
+-- A hint for who writes "20" or "true" in a file.
+local function hint_of_quotes(entry, value, is_text)
+  local is_bare = type(value) == "string" and not is_text
+    and (tonumber(value) or value == "true" or value == "false")
+  if not is_bare or not (entry.min or entry.kind == "flag") then return "" end
+  return "; it stands without quotes"
+end
+
 -- Takes the value of one key; is_text when it did not come from a file as it is.
 function Loader:put(path, value, source, is_text)
   local entry = schema.find(path)
@@ -130,8 +140,8 @@ function Loader:put(path, value, source, is_text)
   local result, expected, wrong = schema.read(entry, value, is_text)
   if wrong then return self:problem(source, "%s: %s", path, wrong) end
   if result == nil then
-    return self:problem(source, "%s: expected %s, found %s", path, expected,
-      layers.show(value, entry.is_secret))
+    return self:problem(source, "%s: expected %s, found %s%s", path, expected,
+      layers.show(value, entry.is_secret), hint_of_quotes(entry, value, is_text))
   end
   local target = entry.stands_for or path
   local before = self.values[target]

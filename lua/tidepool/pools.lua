@@ -29,7 +29,8 @@ function pools.open(settings, on_open)
     }
     if not pool then
       pools.close(opened, 0)
-      return nil, ("%s: %s: %s"):format(entry.source, url.mask(entry.url),
+      local shown = url.mask(entry.url) .. ": "
+      return nil, ("%s: %s%s"):format(entry.source, shown == "***: " and "" or shown,
         url.without_quotes(err.message))
     end
     opened[#opened + 1] = pool

@@ -260,12 +260,31 @@ function schema.nearest(word, names)
   return best
 end
 
+-- What others call our sections.
+local SYNONYMS = {
+  db = "database", pg = "database", postgres = "database", postgresql = "database",
+  cache = "redis", http = "server", logging = "log",
+}
+
+-- The first of names that begins or ends with a word: "max", "url".
+local function longer(word, names)
+  for _, name in ipairs(names) do
+    if name:sub(1, #word + 1) == word .. "_" or name:sub(-#word - 1) == "_" .. word then
+      return name
+    end
+  end
+end
+
 -- What an unknown path may have been meant to be: a name of its section, or the whole
 -- path of a key or section of that name elsewhere.  Or nil.
 function schema.suggest(path)
   local section, last = path:match("^(.-)%.?([^.]+)$")
-  local near = schema.nearest(last, schema.names_in(section) or {})
+  local names = schema.names_in(section) or {}
+  local near = schema.nearest(last, names) or longer(last, names) or SYNONYMS[path]
   if near then return near end
+  local lower = path:lower()
+  local is_known = schema.find(lower) or schema.names_in(lower)
+  if lower ~= path and is_known then return lower end
   for _, entry in ipairs(schema.list) do
     local entry_section, name = entry.path:match("^(.*)%.([^.]+)$")
     if name == last then return entry.path end

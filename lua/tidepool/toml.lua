@@ -136,7 +136,9 @@ local key = Ct(simple_key
 -- A text without its quotes may be a url: of "user:password" only the user is shown.
 local function no_value(text, at)
   local number = text:match("^[%d+-][%w_+.:-]*", at)
-  if number then fail(at, "'%s' is not a number or a date", brief(number)) end
+  if number then
+    fail(at, "'%s' is not a number or a date; a text needs quotes", brief(number))
+  end
   local word = text:match("^[%w_+.-]+", at)
   if not word then fail(at, "expected a value, found %s", found_at(text, at)) end
   fail(at, "'%s' is not a value; a text needs quotes", brief(word))

@@ -102,6 +102,7 @@ function url.wrong_postgres(text)
   if text:find "^[\"']" then
     return "the quotes are part of the value here: leave them out"
   end
+  if text:find "^%$" then return "a variable stands in a file as ${NAME}" end
   local rest = text:match(SCHEMES[1] .. "(.*)$") or text:match(SCHEMES[2] .. "(.*)$")
   if not rest then
     if text:find "^%a[%w+.-]*:" or not text:find("=", 1, true) then

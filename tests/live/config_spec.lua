@@ -236,7 +236,7 @@ url = "redis://h:1"
     files["/run/reports"] = "\n"
     assert.same({ "environment: TIDEPOOL_DATABASE__REPORTS__POSTGRES_URL_FILE from "
       .. "/run/reports: database.reports.postgres_url: expected a url such as "
-      .. 'postgres://user@host:5432/name, or { file = "PATH" }, found "***"' },
+      .. 'postgres://user@host:5432/name, or { file = "PATH" }, found ""' },
       problems_of(files, options))
   end)
 
@@ -420,10 +420,22 @@ describe("a wrong configuration", function()
     assert.equal("tidepool.toml:1: unknown key pool; did you mean database.pool?",
       problem_of "[pool]\nmax_connections = 1\n")
     assert.equal("tidepool.toml:1: unknown key something", problem_of "something = 1\n")
+    assert.equal("tidepool.toml:1: unknown key postgres; did you mean database?",
+      problem_of "[postgres]\nurl = 1\n")
+    assert.equal("tidepool.toml:2: unknown key database.url; did you mean postgres_url?",
+      problem_of "[database]\nurl = 1\n")
+    assert.equal("tidepool.toml:2: unknown key redis.pool.max; "
+      .. "did you mean max_connections?", problem_of "[redis.pool]\nmax = 1\n")
+    assert.equal("tidepool.toml:1: unknown key database.Reports; "
+      .. "did you mean database.reports?", problem_of "[database.Reports]\nx = 1\n")
   end)
 
   it("says what was expected and what was found", function()
     local pool = "[database.pool]\n"
+    for _, name in ipairs { "max_connections = '20'", "idle_timeout = '30'",
+                            "test_before_acquire = 'true'" } do
+      assert.matches("found \".*\"; it stands without quotes$", problem_of(pool .. name))
+    end
     for _, wrong in ipairs { '"many"', "0", "1.5", "9223372036854775807" } do
       assert.equal("tidepool.toml:2: database.pool.max_connections: expected "
         .. "a whole number from 1 to 10000, found " .. wrong,
@@ -444,7 +456,7 @@ describe("a wrong configuration", function()
   it("tells sections from values", function()
     assert.equal("tidepool.toml:1: database: expected a section [database], found 5",
       problem_of "database = 5\n")
-    assert.equal("tidepool.toml:1: redis: expected a section [redis], found a table",
+    assert.equal("tidepool.toml:1: redis: expected a section [redis], found an array",
       problem_of "[[redis]]\n")
     assert.equal("tidepool.toml:1: redis.url: expected a url such as redis://host:6379, "
       .. 'or { file = "PATH" }, found a table', problem_of "[redis.url]\n")

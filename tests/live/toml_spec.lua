@@ -136,7 +136,8 @@ describe("toml.parse", function()
 
     assert.equal("'" .. ("x"):rep(57) .. "...' is not a value; a text needs quotes",
       message(("x"):rep(1000)))
-    assert.equal("'" .. ("1"):rep(57) .. "...' is not a number or a date",
+    assert.equal("'" .. ("1"):rep(57) .. "...' is not a number or a date; a text "
+      .. "needs quotes",
       message(("1"):rep(1000) .. "x"))
     assert.equal(("1"):rep(57) .. "... does not fit in 64 bits",
       message(("1"):rep(1000)))

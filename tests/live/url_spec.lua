@@ -82,6 +82,7 @@ local JUDGED = {
   ["redis://h?x=1"] = SCHEME,
   ["postgres:/h/d?x=1"] = SCHEME,
   ["POSTGRES://h/d"] = SCHEME,
+  ["$DATABASE_URL"] = "a variable stands in a file as ${NAME}",
   ['"postgres://h/d"'] = QUOTES,
   ["'host=h'"] = QUOTES,
   ["postgres://a:b%zz@h/d"] = PERCENT,
