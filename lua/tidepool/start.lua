@@ -23,6 +23,12 @@ of_waiting(core.task, "wait")
 of_waiting(core.http_server, "drain")
 of_waiting(core.child, "wait")
 
+-- LuaJIT before April 2022, as Debian 12 has it, compiles next() on x64 to code that may
+-- lose half of a pointer (its issue 829): there, loops use one that it cannot compile.
+-- Later versions have a number in the place of "beta".
+local raw_next = next
+local next_pair = jit.arch == "x64" and jit.version:find "beta" and core.next or raw_next
+
 -- LuaJIT's ipairs and pairs take tables only; a result is a userdata.
 local raw_ipairs, raw_pairs, is_rows = ipairs, pairs, core.is_rows
 
@@ -40,6 +46,9 @@ end
 
 function pairs(value)
   if type(value) == "userdata" and is_rows(value) then return next_row, value, 0 end
-  return raw_pairs(value)
+  local iterate, subject, first = raw_pairs(value)
+  return iterate == raw_next and next_pair or iterate, subject, first
 end
+
+next = next_pair
 -- luacheck: pop

@@ -210,7 +210,19 @@ static int l_number_text(lua_State *L)
     return 1;
 }
 
+/* Lua's next(), which the compiler does not know: see start.lua. */
+static int l_next(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 2);
+    if (lua_next(L, 1) != 0)
+        return 2;
+    lua_pushnil(L);
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
+    { "next", l_next },
     { "number_text", l_number_text },
     { "log", l_log },
     { "log_setup", l_log_setup },

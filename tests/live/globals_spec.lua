@@ -87,3 +87,29 @@ describe("globals", function()
     assert.is_truthy(core.is_err(err))
   end)
 end)
+
+describe("pairs and next", function()
+  it("are not compiled where LuaJIT compiles them wrongly", function()
+    local iterate = pairs {}
+    assert.are.equal(next, iterate)
+    if jit.arch == "x64" and jit.version:find "beta" then
+      assert.are.equal(core.next, next)
+    end
+  end)
+
+  it("do as Lua's own", function()
+    local seen, list = {}, { 10, 20, x = 30 }
+    for key, value in pairs(list) do
+      seen[key] = value
+      list[key] = nil -- allowed while it goes on
+    end
+    assert.are.same({ 10, 20, x = 30 }, seen)
+    assert.is_nil(next(list))
+    assert.are.same({ 1, "a" }, { next { "a" } })
+    assert.is_nil(next({ "a" }, 1))
+    assert.are.equal(1, select("#", next {}))
+    assert.has_error(function() next({}, "no key") end)
+    assert.has_error(function() next "no table" end)
+    assert.has_error(function() pairs(nil) end)
+  end)
+end)
