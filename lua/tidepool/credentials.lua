@@ -8,10 +8,17 @@ local PAUSE = 5 -- seconds; a server that is away is no reason to ask all the ti
 
 local followed = setmetatable({}, { __mode = "k" }) -- pool to what follows it
 
--- Asks source for a login; true, or nil and an err or a sentence.
-local function ask(pool, source)
+-- A login; or nil, err.
+local function login_of(source)
   local login, err = source()
-  if login == nil then return nil, err or "the function gave nothing" end
+  if login ~= nil then return login end
+  return nil, err or core.err("badarg", "the function for credentials gave nothing")
+end
+
+-- Asks source for a login; true, or nil, err.
+local function ask(pool, source)
+  local login, err = login_of(source)
+  if login == nil then return nil, err end
   return pool:raw_credentials(login)
 end
 
@@ -41,8 +48,8 @@ end
 local function credentials(self, login)
   local source = type(login) == "function" and login
   if source then
-    local given, why = source()
-    if given == nil then return nil, why or "the function gave nothing" end
+    local given, why = login_of(source)
+    if given == nil then return nil, why end
     login = given
   end
   local ok, err = self:raw_credentials(login)

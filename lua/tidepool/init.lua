@@ -38,6 +38,7 @@ local tide = {
   decode = reply.decode,
 
   now = core.now,
+  log = core.log, -- (level, event [, fields]): "debug", "info", "warn" or "error"
   is_err = core.is_err,
 }
 
@@ -77,11 +78,6 @@ end
 function tide.redis(name)
   local pool = pool_of("redis", name)
   return pool
-end
-
--- Writes a line to the service's log.  level: "debug", "info", "warn" or "error".
-function tide.log(level, event, fields)
-  core.log(level, event, fields)
 end
 
 -- ---- for the service and its tests

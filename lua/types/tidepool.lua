@@ -295,7 +295,7 @@ function Postgres:drain() end
 ---Sets user and password of the next connects, where they change while it runs. What is open stays, until it is replaced
 ---or `drain()`. A function is called now, and again when a connect has failed, at most once in 5 s.
 ---
----Errors: `nomem` - or whatever the function gave
+---Errors: `badarg`, `nomem` - or what the function gave; `badarg` when it gave nothing
 ---
 ---Raises: for an unknown key, or a value that is no string
 ---@param login tidepool.Login|fun(): tidepool.Login?, tidepool.Err? a table, or a function that gives one, or nil, err
@@ -313,7 +313,7 @@ function Postgres:close(seconds) end
 ---
 ---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`
 ---
----Raises: when the number of parameters is wrong, when one cannot be what Postgres wants, for an unknown option, for COPY, and on a pool for what needs a connection of its own, as `BEGIN`
+---Raises: when the number of parameters is wrong, when one is a function or the like, for an unknown option, for COPY, and on a pool for what needs a connection of its own, as `BEGIN`
 ---@param sql string|tidepool.Statement one statement
 ---@param ... any its parameters
 ---@return tidepool.Rows? rows empty for a statement without a result
@@ -345,9 +345,9 @@ function Postgres:exec(sql, ...) end
 ---Calls a function for each row, in batches of about 1 MiB: results of any size in little memory. On a pool, and on a
 ---connection without one, it is a transaction.
 ---
----Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem` - and an err that the function raised
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem` - and an err that the function raised, unless that was in a transaction of the caller's
 ---
----Raises: as `db:query`; when the last argument is no function; what the function raises that is no err
+---Raises: as `db:query`; when the last argument is no function; what else the function raises
 ---@param sql string|tidepool.Statement a query; `timeout_ms` is of each batch, `share` is not for it
 ---@param ... any its parameters and, last, `function(row)`; false from it ends it early
 ---@return integer? count the number of rows that the function saw
@@ -496,7 +496,7 @@ function Redis:drain() end
 ---Sets user and password of the next connects, where they change while it runs. What is open stays, until it is replaced
 ---or `drain()`. A function is called now, and again when a connect has failed, at most once in 5 s.
 ---
----Errors: `nomem` - or whatever the function gave
+---Errors: `badarg`, `nomem` - or what the function gave; `badarg` when it gave nothing
 ---
 ---Raises: for an unknown key, or a value that is no string
 ---@param login tidepool.Login|fun(): tidepool.Login?, tidepool.Err? a table, or a function that gives one, or nil, err
@@ -533,7 +533,7 @@ function Redis:pipeline(fn) end
 
 ---The same between MULTI and EXEC: all or nothing, and nothing of others in between.
 ---
----Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem` - `server` when Redis refused one of the commands, and so ran none
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem` - `server` when Redis refused one of the commands, and so ran none; where it refused all of them, the list has their errs
 ---
 ---Raises: as `cache:call`
 ---@param fn fun(m: tidepool.Pipeline) calls the commands on `m`; it must not wait
@@ -668,7 +668,7 @@ local PostgresLease = {}
 ---
 ---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`
 ---
----Raises: when the number of parameters is wrong, when one cannot be what Postgres wants, for an unknown option, for COPY, and on a pool for what needs a connection of its own, as `BEGIN`
+---Raises: when the number of parameters is wrong, when one is a function or the like, for an unknown option, for COPY, and on a pool for what needs a connection of its own, as `BEGIN`
 ---@param sql string|tidepool.Statement one statement
 ---@param ... any its parameters
 ---@return tidepool.Rows? rows empty for a statement without a result
@@ -700,9 +700,9 @@ function PostgresLease:exec(sql, ...) end
 ---Calls a function for each row, in batches of about 1 MiB: results of any size in little memory. On a pool, and on a
 ---connection without one, it is a transaction.
 ---
----Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem` - and an err that the function raised
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem` - and an err that the function raised, unless that was in a transaction of the caller's
 ---
----Raises: as `db:query`; when the last argument is no function; what the function raises that is no err
+---Raises: as `db:query`; when the last argument is no function; what else the function raises
 ---@param sql string|tidepool.Statement a query; `timeout_ms` is of each batch, `share` is not for it
 ---@param ... any its parameters and, last, `function(row)`; false from it ends it early
 ---@return integer? count the number of rows that the function saw
@@ -942,7 +942,7 @@ function RedisLease:pipeline(fn) end
 
 ---The same between MULTI and EXEC: all or nothing, and nothing of others in between.
 ---
----Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem` - `server` when Redis refused one of the commands, and so ran none
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem` - `server` when Redis refused one of the commands, and so ran none; where it refused all of them, the list has their errs
 ---
 ---Raises: as `cache:call`
 ---@param fn fun(m: tidepool.Pipeline) calls the commands on `m`; it must not wait
@@ -1327,7 +1327,7 @@ function Script:on(target, keys, ...) end
 ---@field block? number seconds of a wait for new ones, 5
 ---@field min_idle? number seconds after which what nobody acknowledged is taken over, 60
 ---@field max_deliveries? integer how often an entry may fail before it goes to `on_failure`, 5
----@field on_failure? fun(entry: tidepool.Entry, err: any) gets what failed so often; then it is acknowledged. Without it entries are tried for ever
+---@field on_failure? fun(entry: tidepool.Entry, err: any) gets what failed so often; then it is acknowledged. Without it entries are tried for ever, and `max_deliveries` raises
 
 ---An entry of a stream.
 ---@class tidepool.Entry

@@ -67,6 +67,13 @@ describe("credentials of Postgres", function()
     assert.are.equal("tide", must(user()))
   end)
 
+  it("of a function that gives nothing are nil, err too", function()
+    local ok, err = pool:credentials(function() end)
+    assert.is_nil(ok)
+    assert.are.equal("badarg", err.code)
+    assert.matches("gave nothing", err.message)
+  end)
+
   it("may name another user", function()
     must(own:psql "CREATE ROLE moon LOGIN PASSWORD 'third'")
     must(pool:credentials { user = "moon", password = "third" })
