@@ -188,6 +188,7 @@ end
 
 function Parser:item(indent, text, line)
   local depth = #indent / 2 + 1
+  self.section.is_told = true
   if depth == 1 then
     local class = self.section.class
     local value
@@ -196,7 +197,6 @@ function Parser:item(indent, text, line)
       class.fields[#class.fields + 1] = value
     else
       value = self:function_item(text, line)
-      self.section.has_list = true
     end
     self.items = { value }
     return
@@ -274,7 +274,7 @@ function Parser:end_section()
     fn.text, fn.returns, fn.errors = text, section.returns, section.errors
     fn.raises = section.raises
   end
-  if not section.has_list then
+  if not section.is_told then
     self:refuse(section.line, "a list of arguments and results expected below this")
   end
   for _, param in ipairs(section.params) do
@@ -311,9 +311,10 @@ function Parser:end_item()
   self:item(self.item_indent, text, self.item_line)
 end
 
+-- What stands above a section's list is its text; the rest is for readers alone.
 function Parser:prose(text)
   local section = self.section
-  if not section then return end
+  if not section or section.is_told then return end
   section.text = section.text or {}
   table.insert(section.text, text)
 end

@@ -112,6 +112,10 @@ local function described(text) return text ~= "" and " " .. plain(text) or "" en
 
 function Writer:fn(owner, fn, others)
   self:comments_of(fn)
+  for _, other in ipairs(others) do
+    self:put "---"
+    self:comments_of(other)
+  end
   local has_leading = false
   for _, param in ipairs(fn.params) do
     has_leading = has_leading or param.is_leading

@@ -474,6 +474,12 @@ function Redis:settings() end
 ---Errors: `badarg` - a value is out of range, or two do not fit together
 ---
 ---Raises: for an unknown setting, or a value of another type
+---
+---The command SET. `cache:set{ max_waiters = 10 }` changes the pool's settings.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem`
+---
+---Raises: as `cache:call`
 ---@param settings tidepool.PoolSettings those to change
 ---@return true? done
 ---@return tidepool.Err? err
