@@ -96,16 +96,18 @@ local function add_methods(Redis, raw_call, raw_run)
     end
   end
 
-  -- cache:get(key) is cache:call("GET", key), for any command.
-  setmetatable(Redis, {
-    __index = function(methods, name)
+  -- cache:get(key) is cache:call("GET", key), for any command.  These are kept apart from
+  -- the methods, which the manual lists one by one.
+  local commands = setmetatable({}, {
+    __index = function(commands, name)
       if type(name) ~= "string" then return nil end
       local command = string.upper(name)
       local function method(self, ...) return of(raw_call(self, nil, command, ...)) end
-      methods[name] = method
+      commands[name] = method
       return method
     end,
   })
+  setmetatable(Redis, { __index = commands })
 end
 
 local Pool, Lease = core.redis, core.redis_lease
