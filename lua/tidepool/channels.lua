@@ -113,7 +113,8 @@ function Channels:subscribe(kind, name, fn, queue_max)
     error(failure, 0)
   end
   if sub.is_closed then
-    return nil, entry.refusal or core.err("closed", "the subscription was closed")
+    if entry.refusal then return nil, entry.refusal end
+    return self.pool:raw_fail("closed", "the subscription was closed")
   end
   return sub
 end
@@ -382,7 +383,7 @@ function channels.check(pool, name, fn, opts, level)
   end
   local max = pool:settings().max_connections
   if max > 1 then return true end
-  return nil, core.err("badarg", ("subscriptions have a connection of their own, and "
+  return pool:raw_fail("badarg", ("subscriptions have a connection of their own, and "
     .. "max_connections of pool %s is 1: set 2 or more"):format(pool:name()))
 end
 

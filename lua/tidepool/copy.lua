@@ -120,7 +120,8 @@ local function begin(conn, opts, direction)
     _, err = of(copy:raw_finish(STOP_SECONDS))
   end
   copy:close()
-  return nil, err or core.err("badarg", direction == "in"
+  if err then return nil, err end
+  return conn:raw_fail("badarg", direction == "in"
     and "the statement is a COPY TO STDOUT, FROM STDIN expected"
     or "the statement is a COPY FROM STDIN, TO STDOUT expected")
 end

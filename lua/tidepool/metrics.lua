@@ -163,6 +163,16 @@ local function add_counters(out, all)
   end
 end
 
+local function add_errors(out, all)
+  local name = "tidepool_pool_errors_total"
+  out:family(name, "counter", "Operations that failed, by the code of their err.")
+  for _, stats in ipairs(all) do
+    for _, code in ipairs(sorted_keys(stats.errors)) do
+      out:sample(name, { "pool_name", stats.name, "code", code }, stats.errors[code])
+    end
+  end
+end
+
 local function add_subscribers(out, all)
   local with = {}
   for _, stats in ipairs(all) do
@@ -276,6 +286,7 @@ function metrics.page(pools, http, tasks)
     add_states(out, pools)
     add_gauges(out, pools)
     add_counters(out, pools)
+    add_errors(out, pools)
     add_subscribers(out, pools)
     add_consumers(out, pools)
     add_histograms(out, pools)

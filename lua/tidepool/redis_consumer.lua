@@ -283,7 +283,7 @@ function redis_consumer.start(pool, opts, fn, on_end, level)
   check_options(opts, level + 1)
   if not is_function(fn) then error("function expected, got " .. type(fn), level + 1) end
   if pool:settings().max_connections == 1 then
-    return nil, core.err("badarg", ("a consumer waits on a connection of its own, and "
+    return pool:raw_fail("badarg", ("a consumer waits on a connection of its own, and "
       .. "max_connections of pool %s is 1: set 2 or more"):format(pool:name()))
   end
   local self = setmetatable({

@@ -1,6 +1,9 @@
 -- redis_script.lua - Lua for the server: sent once, then called by its hash.
 
 local core = require "tidepool.core"
+local of = require("tidepool.result").of
+
+local COPES = true -- what is answered by another try is no failure
 
 local Script = {}
 Script.__index = Script
@@ -37,7 +40,13 @@ local function is_server(err, pattern)
 end
 
 local function call(target, words, count)
-  return target:call(unpack(words, 1, count))
+  return of(target:raw_call(COPES, unpack(words, 1, count)))
+end
+
+local function load_and_call(self, target, words, count)
+  return of(target:raw_run(COPES, false, {
+    { "SCRIPT", "LOAD", self.source }, { unpack(words, 1, count) },
+  }))
 end
 
 -- By its source, which the server then knows; the first of those who find it unknown
@@ -46,10 +55,7 @@ local function call_source(self, target, words, count)
   words[1], words[2] = self.eval, self.source
   if self.is_loading then return call(target, words, count) end
   self.is_loading = true
-  local ok, replies, err = pcall(target.pipeline, target, function(p)
-    p:call("SCRIPT", "LOAD", self.source)
-    p:call(unpack(words, 1, count))
-  end)
+  local ok, replies, err = pcall(load_and_call, self, target, words, count)
   self.is_loading = false
   if not ok then error(replies, 0) end
   if not replies then return nil, err end

@@ -2,6 +2,7 @@
 -- those that it has from before, and those that others left.
 
 local core = require "tidepool.core"
+local of = require("tidepool.result").of
 
 local Stream = {}
 Stream.__index = Stream
@@ -33,8 +34,8 @@ end
 
 -- The group, and the stream with it, made where there is none.
 function Stream:ensure()
-  local ok, err = self.pool:call("XGROUP", "CREATE", self.stream, self.group, self.start,
-    "MKSTREAM")
+  local ok, err = of(self.pool:raw_call(true, "XGROUP", "CREATE", self.stream, self.group,
+    self.start, "MKSTREAM")) -- true: BUSYGROUP is no failure
   if ok or is_error(err, "^BUSYGROUP") then return true end
   return nil, err
 end

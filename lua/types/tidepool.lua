@@ -1654,6 +1654,7 @@ function Response:json() end
 ---@field paused boolean
 ---@field last_error? string of a connect
 ---@field counters tidepool.PoolCounters only grow
+---@field errors tidepool.PoolErrors operations that failed, by the code of their err, each once; only grow
 ---@field closes tidepool.PoolCloses closed connections by reason, only grow
 ---@field wait tidepool.Histogram of waits for a connection
 ---@field create tidepool.Histogram of connects
@@ -1685,6 +1686,20 @@ function Response:json() end
 ---@field outdated integer times that the server was not what it was
 ---@field leaks integer leases over `leak_threshold`
 ---@field reclaims integer leases taken back after `leak_reclaim`
+
+---operations that failed, by the code of their err, each once; only grow
+---@class tidepool.PoolErrors
+---@field badarg integer
+---@field nomem integer
+---@field refused integer
+---@field timeout integer
+---@field busy integer
+---@field closed integer
+---@field lost integer
+---@field server integer
+---@field cancelled integer
+---@field protocol integer
+---@field internal integer
 
 ---closed connections by reason, only grow
 ---@class tidepool.PoolCloses

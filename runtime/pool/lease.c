@@ -168,3 +168,9 @@ void pool_count_nested(struct pool *pool)
 {
     pool->stats.nested++;
 }
+
+void pool_count_error(struct pool *pool, enum err err)
+{
+    assert(err != ERR_OK && (unsigned)err < ERR_COUNT);
+    pool->stats.errors[err]++;
+}

@@ -118,6 +118,9 @@ bool pool_is_kept(const struct pool *pool,
 /* A caller was refused for that. */
 void pool_count_nested(struct pool *pool);
 
+/* A caller was told of a failure of an operation on the pool, of any kind. */
+void pool_count_error(struct pool *pool, enum err err);
+
 /* Leaves the line; on_done will not be called.  Does nothing when the waiter
  * is not in line. */
 void pool_wait_cancel(struct pool *pool, struct pool_waiter *waiter,

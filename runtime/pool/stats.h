@@ -2,6 +2,7 @@
 #ifndef TIDEPOOL_POOL_STATS_H
 #define TIDEPOOL_POOL_STATS_H
 
+#include "base/err.h"
 #include "base/hist.h"
 #include "pool/conn.h"
 
@@ -36,6 +37,7 @@ struct pool_stats {
     POOL_COUNTERS_MAP(XX)
 #undef XX
     uint64_t closes[CLOSE_REASONS];
+    uint64_t errors[ERR_COUNT];      /* operations that failed, by code */
     struct hist wait;                /* of acquires, 0 when at once */
     struct hist phases[WAIT_PHASES]; /* of waits; both count timeouts too */
     struct hist create;              /* open() to opened */

@@ -1,5 +1,6 @@
 /* bind_copy.c - COPY on a leased Postgres connection, as a Lua value. */
 #include "pg/copy.h"
+#include "script/failure.h"
 #include "script/hearing.h"
 #include "script/lease.h"
 #include "script/statement.h"
@@ -17,7 +18,9 @@ struct copying {
     struct pg_copy copy;
     struct hearing hearing;
     enum wait wait;
-    double seconds; /* that the wait may take */
+    double seconds;          /* that the wait may take */
+    struct script_pool *box; /* kept by the environment, as a lease's */
+    bool is_given_up;        /* by the script, which knows why: no failure */
 };
 
 static struct copying *check_copy(lua_State *L)
@@ -60,6 +63,8 @@ static int push_end(lua_State *L, struct copying *copying)
         pg_rows_free(rows);
         return 1;
     }
+    if (!copying->is_given_up)
+        failure_count(copying->box, copy->err);
     lua_pushnil(L);
     if (rows != NULL)
         push_server_err(L, rows, &copy->text);
@@ -81,7 +86,7 @@ static int push_result(lua_State *L, struct hearing *hearing)
     if (!is_over(copying)) {
         err_text_set(&text, "COPY made no progress in %.3g s",
                      copying->seconds);
-        return return_err(L, ERR_TIMEOUT, &text);
+        return return_failure(L, copying->box, ERR_TIMEOUT, &text);
     }
     if (copying->wait == WAIT_FOR_ROWS && copy->data.len > 0) {
         lua_pushlstring(L, copy->data.data, copy->data.len);
@@ -143,6 +148,7 @@ static int l_finish(lua_State *L)
     struct copying *copying = check_copy(L);
     const char *why = luaL_optstring(L, 3, NULL);
 
+    copying->is_given_up = why != NULL;
     if (copying->copy.state == PG_COPY_IN) {
         enum err err = pg_copy_finish(&copying->copy, why);
         (void)err; /* see l_write() */
@@ -155,6 +161,7 @@ static int l_stop(lua_State *L)
 {
     struct copying *copying = check_copy(L);
 
+    copying->is_given_up = true;
     pg_copy_stop(&copying->copy);
     return wait_for(L, copying, WAIT_FOR_END, 2);
 }
@@ -185,9 +192,13 @@ static int l_copy(lua_State *L)
     memset(copying, 0, sizeof(*copying));
     copying->copy.on_change = on_change;
     copying->hearing.push = push_result;
+    copying->hearing.box = lease->box;
+    copying->box = lease->box;
+    lua_getfenv(L, 1);
+    lua_setfenv(L, -2);
     err = pg_copy_begin(&copying->copy, pg_link_of(lease->conn), sql);
     if (err != ERR_OK)
-        return return_err(L, err, NULL);
+        return return_failure(L, lease->box, err, NULL);
     hold_add(lease->hold.task, &copying->hold, drop_copy);
     vm_set_type(L, COPY_TYPE);
     return 1;

@@ -1,6 +1,7 @@
 /* bind_listen.c - leased Postgres connections that hear NOTIFY, as Lua
  * values. */
 #include "pg/listen.h"
+#include "script/failure.h"
 #include "script/hearing.h"
 #include "script/lease.h"
 
@@ -31,7 +32,8 @@ static int push_heard(lua_State *L, struct hearing *hearing)
     int count = 0;
 
     if (listener->n_notes == 0 && listener->link == NULL)
-        return return_err(L, ERR_LOST, &listener->lost_text);
+        return return_failure(L, ear->lease->box, ERR_LOST,
+                              &listener->lost_text);
     lua_createtable(L, (int)listener->n_notes * 2, 0);
     for (size_t i = 0; i < listener->n_notes; i++) {
         lua_pushstring(L, listener->notes[i].channel);

@@ -1,4 +1,5 @@
 /* bind_pg.c - Postgres pools and leases as Lua values. */
+#include "script/failure.h"
 #include "script/lease.h"
 #include "script/nested.h"
 #include "script/statement.h"
@@ -50,7 +51,7 @@ static int send_on_lease(lua_State *L, enum statement_shape shape)
     task->operand = lease->box;
     err = pg_link_send(pg_link_of(lease->conn), &task->pg);
     if (err != ERR_OK)
-        return return_err(L, err, NULL);
+        return return_failure(L, lease->box, err, NULL);
     return statement_park(L, task, lease->box, ERR_OK);
 }
 

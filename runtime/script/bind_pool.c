@@ -1,5 +1,6 @@
 /* bind_pool.c - see bind_pool.h. */
 #include "script/bind_events.h"
+#include "script/failure.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -8,8 +9,7 @@
 static const char *const TYPES[] = { "tidepool.postgres", "tidepool.redis" };
 static const char *const KINDS[] = { "postgres", "redis" };
 
-/* Either kind. */
-static struct script_pool *pool_at(lua_State *L, int index)
+struct script_pool *check_any_pool(lua_State *L, int index)
 {
     if (!vm_is_type(L, index, TYPES[POOL_POSTGRES]) &&
         !vm_is_type(L, index, TYPES[POOL_REDIS]))
@@ -19,7 +19,7 @@ static struct script_pool *pool_at(lua_State *L, int index)
 
 struct script_pool *check_open_pool(lua_State *L, int index)
 {
-    struct script_pool *box = pool_at(L, index);
+    struct script_pool *box = check_any_pool(L, index);
 
     if (box->pool == NULL)
         luaL_error(L, "pool \"%s\" is closed", box->name);
@@ -55,6 +55,10 @@ void pool_opened(lua_State *L, struct script_pool *box, struct pool *pool)
     box->pool = pool;
     pool_observe(pool, events_note, box);
     list_push_back(&box->vm->pools, &box->node);
+    lua_createtable(L, 1, 0); /* what leases have as their environment */
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, 1);
+    lua_setfenv(L, -2);
     lua_pushvalue(L, -1);
     box->self_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
@@ -137,15 +141,6 @@ uint64_t check_timeout_ms(lua_State *L, int index)
     return (uint64_t)(ms * 1e6);
 }
 
-int return_refusal(lua_State *L, struct script_pool *box,
-                   const struct pool_waiter *waiter, enum err err)
-{
-    lua_pushnil(L);
-    push_err_why(L, box->pool, box->name, waiter, err,
-                 loop_now_ns(box->vm->loop));
-    return 2;
-}
-
 /* ---- settings */
 
 static int l_pool_settings(lua_State *L)
@@ -208,7 +203,7 @@ static int l_set(lua_State *L)
     if (!set_all(L, 2, &settings, &why) ||
         pool_set(box->pool, &settings, loop_now_ns(box->vm->loop), &why) !=
             ERR_OK)
-        return return_err(L, ERR_BADARG, &why);
+        return return_failure(L, box, ERR_BADARG, &why);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -264,7 +259,7 @@ static int l_credentials(lua_State *L)
               ? pg_pool_login(box->pg, user, password)
               : redis_pool_login(box->redis, user, password);
     if (err != ERR_OK)
-        return return_err(L, err, NULL);
+        return return_failure(L, box, err, NULL);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -323,6 +318,10 @@ static void set_counters(lua_State *L, const struct pool_stats *stats)
     for (int i = 0; i < CLOSE_REASONS; i++)
         set_number(L, close_reason_name(i), (double)stats->closes[i]);
     lua_setfield(L, -2, "closes");
+    lua_newtable(L);
+    for (int i = ERR_OK + 1; i < ERR_COUNT; i++)
+        set_number(L, err_code(i), (double)stats->errors[i]);
+    lua_setfield(L, -2, "errors");
 }
 
 static void set_histograms(lua_State *L, const struct pool_stats *stats)
@@ -371,13 +370,13 @@ static int l_stats(lua_State *L)
 
 static int l_name(lua_State *L)
 {
-    lua_pushstring(L, pool_at(L, 1)->name);
+    lua_pushstring(L, check_any_pool(L, 1)->name);
     return 1;
 }
 
 static int l_kind(lua_State *L)
 {
-    lua_pushstring(L, KINDS[pool_at(L, 1)->kind]);
+    lua_pushstring(L, KINDS[check_any_pool(L, 1)->kind]);
     return 1;
 }
 
@@ -441,7 +440,7 @@ static void cancel_close(struct task *task)
 /* close([seconds]): parks until the last connection is gone. */
 static int l_close(lua_State *L)
 {
-    struct script_pool *box = pool_at(L, 1);
+    struct script_pool *box = check_any_pool(L, 1);
     double patience = luaL_optnumber(L, 2, 0);
     struct task *task = task_check(L);
 

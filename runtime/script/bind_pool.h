@@ -22,7 +22,9 @@ struct script_pool {
 /* The pool at index; raises when it is none of this kind or closed. */
 struct script_pool *check_pool(lua_State *L, int index, enum pool_kind kind);
 
-/* The pool of either kind at index; raises when it is none or closed. */
+/* The pool of either kind at index, closed or not; raises when it is none. */
+struct script_pool *check_any_pool(lua_State *L, int index);
+/* The same; raises when it is closed too. */
 struct script_pool *check_open_pool(lua_State *L, int index);
 
 /* Makes a new userdata, not open yet, and leaves it on the stack. */
@@ -45,10 +47,6 @@ bool pool_arguments(lua_State *L, struct pool_arguments *out,
 
 /* Begins to close, with leases until deadline_ns; does nothing when closed. */
 void pool_begin_close(struct script_pool *box, uint64_t deadline_ns);
-
-/* Pushes nil, err for an acquire of box's pool that failed just now. */
-int return_refusal(lua_State *L, struct script_pool *box,
-                   const struct pool_waiter *waiter, enum err err);
 
 /* Raises for a number that is no count of milliseconds; 0 when absent. */
 uint64_t check_timeout_ms(lua_State *L, int index);

@@ -1,6 +1,7 @@
 /* bind_pubsub.c - leased Redis connections that hear what is published, as Lua
  * values. */
 #include "redis/pubsub.h"
+#include "script/failure.h"
 #include "script/hearing.h"
 #include "script/lease.h"
 #include "script/redis_value.h"
@@ -14,6 +15,7 @@ struct ear {
     struct hold hold;
     struct redis_pubsub pubsub;
     struct vm *vm;
+    struct script_pool *box; /* kept by the environment, as a lease's */
     struct pool *pool;
     struct conn *conn; /* NULL once given back, or taken by the pool */
     struct hearing hearing;
@@ -46,12 +48,13 @@ static int push_heard(lua_State *L, struct hearing *hearing)
 {
     struct ear *ear = container_of(hearing, struct ear, hearing);
     struct redis_pubsub *pubsub = &ear->pubsub;
+    const struct redis_asker asker = { .box = ear->box };
 
     if (pubsub->n_replies == 0 && pubsub->link == NULL)
-        return return_err(L, ERR_LOST, &pubsub->lost_text);
+        return return_failure(L, ear->box, ERR_LOST, &pubsub->lost_text);
     lua_createtable(L, (int)pubsub->n_replies, 0);
     for (size_t i = 0; i < pubsub->n_replies; i++) {
-        push_redis_reply(L, pubsub->replies[i], true);
+        push_redis_reply(L, &asker, pubsub->replies[i], true);
         lua_rawseti(L, -2, (int)i + 1);
     }
     redis_pubsub_taken(pubsub);
@@ -91,7 +94,7 @@ static int l_say(lua_State *L)
         return luaL_error(L, "%s", why.text);
     err = redis_pubsub_say(&ear->pubsub, words.count, words.args, words.lens);
     if (err != ERR_OK)
-        return return_err(L, err, &ear->pubsub.lost_text);
+        return return_failure(L, ear->box, err, &ear->pubsub.lost_text);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -121,7 +124,10 @@ static int l_open(lua_State *L)
     ear = lua_newuserdata(L, sizeof(*ear));
     memset(ear, 0, sizeof(*ear));
     ear->vm = lease->vm;
+    ear->box = lease->box;
     ear->pool = lease->pool;
+    lua_getfenv(L, 1);
+    lua_setfenv(L, -2);
     ear->conn = conn;
     memcpy(ear->site, lease->site, sizeof(ear->site));
     hold_remove(&lease->hold);

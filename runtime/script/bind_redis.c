@@ -1,7 +1,10 @@
 /* bind_redis.c - Redis pools as Lua values. */
+#include "script/failure.h"
 #include "script/lease.h"
 #include "script/nested.h"
 #include "script/redis_value.h"
+
+#include <string.h>
 
 /* Adds the command whose words are the values from first to the top. */
 static enum err add_command(lua_State *L, struct redis_request *request,
@@ -15,43 +18,75 @@ static enum err add_command(lua_State *L, struct redis_request *request,
     return redis_request_add(request, words.count, words.args, words.lens, why);
 }
 
-enum { SHAPE_SINGLE, SHAPE_LIST };
+/* Bits of a task's shape. */
+enum { SHAPE_LIST = 1, SHAPE_COPES = 2 };
+
+/* MULTI that ran nothing: told as one failure, see redis.lua. */
+static bool was_aborted(const struct redis_request *request)
+{
+    static const char word[] = "EXECABORT";
+
+    for (unsigned i = 0; request->is_multi && i < request->n_commands; i++) {
+        const struct redis_reply *reply = redis_request_reply(request, i);
+        size_t len;
+
+        if (redis_reply_kind(reply) == REDIS_ERROR &&
+            strncmp(redis_reply_text(reply, &len), word, strlen(word)) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void push_list(lua_State *L, struct task *task,
+                      struct redis_asker *asker)
+{
+    struct redis_request *request = &task->redis;
+
+    if (was_aborted(request)) {
+        failure_count(asker->box, ERR_SERVER);
+        asker->is_told = true;
+    }
+    lua_createtable(L, (int)request->n_commands, 0);
+    for (unsigned i = 0; i < request->n_commands; i++) {
+        push_redis_reply(L, asker, redis_request_reply(request, i), true);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
 
 static void push_result(lua_State *L, struct task *task)
 {
     struct redis_request *request = &task->redis;
     const struct redis_reply *reply = redis_request_reply(request, 0);
+    struct redis_asker asker = {
+        .box = task->operand,
+        .is_coping = (task->shape & SHAPE_COPES) != 0,
+    };
 
-    if (task->shape == SHAPE_SINGLE) {
+    if ((task->shape & SHAPE_LIST) == 0) {
         if (redis_reply_kind(reply) == REDIS_ERROR)
             lua_pushnil(L);
-        push_redis_reply(L, reply, false);
+        push_redis_reply(L, &asker, reply, false);
         return;
     }
     if (redis_request_was_dropped(request)) {
         lua_pushnil(L);
         return;
     }
-    lua_createtable(L, (int)request->n_commands, 0);
-    for (unsigned i = 0; i < request->n_commands; i++) {
-        push_redis_reply(L, redis_request_reply(request, i), true);
-        lua_rawseti(L, -2, (int)i + 1);
-    }
+    push_list(L, task, &asker);
 }
 
-static void push_failure(lua_State *L, struct task *task, enum err err,
-                         const struct err_text *text)
+static void push_unanswered(lua_State *L, struct task *task, enum err err,
+                            const struct err_text *text)
 {
     struct script_pool *box = task->operand;
 
     lua_pushnil(L);
     if (!task->redis.was_sent && box->pool != NULL &&
         (err == ERR_TIMEOUT || err == ERR_REFUSED || err == ERR_BUSY)) {
-        push_err_why(L, box->pool, box->name, NULL, err,
-                     loop_now_ns(task->vm->loop));
+        push_refusal(L, box, NULL, err);
         return;
     }
-    push_err(L, err, text);
+    push_failure(L, box, err, text);
     if (err == ERR_LOST && task->redis.was_sent) {
         lua_pushliteral(L, "unknown");
         lua_setfield(L, -2, "outcome");
@@ -67,13 +102,14 @@ static void on_reply(struct redis_request *request, enum err err,
     if (err == ERR_OK)
         push_result(L, task);
     else
-        push_failure(L, task, err, text);
+        push_unanswered(L, task, err, text);
     redis_request_deinit(request);
     task_wake(task);
 }
 
 static void cancel_reply(struct task *task)
 {
+    failure_count(task->operand, ERR_CANCELLED);
     redis_request_cancel(&task->redis);
     redis_request_deinit(&task->redis);
 }
@@ -91,7 +127,7 @@ static struct redis_request *begin(lua_State *L, struct task *task,
 {
     redis_request_init(&task->redis);
     task->redis.on_done = on_reply;
-    task->redis.timeout_ns = check_timeout_ms(L, 2);
+    task->shape = lua_toboolean(L, 2) ? SHAPE_COPES : 0;
     if (target->link != NULL)
         redis_request_set_lease(&task->redis);
     return &task->redis;
@@ -119,7 +155,7 @@ static int send(lua_State *L, struct task *task, const struct target *target)
         if (err == ERR_OK)
             return task_park(L, task, cancel_reply);
         n_refused = target->link != NULL
-                        ? return_err(L, err, NULL)
+                        ? return_failure(L, target->box, err, NULL)
                         : return_refusal(L, target->box, NULL, err);
     }
     redis_request_deinit(&task->redis);
@@ -127,16 +163,16 @@ static int send(lua_State *L, struct task *task, const struct target *target)
 }
 
 /* Raises for a command that cannot be sent, at the script's line. */
-static int refuse(lua_State *L, struct task *task, enum err err,
-                  const struct err_text *why)
+static int refuse(lua_State *L, struct task *task, const struct target *target,
+                  enum err err, const struct err_text *why)
 {
     redis_request_deinit(&task->redis);
     if (err != ERR_BADARG)
-        return return_err(L, err, why);
+        return return_failure(L, target->box, err, why);
     raise_at_script(L, "%s", why->text);
 }
 
-/* call(target, timeout_ms, command, args...) */
+/* call(target, is_coping, command, args...): see struct redis_asker. */
 static int call(lua_State *L, const struct target *target)
 {
     struct task *task = task_check(L);
@@ -145,8 +181,7 @@ static int call(lua_State *L, const struct target *target)
     enum err err = add_command(L, request, 3, &why);
 
     if (err != ERR_OK)
-        return refuse(L, task, err, &why);
-    task->shape = SHAPE_SINGLE;
+        return refuse(L, task, target, err, &why);
     return send(L, task, target);
 }
 
@@ -162,7 +197,7 @@ static enum err add_listed(lua_State *L, struct redis_request *request,
     return add_command(L, request, index + 1, why);
 }
 
-/* run(target, timeout_ms, is_multi, { { command, args... }, ... }): a list. */
+/* run(target, is_coping, is_multi, { { command, args... }, ... }): a list. */
 static int run(lua_State *L, const struct target *target)
 {
     struct task *task = task_check(L);
@@ -178,9 +213,9 @@ static int run(lua_State *L, const struct target *target)
         lua_rawgeti(L, 4, i);
         err = add_listed(L, request, 5, &why);
         if (err != ERR_OK)
-            return refuse(L, task, err, &why);
+            return refuse(L, task, target, err, &why);
     }
-    task->shape = SHAPE_LIST;
+    task->shape |= SHAPE_LIST;
     return send(L, task, target);
 }
 

@@ -41,32 +41,6 @@ void push_err(lua_State *L, enum err err, const struct err_text *text)
     vm_set_type(L, ERR_TYPE);
 }
 
-/* err.waited = { total =, queue =, tcp = ... } in seconds. */
-static void set_waited(lua_State *L, const struct pool_why *why)
-{
-    lua_createtable(L, 0, WAIT_PHASES + 1);
-    lua_pushnumber(L, (lua_Number)why->waited_ns / 1e9);
-    lua_setfield(L, -2, "total");
-    for (int i = 0; i < WAIT_PHASES; i++) {
-        lua_pushnumber(L, (lua_Number)why->phase_ns[i] / 1e9);
-        lua_setfield(L, -2, wait_phase_name(i));
-    }
-    lua_setfield(L, -2, "waited");
-}
-
-void push_err_why(lua_State *L, const struct pool *pool, const char *pool_name,
-                  const struct pool_waiter *waiter, enum err err,
-                  uint64_t now_ns)
-{
-    struct pool_why why;
-    struct err_text text = { .text = "" };
-
-    pool_explain(pool, waiter, err, now_ns, &why);
-    pool_why_text(&why, pool_name, &text);
-    push_err(L, err, &text);
-    set_waited(L, &why);
-}
-
 int return_err(lua_State *L, enum err err, const struct err_text *text)
 {
     lua_pushnil(L);

@@ -1,6 +1,8 @@
 /* hearing.c - see hearing.h. */
 #include "script/hearing.h"
 
+#include "script/failure.h"
+
 static int push(lua_State *L, struct hearing *hearing)
 {
     hearing->is_woken = false;
@@ -36,6 +38,8 @@ static void cancel_wait(struct task *task)
 {
     struct hearing *hearing = task->operand;
 
+    if (hearing->box != NULL)
+        failure_count(hearing->box, ERR_CANCELLED);
     hearing->task = NULL;
     deadline_stop(task->vm->loop, &task->deadline);
 }

@@ -3,14 +3,15 @@
 #ifndef TIDEPOOL_SCRIPT_HEARING_H
 #define TIDEPOOL_SCRIPT_HEARING_H
 
-#include "script/task.h"
+#include "script/bind_pool.h"
 
 /* Embedded in what is heard through.  push leaves the results of the wait:
  * what was heard so far, which may be nothing. */
 struct hearing {
     int (*push)(lua_State *L, struct hearing *hearing);
-    struct task *task; /* parked, or NULL */
-    bool is_woken;     /* the next wait returns at once */
+    struct task *task;             /* parked, or NULL */
+    bool is_woken;                 /* the next wait returns at once */
+    const struct script_pool *box; /* counts a cancelled wait; or NULL */
 };
 
 /* `return hearing_wait(...)`: at once when there is something to push or

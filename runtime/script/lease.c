@@ -1,5 +1,6 @@
 /* lease.c - see lease.h: acquiring and giving back. */
 #include "script/lease.h"
+#include "script/failure.h"
 #include "script/nested.h"
 
 #include <string.h>
@@ -49,6 +50,10 @@ static void push_lease(lua_State *L, struct task *task, struct script_pool *box,
     conn_set_holder(conn, &lease->conn, lease->site);
     conn_set_reclaimable(conn, &lease->is_reclaimed);
     hold_add(task, &lease->hold, drop_lease);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, box->self_ref);
+    lua_getfenv(L, -1);
+    lua_setfenv(L, -3);
+    lua_pop(L, 1);
     vm_set_type(L, TYPES[box->kind]);
 }
 
@@ -80,12 +85,13 @@ static void on_acquired(struct pool_waiter *waiter, enum err err,
     else if (box->pool != NULL)
         return_refusal(L, box, waiter, err);
     else
-        return_err(L, err, NULL);
+        return_failure(L, box, err, NULL);
     task_wake(task);
 }
 
 static void cancel_acquire(struct task *task)
 {
+    failure_count(task->operand, ERR_CANCELLED);
     pool_wait_cancel(task->waiter.pool, &task->waiter,
                      loop_now_ns(task->vm->loop));
 }
@@ -151,14 +157,17 @@ struct lease *lease_check(lua_State *L, enum pool_kind kind)
 
 int return_taken(lua_State *L, const struct lease *lease)
 {
+    struct err_text text = { .text = "" };
+
     if (lease->is_reclaimed)
-        return return_text(L, ERR_CLOSED,
-                           "this connection, acquired at %s, was taken back: "
-                           "it was held longer than leak_reclaim",
-                           lease->site);
-    return return_text(L, ERR_CLOSED,
-                       "the pool closed this connection, acquired at %s",
-                       lease->site);
+        err_text_set(&text,
+                     "this connection, acquired at %s, was taken back: it was "
+                     "held longer than leak_reclaim",
+                     lease->site);
+    else
+        err_text_set(&text, "the pool closed this connection, acquired at %s",
+                     lease->site);
+    return return_failure(L, lease->box, ERR_CLOSED, &text);
 }
 
 /* False when it was given back before. */

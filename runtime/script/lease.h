@@ -8,7 +8,7 @@
 struct lease {
     struct hold hold;
     struct vm *vm;
-    struct script_pool *box; /* valid while conn is */
+    struct script_pool *box; /* kept by the userdata's environment */
     struct pool *pool;
     struct conn *conn; /* NULL once given back, or taken by the pool */
     bool is_reclaimed; /* taken because it was held too long */

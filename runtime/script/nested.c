@@ -8,6 +8,7 @@
  */
 #include "script/nested.h"
 
+#include "script/failure.h"
 #include "script/lease.h"
 
 struct asker {
@@ -94,5 +95,5 @@ int nested_refuse(lua_State *L, const struct task *task,
                  pool_settings(box->pool)->max_connections == 1
                      ? ""
                      : ", and all others are held by tasks that wait as well");
-    return return_err(L, ERR_BUSY, &text);
+    return return_failure(L, box, ERR_BUSY, &text);
 }

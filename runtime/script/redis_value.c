@@ -2,6 +2,9 @@
 #include "script/redis_value.h"
 
 #include "base/number.h"
+#include "script/failure.h"
+
+#include <string.h>
 
 /* ---- commands */
 
@@ -47,49 +50,66 @@ enum err redis_words_read(lua_State *L, int first, struct redis_words *out,
 
 /* ---- replies */
 
-static void push_array(lua_State *L, const struct redis_reply *reply)
+static void push_array(lua_State *L, const struct redis_asker *asker,
+                       const struct redis_reply *reply)
 {
     size_t count = redis_reply_size(reply);
 
     luaL_checkstack(L, 4, "reply");
     lua_createtable(L, (int)count, 0);
     for (size_t i = 0; i < count; i++) {
-        push_redis_reply(L, redis_reply_at(reply, i), true);
+        push_redis_reply(L, asker, redis_reply_at(reply, i), true);
         lua_rawseti(L, -2, (int)i + 1);
     }
 }
 
 /* By key; keys that cannot be one, as no number can, are their text. */
-static void push_map(lua_State *L, const struct redis_reply *reply)
+static void push_map(lua_State *L, const struct redis_asker *asker,
+                     const struct redis_reply *reply)
 {
     size_t count = redis_reply_size(reply);
 
     luaL_checkstack(L, 5, "reply");
     lua_createtable(L, 0, (int)(count / 2));
     for (size_t i = 0; i + 1 < count; i += 2) {
-        push_redis_reply(L, redis_reply_at(reply, i), true);
+        push_redis_reply(L, asker, redis_reply_at(reply, i), true);
         if (lua_type(L, -1) == LUA_TNUMBER &&
             lua_tonumber(L, -1) != lua_tonumber(L, -1)) {
             lua_pop(L, 1);
             lua_pushliteral(L, "nan");
         }
-        push_redis_reply(L, redis_reply_at(reply, i + 1), true);
+        push_redis_reply(L, asker, redis_reply_at(reply, i + 1), true);
         lua_rawset(L, -3);
     }
 }
 
-static void push_reply_err(lua_State *L, const struct redis_reply *reply)
+/* What Lua modules ask for and go on from: no failure of their callers'. */
+static bool is_coped_with(const char *text)
+{
+    static const char *const words[] = { "NOSCRIPT ", "BUSYGROUP ",
+                                         "ERR unknown command " };
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strncmp(text, words[i], strlen(words[i])) == 0)
+            return true;
+    return false;
+}
+
+static void push_reply_err(lua_State *L, const struct redis_asker *asker,
+                           const struct redis_reply *reply)
 {
     struct err_text text = { .text = "" };
     size_t len;
     const char *words = redis_reply_text(reply, &len);
 
     err_text_set(&text, "%.*s", (int)len, words);
+    if (!asker->is_told && !(asker->is_coping && is_coped_with(text.text)))
+        failure_count(asker->box, ERR_SERVER);
     push_err(L, ERR_SERVER, &text);
 }
 
-void push_redis_reply(lua_State *L, const struct redis_reply *reply,
-                      bool is_inner)
+void push_redis_reply(lua_State *L, const struct redis_asker *asker,
+                      const struct redis_reply *reply, bool is_inner)
 {
     const char *text;
     size_t len;
@@ -104,13 +124,13 @@ void push_redis_reply(lua_State *L, const struct redis_reply *reply,
     case REDIS_INT:
         lua_pushnumber(L, (lua_Number)redis_reply_integer(reply));
         return;
-    case REDIS_ARRAY: push_array(L, reply); return;
-    case REDIS_MAP: push_map(L, reply); return;
+    case REDIS_ARRAY: push_array(L, asker, reply); return;
+    case REDIS_MAP: push_map(L, asker, reply); return;
     case REDIS_DOUBLE: lua_pushnumber(L, redis_reply_double(reply)); return;
     case REDIS_BOOL:
         lua_pushboolean(L, redis_reply_integer(reply) != 0);
         return;
-    case REDIS_ERROR: push_reply_err(L, reply); return;
+    case REDIS_ERROR: push_reply_err(L, asker, reply); return;
     case REDIS_TEXT:
     case REDIS_STATUS: break;
     }

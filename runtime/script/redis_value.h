@@ -4,7 +4,7 @@
 #define TIDEPOOL_SCRIPT_REDIS_VALUE_H
 
 #include "redis/redis.h"
-#include "script/vm.h"
+#include "script/bind_pool.h"
 
 enum { REDIS_WORDS_MAX = 250 };
 
@@ -20,8 +20,15 @@ struct redis_words {
 enum err redis_words_read(lua_State *L, int first, struct redis_words *out,
                           struct err_text *why) MUST_CHECK;
 
+/* Who is told of replies; errors among them are counted, see failure.h. */
+struct redis_asker {
+    const struct script_pool *box;
+    bool is_coping; /* a Lua module, which goes on from NOSCRIPT and the like */
+    bool is_told;   /* counted already */
+};
+
 /* Within an array and in a pipeline's list (is_inner), nil is tide.null. */
-void push_redis_reply(lua_State *L, const struct redis_reply *reply,
-                      bool is_inner);
+void push_redis_reply(lua_State *L, const struct redis_asker *asker,
+                      const struct redis_reply *reply, bool is_inner);
 
 #endif

@@ -2,6 +2,7 @@
 #include "script/statement.h"
 #include "base/number.h"
 #include "script/bind_rows.h"
+#include "script/failure.h"
 #include "script/json.h"
 #include "script/param_value.h"
 
@@ -253,18 +254,17 @@ void push_server_err(lua_State *L, struct pg_rows *rows,
 }
 
 /* Of a request that has no answer of the server's. */
-static void push_failure(lua_State *L, struct task *task, enum err err,
-                         const struct err_text *text)
+static void push_unanswered(lua_State *L, struct task *task, enum err err,
+                            const struct err_text *text)
 {
     struct script_pool *box = task->operand;
 
     if (!task->pg.was_sent && box->pool != NULL && task->pg.pg != NULL &&
         (err == ERR_TIMEOUT || err == ERR_REFUSED || err == ERR_BUSY)) {
-        push_err_why(L, box->pool, box->name, &task->pg.waiter, err,
-                     loop_now_ns(task->vm->loop));
+        push_refusal(L, box, &task->pg.waiter, err);
         return;
     }
-    push_err(L, err, text);
+    push_failure(L, box, err, text);
     if (err == ERR_LOST && task->pg.was_sent)
         set_field(L, "outcome", "unknown");
 }
@@ -283,16 +283,19 @@ static void on_statement(struct pg_request *request, enum err err,
         return;
     } else {
         lua_pushnil(L);
-        if (err == ERR_SERVER)
+        if (err == ERR_SERVER) {
+            failure_count(task->operand, err);
             push_server_err(L, rows, text);
-        else
-            push_failure(L, task, err, text);
+        } else {
+            push_unanswered(L, task, err, text);
+        }
     }
     task_wake(task);
 }
 
 static void cancel_statement(struct task *task)
 {
+    failure_count(task->operand, ERR_CANCELLED);
     pg_request_cancel(&task->pg);
 }
 

@@ -144,6 +144,7 @@ static int open_core(lua_State *L)
     bind_ending(L, vm);
     bind_pool(L, vm);
     bind_lease(L, vm);
+    bind_failure(L, vm);
     bind_rows(L, vm);
     bind_param_value(L, vm);
     bind_pg(L, vm);

@@ -91,10 +91,6 @@ void vm_site(lua_State *L, int level, char *out, size_t size);
 /* Pushes one.  text may be NULL: then the sentence of err. */
 void push_err(lua_State *L, enum err err, const struct err_text *text);
 bool is_err(lua_State *L, int index);
-/* Pushes one for an acquire of pool that failed, with its attribution. */
-void push_err_why(lua_State *L, const struct pool *pool, const char *pool_name,
-                  const struct pool_waiter *waiter, enum err err,
-                  uint64_t now_ns);
 /* Leaves nil, err: how every call reports a failure of the world. */
 int return_err(lua_State *L, enum err err, const struct err_text *text);
 int return_text(lua_State *L, enum err err, const char *format, ...)
@@ -112,7 +108,8 @@ void bind_task(lua_State *L, struct vm *vm);
 void bind_children(lua_State *L, struct vm *vm);
 void bind_ending(lua_State *L, struct vm *vm);
 void bind_pool(lua_State *L, struct vm *vm);
-void bind_lease(lua_State *L, struct vm *vm); /* after bind_pool() */
+void bind_lease(lua_State *L, struct vm *vm);   /* after bind_pool() */
+void bind_failure(lua_State *L, struct vm *vm); /* the same */
 void bind_rows(lua_State *L, struct vm *vm);
 void bind_param_value(lua_State *L, struct vm *vm);
 void bind_pg(lua_State *L, struct vm *vm);

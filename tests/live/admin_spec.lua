@@ -22,6 +22,7 @@ local function stats(changes)
     waiting = 2, down = false, paused = false,
     counters = { acquires = 100, timeouts = 7, connects = 6, connect_failures = 1 },
     closes = { idle_timeout = 3, lost = 1 },
+    errors = { timeout = 6, busy = 0 },
     wait = histogram(100, 0.25), create = histogram(6, 0.5), use = histogram(99, 12.5),
     phases = { queue = histogram(10, 0.1), tcp = histogram(0, 0) },
   }
@@ -201,6 +202,7 @@ describe("metrics", function()
     has 'tidepool_pool_acquires_total{pool_name="main"} 100'
     has 'tidepool_pool_connect_failures_total{pool_name="main"} 1'
     has 'tidepool_pool_closes_total{pool_name="main",reason="idle_timeout"} 3'
+    has 'tidepool_pool_errors_total{pool_name="main",code="timeout"} 6'
     has 'tidepool_pool_down{pool_name="main"} 0'
     has 'tidepool_pool_down{pool_name="redis"} 1'
     has "tidepool_http_requests_total 20"
