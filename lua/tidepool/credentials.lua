@@ -3,10 +3,11 @@
 
 local core = require "tidepool.core"
 local events = require "tidepool.events"
+local standing = require "tidepool.standing"
 
 local PAUSE = 5 -- seconds; a server that is away is no reason to ask all the time
 
-local followed = setmetatable({}, { __mode = "k" }) -- pool to what follows it
+local followed = setmetatable({}, { __mode = "k" }) -- pool to its Follower
 
 -- A login; or nil, err.
 local function login_of(source)
@@ -22,23 +23,75 @@ local function ask(pool, source)
   return pool:raw_credentials(login)
 end
 
-local function unfollow(pool)
-  if followed[pool] then followed[pool]:close() end
-  followed[pool] = nil
-end
+-- What asks a script's function for a pool.
+local Follower = {}
+Follower.__index = Follower
 
 -- Asks anew after a failed connect, which the pool tries again by itself.
-local function follow(pool, source)
-  local name, kind, asked = pool:name(), pool:kind(), -PAUSE
-  followed[pool] = events.on("connect_failed", function(event)
+function Follower:hear()
+  local pool, asked = self.pool, -PAUSE
+  local name, kind = pool:name(), pool:kind()
+  self.handler = events.on("connect_failed", function(event)
     if event.pool ~= name or event.kind ~= kind then return end
     if core.now() - asked < PAUSE then return end
     asked = core.now()
-    local ok, done, err = pcall(ask, pool, source)
-    if ok and done then return end
-    core.log("warn", "no credentials could be had",
-      { pool = name, error = tostring(ok and err or done) })
+    self:ask()
   end)
+end
+
+function Follower:ask()
+  local ok, done, err = pcall(ask, self.pool, self.source)
+  if ok and done then return end
+  core.log("warn", "no credentials could be had",
+    { pool = self.pool:name(), error = tostring(ok and err or done) })
+end
+
+function Follower:rest()
+  if self.handler then self.handler:close() end
+  self.handler = nil
+end
+
+-- Its script has ended: the pool goes back to the script before, if that goes on, or to
+-- what is configured.
+function Follower:close()
+  local pool, other = self.pool, followed[self.pool]
+  self:rest()
+  standing.remove(self)
+  if other ~= self then
+    while other and other.before ~= self do other = other.before end
+    if other then other.before = self.before end
+    return
+  end
+  followed[pool] = self.before
+  if not self.before then return pool:raw_credentials() end
+  self.before:ask()
+  self.before:hear()
+end
+
+local function unfollow(pool)
+  local follower = followed[pool]
+  followed[pool] = nil
+  while follower do
+    follower:rest()
+    standing.remove(follower)
+    follower = follower.before
+  end
+end
+
+-- One of another script, which may yet fail to load or be replaced, rests meanwhile.
+local function follow(pool, source)
+  local before = followed[pool]
+  while before and getfenv(before.source) == getfenv(source) do
+    before:rest()
+    standing.remove(before)
+    before = before.before
+  end
+  if before then before:rest() end
+  local follower = setmetatable({ pool = pool, source = source, before = before },
+    Follower)
+  followed[pool] = follower
+  follower:hear()
+  standing.add(follower, source)
 end
 
 -- For the next connects; what is open stays, until drain().  login: a table with
@@ -54,8 +107,7 @@ local function credentials(self, login)
   end
   local ok, err = self:raw_credentials(login)
   if not ok then return nil, err end
-  unfollow(self)
-  if source then follow(self, source) end
+  if source then follow(self, source) else unfollow(self) end
   return true
 end
 

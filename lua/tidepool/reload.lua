@@ -47,7 +47,7 @@ local function load(path, args)
   local generation, err = sandbox.load(path, unpack(args))
   if not generation then return nil, tostring(err) end
   if not tide._is_app(generation.value) then
-    standing.retire(generation.env)
+    standing.finish(generation.env)
     return nil, path .. " returned no app"
   end
   sandbox.lock(generation)
@@ -69,13 +69,31 @@ function Reloader:note_failure(message)
   end
 end
 
--- Loads the script aside; on_app gets its app.  Gives true; or nil and a sentence when it
+-- Ends what the version before left running: what stands by itself now, what its requests
+-- may need yet when they are over, or when the time for that is.
+function Reloader:retire(env)
+  standing.retire(env)
+  local limit = core.now() + self.drain
+  local task
+  task = core.spawn(function()
+    local oldest = core.oldest_request()
+    while oldest and oldest < task:id() and core.now() < limit do
+      of(core.sleep(POLL_SECONDS))
+      oldest = core.oldest_request()
+    end
+    core.log("info", "the version before has ended",
+      { script = self.path, cancelled_tasks = standing.finish(env) })
+  end)
+end
+
+-- Loads the script aside, in a task of its own: what it begins is no part of the request
+-- that asked for it; on_app gets its app.  Gives true; or nil and a sentence when it
 -- does not load, which is logged, and the version before goes on; or nil, a sentence and
 -- true when one is being loaded.
 function Reloader:now()
   if self.is_loading then return nil, "a reload is under way", true end
   self.is_loading = true
-  local ok, loaded, message = pcall(load, self.path, self.args)
+  local ok, loaded, message = of(core.spawn(load, self.path, self.args):wait())
   self.is_loading = false
   if not ok then loaded, message = nil, tostring(loaded) end
   if not loaded then
@@ -83,11 +101,12 @@ function Reloader:now()
     core.log("error", "reload failed, the version before goes on", { error = message })
     return nil, message
   end
-  standing.retire(self.env)
+  local old = self.env
   self.files, self.env = loaded.files, loaded.env
   self:note(self.files)
   self.on_app(loaded.value)
   core.log("info", "reloaded", { script = self.path })
+  self:retire(old)
   return true
 end
 
@@ -104,11 +123,11 @@ function Reloader:watch()
   end)
 end
 
--- generation: what runs now.
-function reload.new(path, args, generation, on_app)
+-- generation: what runs now; drain: seconds that requests of a version before may take.
+function reload.new(path, args, generation, drain, on_app)
   local self = setmetatable({
     path = path, args = args, files = generation.files, env = generation.env,
-    on_app = on_app,
+    drain = drain, on_app = on_app,
   }, Reloader)
   self:note(self.files)
   return self

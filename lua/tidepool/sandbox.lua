@@ -94,7 +94,7 @@ function sandbox.load(path, ...)
   if not chunk then return nil, err end
   local ok, value = xpcall(chunk, describe, ...)
   if not ok then
-    standing.retire(generation.env)
+    standing.finish(generation.env)
     return nil, value
   end
   generation.value = value

@@ -152,7 +152,7 @@ end
 function Service:serve(generation)
   sandbox.lock(generation)
   self.app = generation.value
-  self.reloader = reload.new(self.path, self.args, generation,
+  self.reloader = reload.new(self.path, self.args, generation, self.config.server.drain,
     function(app) self.app = app end)
   if not self:listen() then return FAILED end
   if self.watch then self.reloader:watch() end

@@ -1,26 +1,50 @@
--- standing.lua - what scripts leave running: subscriptions and consumers, which end when
--- their script is replaced by its next version.
+-- standing.lua - what scripts leave running: subscriptions, consumers, tide.every,
+-- tide.on, functions for credentials and spawned tasks, which end when their script is
+-- replaced by its next version.
+--
+-- Whose they are is known by the environment of their function.
+
+local core = require "tidepool.core"
 
 local standing = {}
-local functions = {} -- thing -> the script's function that it calls
+local entries = {} -- thing -> { fn =, is_of_request = }; fn: what it calls of the script
 
--- thing has close().
+local function nothing() end
+
+local function is_in_request()
+  local ending = core.at_end(nothing)
+  if ending then ending:forget() end
+  return ending ~= nil
+end
+
+-- thing has close(), and maybe ending: then it ends with its request by itself.
 function standing.add(thing, fn)
-  functions[thing] = fn
+  entries[thing] = { fn = fn, is_of_request = is_in_request() }
 end
 
 function standing.remove(thing)
-  functions[thing] = nil
+  entries[thing] = nil
 end
 
--- Ends what calls functions that were loaded in this environment.
-function standing.retire(env)
+local function close_of(env, is_all)
   local old = {}
-  for thing, fn in pairs(functions) do
-    if getfenv(fn) == env then old[#old + 1] = thing end
+  for thing, entry in pairs(entries) do
+    local is_due = not thing.ending and (is_all or not entry.is_of_request)
+    if is_due and getfenv(entry.fn) == env then old[#old + 1] = thing end
   end
   for _, thing in ipairs(old) do thing:close() end
-  return #old
+end
+
+-- Ends what the script with this environment began while it loaded, or in tasks that it
+-- spawned; what its requests began they may need yet, and the tasks themselves.
+function standing.retire(env)
+  close_of(env, false)
+end
+
+-- Its requests are over: ends all that is left.
+function standing.finish(env)
+  close_of(env, true)
+  return core.cancel_spawned(env)
 end
 
 return standing

@@ -2,6 +2,7 @@
 
 local core = require "tidepool.core"
 local result = require "tidepool.result"
+local standing = require "tidepool.standing"
 
 local of = result.of
 local spawn_children, next_child = core.spawn_children, core.next_child
@@ -101,23 +102,46 @@ function Task.timeout(seconds, fn, ...)
   return unpack(values, 1, count)
 end
 
+local Ticker = {}
+Ticker.__index = Ticker
+
+function Ticker:run()
+  local due = core.now() + self.seconds
+  while not self.is_closed do
+    self.is_waiting = true
+    of(core.sleep(math.max(0, due - core.now())))
+    self.is_waiting = false
+    local ok, failure = xpcall(self.fn, debug.traceback)
+    if not ok then
+      core.log("error", "tide.every failed", { error = tostring(failure) })
+    end
+    due = math.max(due + self.seconds, core.now())
+  end
+end
+
+function Ticker:start()
+  local ok, failure = pcall(self.run, self)
+  standing.remove(self)
+  if not ok then error(failure, 0) end
+end
+
+-- For good; a run goes on to its end.
+function Ticker:close()
+  self.is_closed = true
+  standing.remove(self)
+  if self.is_waiting then self.task:cancel() end
+end
+
 -- Runs fn() every so many seconds, the first time after that time, never twice at once;
 -- an error is logged and does not end it.  Gives a task: task:cancel() ends it.
 function Task.every(seconds, fn)
   check_seconds(seconds, 2)
   if seconds == 0 then error("seconds above 0 expected", 2) end
   if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
-  return core.spawn(function()
-    local due = core.now() + seconds
-    while true do
-      of(core.sleep(math.max(0, due - core.now())))
-      local ok, failure = xpcall(fn, debug.traceback)
-      if not ok then
-        core.log("error", "tide.every failed", { error = tostring(failure) })
-      end
-      due = math.max(due + seconds, core.now())
-    end
-  end)
+  local ticker = setmetatable({ seconds = seconds, fn = fn }, Ticker)
+  ticker.task = core.spawn(Ticker.start, ticker)
+  standing.add(ticker, fn)
+  return ticker.task
 end
 
 return Task

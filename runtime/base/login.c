@@ -30,8 +30,13 @@ static char *copy_of(const char *text)
 
 enum err login_set(struct login *login, const char *user, const char *password)
 {
-    struct login next = { .password = copy_of(password) };
+    struct login next = { 0 };
 
+    if (password == NULL) {
+        login_clear(login);
+        return ERR_OK;
+    }
+    next.password = copy_of(password);
     if (next.password != NULL && user != NULL)
         next.user = copy_of(user);
     if (next.password == NULL || (user != NULL && next.user == NULL)) {

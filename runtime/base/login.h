@@ -10,7 +10,8 @@ struct login {
     char *password; /* NULL: there is no login */
 };
 
-/* Copies both; user may be NULL.  ERR_NOMEM leaves login as it was. */
+/* Copies both; user may be NULL, and so may password: no login then.  ERR_NOMEM
+ * leaves login as it was. */
 enum err login_set(struct login *login, const char *user,
                    const char *password) MUST_CHECK;
 /* Wipes and frees them. */

@@ -208,24 +208,6 @@ static int l_set(lua_State *L)
     return 1;
 }
 
-/* A text field of the table at 2, or NULL; the value stays on the stack. */
-static const char *login_field(lua_State *L, const char *key)
-{
-    size_t len;
-    const char *text;
-
-    lua_getfield(L, 2, key);
-    if (lua_isnil(L, -1))
-        return NULL;
-    if (lua_type(L, -1) != LUA_TSTRING)
-        raise_at_script(L, "%s: string expected, got %s", key,
-                        luaL_typename(L, -1));
-    text = lua_tolstring(L, -1, &len);
-    if (strlen(text) != len)
-        raise_at_script(L, "%s holds a zero byte", key);
-    return text;
-}
-
 static void check_login_keys(lua_State *L)
 {
     if (!lua_istable(L, 2))
@@ -243,17 +225,36 @@ static void check_login_keys(lua_State *L)
     }
 }
 
-/* raw_credentials(pool, { password =, user = }): for the next connects. */
+/* A text field of the table at 2, or NULL; the value stays on the stack. */
+static const char *login_field(lua_State *L, const char *key)
+{
+    size_t len;
+    const char *text;
+
+    check_login_keys(L);
+    lua_getfield(L, 2, key);
+    if (lua_isnil(L, -1))
+        return NULL;
+    if (lua_type(L, -1) != LUA_TSTRING)
+        raise_at_script(L, "%s: string expected, got %s", key,
+                        luaL_typename(L, -1));
+    text = lua_tolstring(L, -1, &len);
+    if (strlen(text) != len)
+        raise_at_script(L, "%s holds a zero byte", key);
+    return text;
+}
+
+/* raw_credentials(pool, { password =, user = }): for the next connects; without
+ * a table those of the configuration. */
 static int l_credentials(lua_State *L)
 {
     struct script_pool *box = check_open_pool(L, 1);
-    const char *user, *password;
+    bool is_given = !lua_isnone(L, 2);
+    const char *user = is_given ? login_field(L, "user") : NULL;
+    const char *password = is_given ? login_field(L, "password") : NULL;
     enum err err;
 
-    check_login_keys(L);
-    user = login_field(L, "user");
-    password = login_field(L, "password");
-    if (password == NULL)
+    if (is_given && password == NULL)
         raise_at_script(L, "credentials: password expected");
     err = box->kind == POOL_POSTGRES
               ? pg_pool_login(box->pg, user, password)

@@ -307,9 +307,33 @@ static const luaL_Reg request_methods[] = {
     { NULL, NULL },
 };
 
+/* oldest_request(): the id of the task that handles it; nil without one. */
+static int l_oldest_request(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    uint64_t oldest = 0;
+
+    list_each (node, &vm->live) {
+        const struct task *task = container_of(node, struct task, live_node);
+
+        if (task->on_end == on_handled && (oldest == 0 || task->id < oldest))
+            oldest = task->id;
+    }
+    if (oldest == 0)
+        return 0;
+    lua_pushnumber(L, (lua_Number)oldest);
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    { "oldest_request", l_oldest_request },
+    { NULL, NULL },
+};
+
 void bind_request(lua_State *L, struct vm *vm)
 {
     vm_metatable(L, vm, REQUEST_TYPE, request_methods);
     bind_stream(L, vm);
     lua_pop(L, 1);
+    vm_register(L, vm, functions);
 }

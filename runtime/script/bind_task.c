@@ -115,6 +115,65 @@ static int l_is_task_thread(lua_State *L)
     return 1;
 }
 
+/* Leaves the function that the task began with, unless it gave its place to
+ * another by a tail call; false when there is none. */
+static bool push_first(lua_State *L, struct task *task)
+{
+    lua_Debug frame;
+    int level = 0;
+
+    if (lua_getstack(task->L, 0, &frame) == 0) { /* not begun */
+        if (!lua_isfunction(task->L, 1))
+            return false;
+        lua_pushvalue(task->L, 1);
+    } else {
+        while (lua_getstack(task->L, level + 1, &frame))
+            level++;
+        lua_getstack(task->L, level, &frame);
+        lua_getinfo(task->L, "f", &frame);
+    }
+    lua_xmove(task->L, L, 1);
+    return true;
+}
+
+/* The function at the top, which is popped, belongs to the environment at 1. */
+static bool is_of_env(lua_State *L)
+{
+    bool is_equal;
+
+    lua_getfenv(L, -1);
+    is_equal = lua_rawequal(L, -1, 1);
+    lua_pop(L, 2);
+    return is_equal;
+}
+
+/* cancel_spawned(env): tasks that began with functions of this environment, and
+ * that nothing but themselves waits for; how many these were. */
+static int l_cancel_spawned(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct task *found[64];
+    size_t total = 0, count;
+
+    do {
+        count = 0;
+        list_each (node, &vm->live) {
+            struct task *task = container_of(node, struct task, live_node);
+
+            if (task == vm->current || task->cancelled ||
+                task->parent != NULL || task->on_end != NULL || count == 64)
+                continue;
+            if (push_first(L, task) && is_of_env(L))
+                found[count++] = task;
+        }
+        for (size_t i = 0; i < count; i++)
+            task_cancel(found[i]);
+        total += count;
+    } while (count > 0);
+    lua_pushnumber(L, (lua_Number)total);
+    return 1;
+}
+
 static int l_task_counts(lua_State *L)
 {
     struct vm *vm = vm_of(L);
@@ -139,6 +198,7 @@ static const luaL_Reg functions[] = {
     { "spawn", l_spawn },
     { "is_task_thread", l_is_task_thread },
     { "task_counts", l_task_counts },
+    { "cancel_spawned", l_cancel_spawned },
     { NULL, NULL },
 };
 
