@@ -72,8 +72,9 @@ not answer.
 usage: tidepool test [FILE...] [options]
 
 Runs specs of busted inside the runtime, on a Postgres and a Redis of their own: FILE...,
-else *_spec.lua here, in spec/ and in tests/.  schema.sql here, beside the first FILE or
-above it makes the database; each test begins with a copy of it, and an empty Redis.
+of a folder all *_spec.lua in it and below it; without FILE those here, and in spec/ and
+tests/.  schema.sql here, beside the first FILE or above it makes the database; each test
+begins with a copy of it, and an empty Redis.
 
 ]] .. OPTIONS,
   version = "usage: tidepool version\n",

@@ -19,21 +19,50 @@ end
 
 -- ---- what to run
 
-local function specs_in(folder)
-  local found = {}
-  for _, name in ipairs(core.list_dir(folder) or {}) do
-    if name:find "_spec%.lua$" then
-      found[#found + 1] = folder == "." and name or folder .. "/" .. name
+local function is_spec(name) return name:find "_spec%.lua$" ~= nil end
+
+local function path_in(folder, name)
+  return folder == "." and name or folder:gsub("/+$", "") .. "/" .. name
+end
+
+-- Adds the specs of a folder, with is_deep those of the folders in it too: by name, the
+-- folder's own first.  Hidden folders are left out.
+local function add_specs(found, folder, is_deep)
+  local names = core.list_dir(folder) or {}
+  local folders = {}
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local path = path_in(folder, name)
+    local info = is_deep and core.stat(path)
+    if info and info.type == "directory" then
+      if name:sub(1, 1) ~= "." then folders[#folders + 1] = path end
+    elseif is_spec(name) then
+      found[#found + 1] = path
     end
   end
-  table.sort(found)
-  return found
+  for _, path in ipairs(folders) do add_specs(found, path, true) end
 end
 
 local function find_specs()
   local found = {}
   for _, folder in ipairs(FOLDERS) do
-    for _, path in ipairs(specs_in(folder)) do found[#found + 1] = path end
+    add_specs(found, folder, folder ~= ".")
+  end
+  return found
+end
+
+-- The specs at paths: of a folder all that are in it.  Or nil and what is wrong.
+local function expand(paths)
+  local found = {}
+  for _, path in ipairs(paths) do
+    local info, before = core.stat(path), #found
+    if not info then return nil, path .. ": no such file or folder" end
+    if info.type == "directory" then
+      add_specs(found, path, true)
+      if #found == before then return nil, path .. ": no *_spec.lua in this folder" end
+    else
+      found[#found + 1] = path
+    end
   end
   return found
 end
@@ -159,7 +188,7 @@ local function load_busted()
   package.path = package.path .. ";/usr/share/lua/5.1/?.lua;/usr/share/lua/5.1/?/init.lua"
   package.cpath = ("/usr/lib/%s-linux-gnu/lua/5.1/?.so;"):format(ARCH) .. package.cpath
   local ok, busted = pcall(require, "busted.core")
-  if not ok then return nil end
+  if not ok then return nil, tostring(busted) end
   busted = busted()
   require "busted"(busted)
   busted.register("file", "file", {}) -- no insulation: it would swap _G
@@ -213,9 +242,13 @@ end
 local testing = {}
 
 local function run_all(settings, run, paths)
-  local busted = load_busted()
+  local busted, why = load_busted()
   if not busted then
-    complain("busted was not found; on Debian: apt-get install lua-busted")
+    local reason = why:match "^[^\n]*":gsub(":$", "")
+    local is_missing = reason == "module 'busted.core' not found"
+    complain("busted, which runs the specs, %s", is_missing
+      and "was not found; on Debian: apt-get install lua-busted"
+      or "could not be loaded: " .. reason)
     return MISCONFIGURED
   end
   local ok, err = run:start_servers(find_schema(paths[1]))
@@ -236,19 +269,18 @@ local function run_all(settings, run, paths)
   return counts.failed == 0 and DONE or FAILED
 end
 
--- Runs the specs at paths, else those of here, of spec/ and of tests/.  Returns the exit
--- status.
+-- Runs the specs at paths, files or folders, else those of here, and those in spec/ and
+-- tests/.  Returns the exit status.
 function testing.run(settings, paths)
-  if #paths == 0 then paths = find_specs() end
+  local wrong = "no *_spec.lua here, in spec/ or in tests/"
   if #paths == 0 then
-    complain("no *_spec.lua here, in spec/ or in tests/")
-    return MISCONFIGURED
+    paths = find_specs()
+  else
+    paths, wrong = expand(paths)
   end
-  for _, path in ipairs(paths) do
-    if not core.stat(path) then
-      complain("%s: no such file", path)
-      return MISCONFIGURED
-    end
+  if not paths or #paths == 0 then
+    complain("%s", wrong)
+    return MISCONFIGURED
   end
   settings.log.level = os.getenv "TEST_LOG" or "error"
   core.log_setup(settings.log)

@@ -98,7 +98,11 @@ subtest "what fails, and what is not there" => sub {
     like $err, qr/no \*_spec\.lua here/, "no specs: message";
     ($status, $out, $err) = run($dir, ["test", "missing_spec.lua"]);
     is $status, 2, "no file: status";
-    like $err, qr/missing_spec\.lua: no such file/, "no file: name";
+    like $err, qr/missing_spec\.lua: no such file or folder/, "no file: name";
+    mkdir "$dir/empty" or die $!;
+    ($status, $out, $err) = run($dir, ["test", "empty"]);
+    is $status, 2, "no spec in a folder: status";
+    like $err, qr/empty: no \*_spec\.lua in this folder/, "no spec in a folder: name";
     put("$dir/a_spec.lua", "describe('a', function()\n  it('fails', function()\n"
         . "    assert.are.equal(1, 2)\n  end)\nend)\n");
     ($status, $out, $err) = run($dir, ["test"]);
@@ -108,6 +112,44 @@ subtest "what fails, and what is not there" => sub {
     is((run($dir, ["test", "b_spec.lua"]))[0], 1, "syntax: status");
     put("$dir/c_spec.lua", "\n");
     is((run($dir, ["test", "c_spec.lua"]))[0], 1, "no test in it: status");
+};
+
+subtest "specs in folders" => sub {
+    my $dir = directory();
+    my $n = 0;
+    for my $folder ("", "spec", "spec/deep", "spec/deep/er", "spec/.hidden", "other") {
+        mkdir "$dir/$folder" or die $! if $folder;
+        my $name = "n" . ++$n;
+        put("$dir/$folder/${name}_spec.lua",
+            "describe('d', function() it('$name', function() io.stderr:write('ran $name\\n')"
+                . " end) end)\n");
+        put("$dir/$folder/helper.lua", "error 'no spec'\n");
+    }
+    my $ran = sub {
+        my ($status, $out, $err) = run($dir, ["test", @_]);
+        is $status, 0, "status of test @_" or diag $out, $err;
+        return join " ", $err =~ /ran (\w+)/g;
+    };
+    is $ran->(), "n1 n2 n3 n4", "here, and spec/ with what is below it";
+    is $ran->("spec/deep/", "other/n6_spec.lua"), "n3 n4 n6", "a folder and a file";
+};
+
+subtest "busted is not there" => sub {
+    my $dir = directory();
+    put("$dir/a_spec.lua", "describe('a', function() it('is', function() end) end)\n");
+    mkdir "$dir/busted" or die $!;
+    # What require raises for a module that is nowhere.
+    put("$dir/busted/core.lua",
+        "error(\"module 'busted.core' not found:\\n\\tno file 'x'\", 0)\n");
+    my ($status, $out, $err) = run($dir, ["test"]);
+    is $status, 2, "status";
+    is $err, "tidepool: busted, which runs the specs, was not found; on Debian: "
+        . "apt-get install lua-busted\n", "what is missing, and where it is from";
+    put("$dir/busted/core.lua", "error(\"module 'pl.path' not found:\\n\\tno file\", 0)\n");
+    ($status, $out, $err) = run($dir, ["test"]);
+    is $status, 2, "it misses something itself: status";
+    is $err, "tidepool: busted, which runs the specs, could not be loaded: "
+        . "module 'pl.path' not found\n", "it misses something itself: what";
 };
 
 done_testing;
