@@ -36,10 +36,40 @@ static void field_of(lua_State *L, struct log_field *field)
         field->text = luaL_typename(L, -1);
 }
 
-static int by_key(const void *a, const void *b)
+struct log_key {
+    const char *text; /* kept by the table that has it */
+    size_t len;
+};
+
+/* Keeps the first LOG_FIELDS_MAX in the order of their names. */
+static void keep_key(struct log_key *keys, int *count, struct log_key key)
 {
-    return strcmp(((const struct log_field *)a)->key,
-                  ((const struct log_field *)b)->key);
+    int at = *count;
+
+    if (at < LOG_FIELDS_MAX)
+        (*count)++;
+    else if (strcmp(key.text, keys[--at].text) >= 0)
+        return;
+    for (; at > 0 && strcmp(key.text, keys[at - 1].text) < 0; at--)
+        keys[at] = keys[at - 1];
+    keys[at] = key;
+}
+
+/* Those of the table at 3; says how many there are besides. */
+static int log_keys(lua_State *L, struct log_key *keys, int *count)
+{
+    int total = 0;
+
+    for (lua_pushnil(L); lua_next(L, 3) != 0; lua_pop(L, 1)) {
+        struct log_key key;
+
+        if (lua_type(L, -2) != LUA_TSTRING)
+            continue;
+        key.text = lua_tolstring(L, -2, &key.len);
+        keep_key(keys, count, key);
+        total++;
+    }
+    return total - *count;
 }
 
 /* log(level, event [, fields]): the values are kept on the stack while they
@@ -47,22 +77,25 @@ static int by_key(const void *a, const void *b)
 static int l_log(lua_State *L)
 {
     struct vm *vm = vm_of(L);
-    struct log_field fields[LOG_FIELDS_MAX + 1];
+    struct log_key keys[LOG_FIELDS_MAX];
+    struct log_field fields[LOG_FIELDS_MAX + 2];
     int level = luaL_checkoption(L, 1, NULL, LEVELS);
     const char *event = luaL_checkstring(L, 2);
-    int count = 0;
+    int count = 0, n_dropped = 0;
 
     lua_settop(L, 3);
-    if (lua_istable(L, 3)) {
-        luaL_checkstack(L, 2 * LOG_FIELDS_MAX + 4, "log");
-        lua_pushnil(L);
-        while (count < LOG_FIELDS_MAX && lua_next(L, 3) != 0) {
-            if (lua_type(L, -2) == LUA_TSTRING)
-                field_of(L, &fields[count++]);
-            lua_pushvalue(L, -2); /* the key again; the value stays */
-        }
+    luaL_checkstack(L, 2 * LOG_FIELDS_MAX + 4, "log");
+    if (lua_istable(L, 3))
+        n_dropped = log_keys(L, keys, &count);
+    for (int i = 0; i < count; i++) {
+        lua_pushlstring(L, keys[i].text, keys[i].len);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, 3);
+        field_of(L, &fields[i]);
     }
-    qsort(fields, (size_t)count, sizeof(fields[0]), by_key);
+    if (n_dropped > 0)
+        fields[count++] =
+            (struct log_field)LOG_INT("dropped_fields", n_dropped);
     fields[count].type = LOG_END_TYPE;
     log_fields(&vm->log, (enum log_level)level, event, fields);
     return 0;

@@ -155,4 +155,24 @@ describe("tide.log", function()
     assert.is_false(ok)
     assert.matches("events_spec%.lua:%d+: .*invalid option 'loud'", message)
   end)
+
+  it("writes the first 24 fields by name, and says how many it left out", function()
+    local _, output = support.program [[
+      local tide = require "tidepool"
+      local fields, same = {}, {}
+      for i = 1, 30 do fields[("k%02d"):format(i)] = i / 2 end
+      for i = 30, 1, -1 do same[("k%02d"):format(i)] = i / 2 end
+      tide.log("info", "many", fields)
+      tide.log("info", "same", same)
+      same.k25, same.k26, same.k27, same.k28, same.k29, same.k30 = nil
+      tide.log("info", "fits", same)]]
+    local words = {}
+    for i = 1, 24 do words[i] = ("k%02d=%.14g"):format(i, i / 2) end
+    local first = table.concat(words, " ")
+    for _, event in ipairs { "many", "same" } do
+      local line = output:match("msg=" .. event .. " ([^\n]*)")
+      assert.are.equal(first .. " dropped_fields=6", line)
+    end
+    assert.are.equal(first, output:match "msg=fits ([^\n]*)")
+  end)
 end)
