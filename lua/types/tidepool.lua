@@ -2,17 +2,17 @@
 -- Made by `make types` from lua/README.md; not to be edited.
 
 ---@alias tidepool.ErrCode
----| "badarg" # an argument or option is out of range, or not what the statement needs
----| "nomem" # out of memory
----| "refused" # the server cannot be reached
----| "timeout" # the deadline passed
----| "busy" # the waiting line is full; or no connection can come free, since all are held by who waits for one
----| "closed" # the pool is closed, the connection was taken back, the client has gone
----| "lost" # the connection was lost
----| "server" # the server answered with an error
----| "cancelled" # the task was cancelled
----| "protocol" # the peer broke the protocol
----| "internal" # the runtime broke one of its own rules
+---| "badarg" # an argument or option is out of range, or not what the statement needs: 500
+---| "nomem" # out of memory: 500
+---| "refused" # the server cannot be reached: 503
+---| "timeout" # the deadline passed: 504
+---| "busy" # the waiting line is full; or no connection can come free, since all are held by who waits for one: 503
+---| "closed" # the pool is closed, the connection was taken back, the client has gone: 503
+---| "lost" # the connection was lost: 503
+---| "server" # the server answered with an error: 500
+---| "cancelled" # the task was cancelled: 499
+---| "protocol" # the peer broke the protocol: 500
+---| "internal" # the runtime broke one of its own rules: 500
 
 ---@alias tidepool.EventName
 ---| "connect" # a connection was opened
@@ -133,7 +133,7 @@ function Tide.now() end
 ---Raises: for an unknown level
 ---@param level "debug"|"info"|"warn"|"error"
 ---@param event string what happened, the same words each time
----@param fields? table by name: strings, numbers, booleans; 24 at most, in the order of their names
+---@param fields? table by name: strings, numbers, booleans; in the order of their names, of more than 24 the first, and how many are left out as `dropped_fields`
 function Tide.log(level, event, fields) end
 
 ---Calls a function for each such event of any pool, in order, each in a task of its own, a little later than it happens.
@@ -173,8 +173,8 @@ function Tide.text(text, status) end
 ---@return tidepool.Reply answer
 function Tide.html(text, status) end
 
----The reply that an err stands for: its `status`; else 503 for busy, closed, refused and lost, 504 for timeout; else 500
----with an id, and the details in the log alone.
+---The reply that an err stands for: its `status`, or that of its code: 503 for busy, closed, refused and lost,
+---504 for timeout; else 500 with an id, and the details in the log alone.
 ---
 ---Raises: when it is no err
 ---@param err tidepool.Err
@@ -328,7 +328,7 @@ function Postgres:query(sql, ...) end
 ---Raises: as `db:query`
 ---@param sql string|tidepool.Statement one statement
 ---@param ... any its parameters
----@return table? row by the columns' names; nil, without an err, when there is no row: `assert` takes that for a failure too, so where no row is a 404, test it
+---@return table? row by the columns' names; nil, without an err, when there is no row: `assert` takes that for a failure too, so look at the err first, then at the row; or `assert(db:query(...))[1]`, whose nil is no failure
 ---@return tidepool.Err? err
 function Postgres:one(sql, ...) end
 
@@ -690,7 +690,7 @@ function PostgresLease:query(sql, ...) end
 ---Raises: as `db:query`
 ---@param sql string|tidepool.Statement one statement
 ---@param ... any its parameters
----@return table? row by the columns' names; nil, without an err, when there is no row: `assert` takes that for a failure too, so where no row is a 404, test it
+---@return table? row by the columns' names; nil, without an err, when there is no row: `assert` takes that for a failure too, so look at the err first, then at the row; or `assert(db:query(...))[1]`, whose nil is no failure
 ---@return tidepool.Err? err
 function PostgresLease:one(sql, ...) end
 

@@ -362,6 +362,12 @@ describe("The manual's fields", function()
     local codes = {}
     for i, value in ipairs(class_named "ErrCode".values) do codes[i] = value.value end
     assert.are.same(core.err_codes(), codes)
+    local app = tide.app()
+    app:get("/:code", function(req) error(core.err(req.params.code, "a test's")) end)
+    for _, code in ipairs(codes) do
+      assert.are.equal(tonumber(TEXT:match("\n| `" .. code .. "` |[^\n]*: (%d+) |")),
+        tide.request(app, "GET", "/" .. code).status, code)
+    end
     for _, class in ipairs(MANUAL.classes) do
       for _, fn in ipairs(class.functions) do
         for _, code in ipairs(fn.errors or {}) do
