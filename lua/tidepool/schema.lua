@@ -137,8 +137,8 @@ local function add_pool(section)
   end
 end
 
-local function bytes(max)
-  return { kind = "count", min = 0, max = max }
+local function bytes(max, default)
+  return { kind = "count", min = 0, max = max, default = default }
 end
 
 local function seconds(min, max, default)
@@ -148,6 +148,7 @@ end
 local function build()
   local GIB = 2 ^ 30
   local DAY = 86400
+  local limits = core.http_limits()
 
   add("database", "postgres_url",
     { kind = "url", example = "postgres://user@host:5432/name", is_secret = true,
@@ -162,13 +163,14 @@ local function build()
   add("server", "admin", { kind = "address" })
   add("server", "drain", seconds(0, DAY, 30))
   add("server", "workers", { kind = "workers", default = 1 })
-  add("server.limits", "max_body_bytes", bytes(GIB))
-  add("server.limits", "max_header_bytes", bytes(GIB))
-  add("server.limits", "header_timeout", seconds(0.001, DAY))
-  add("server.limits", "body_timeout", seconds(0.001, DAY))
-  add("server.limits", "idle_timeout", seconds(0.001, DAY))
-  add("server.limits", "write_timeout", seconds(0.001, DAY))
-  add("server.limits", "max_connections", { kind = "count", min = 1, max = 1e6 })
+  add("server.limits", "max_body_bytes", bytes(GIB, limits.max_body_bytes))
+  add("server.limits", "max_header_bytes", bytes(GIB, limits.max_header_bytes))
+  for _, name in ipairs { "header", "body", "idle", "write" } do
+    name = name .. "_timeout"
+    add("server.limits", name, seconds(0.001, DAY, limits[name]))
+  end
+  add("server.limits", "max_connections",
+    { kind = "count", min = 1, max = 1e6, default = limits.max_connections })
   add("log", "level",
     { kind = "choice", choices = { "debug", "info", "warn", "error" }, default = "info" })
   add("log", "format",

@@ -207,8 +207,37 @@ static const luaL_Reg server_methods[] = {
     { "close", l_close },     { "__gc", l_close },  { NULL, NULL },
 };
 
+static void set_default(lua_State *L, const char *key, double value)
+{
+    lua_pushnumber(L, value);
+    lua_setfield(L, -2, key);
+}
+
+/* http_limits(): the defaults of listen()'s limits. */
+static int l_http_limits(lua_State *L)
+{
+    struct http_limits limits;
+
+    http_limits_init(&limits);
+    lua_createtable(L, 0, 8);
+#define SIZE(name) set_default(L, #name, (double)limits.name)
+#define TIME(name) set_default(L, #name, (double)limits.name##_ns / 1e9)
+    SIZE(max_header_bytes);
+    SIZE(max_headers);
+    SIZE(max_body_bytes);
+    TIME(header_timeout);
+    TIME(body_timeout);
+    TIME(idle_timeout);
+    TIME(write_timeout);
+    SIZE(max_connections);
+#undef SIZE
+#undef TIME
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     { "listen", l_listen },
+    { "http_limits", l_http_limits },
     { NULL, NULL },
 };
 

@@ -66,7 +66,9 @@ describe("config.load", function()
     local loaded = assert(load {})
 
     assert.same({}, loaded:pools())
-    assert.same({ listen = "127.0.0.1:8080", drain = 30, workers = 1, limits = {} },
+    local limits = core.http_limits() -- what the server itself takes
+    limits.max_headers = nil -- is no setting
+    assert.same({ listen = "127.0.0.1:8080", drain = 30, workers = 1, limits = limits },
       loaded.server)
     assert.same({ level = "info", format = "logfmt", access = false }, loaded.log)
     assert.same({ 30, "default" }, { loaded:get("server.drain") })
@@ -519,6 +521,7 @@ describe("secrets", function()
       .. "# tidepool.toml:2\n", 1, true), text)
     assert(text:find("database.pool.acquire_timeout = 30  # tidepool.toml:6\n", 1, true))
     assert(text:find("server.drain = 30  # default", 1, true))
+    assert(text:find("server.limits.max_body_bytes = 1048576  # default\n", 1, true))
   end)
 
   it("do not hide what the runtime takes where nothing is set", function()
