@@ -55,7 +55,8 @@ local SERVER = [[SELECT current_setting('server_version') AS version,
     AND (backend_type = 'client backend' OR backend_type IS NULL)) AS used,
   COALESCE((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)
     AS is_secret,
-  COALESCE(host(inet_client_addr()), '') AS client]]
+  COALESCE(host(inet_client_addr()), '') AS client,
+  COALESCE(host(inet_server_addr()), '') AS host]]
 
 -- State and kind of other users' sessions are NULL for those who may not see them.
 local ACTIVITY = [[SELECT datname, COALESCE(state, 'not shown to us') AS state,
@@ -76,6 +77,12 @@ end
 
 local function is_local(address)
   return address == "" or address:find "^127%." ~= nil or address == "::1"
+end
+
+-- Whether others can read what goes over the connection.  row: is_secret, whether it is
+-- encrypted; client and host, the addresses of its two ends, "" for a unix socket.
+local function is_exposed(row)
+  return not row.is_secret and not is_local(row.client) and row.client ~= row.host
 end
 
 -- Several pools may be on one server.
@@ -112,7 +119,7 @@ function Check:postgres_fits(entry, settings, row, is_pooled)
     self:warn(entry.label, "the server's idle_in_transaction_session_timeout is off: a "
       .. "client that hangs in a transaction holds its locks for ever")
   end
-  if not row.is_secret and not is_local(row.client) then
+  if is_exposed(row) then
     self:warn(entry.label, "the connection is not encrypted, and the server is not on "
       .. "this machine: add sslmode=verify-full to the url")
   end
@@ -182,12 +189,58 @@ local function patient(pool)
   return settings
 end
 
+-- Ends of a list: "a", "a and b", "a, b and c".
+local function enumerate(list)
+  if #list == 1 then return list[1] end
+  return table.concat(list, ", ", 1, #list - 1) .. " and " .. list[#list]
+end
+
+-- Where libpq could not connect to, and why not; or nil when that is not what text says.
+local function place_of(text)
+  local host, port, reason =
+    text:match '^connection to server at "(.-)".-, port (%d+) failed: (.*)$'
+  if host then return host:find ":" and ("[%s]:%s"):format(host, port)
+    or host .. ":" .. port, reason end
+  return text:match '^connection to server on socket "(.-)" failed: (.*)$'
+end
+
+-- What libpq says of each address, as one sentence: each reason once.
+local function shorten(text)
+  local places, reasons = {}, {}
+  local rest = text:gsub("; connection to server ([ao][tn]) ", "\n%0"):gsub("\n; ", "\n")
+  for part in rest:gmatch "[^\n]+" do
+    local place, reason = place_of(part)
+    if not place then return text end
+    reason = reason:gsub("^FATAL:%s+", "")
+    if not places[reason] then
+      places[reason] = {}
+      reasons[#reasons + 1] = reason
+    end
+    table.insert(places[reason], place)
+  end
+  for i, reason in ipairs(reasons) do
+    reasons[i] = ("cannot connect to %s: %s"):format(enumerate(places[reason]), reason)
+  end
+  return table.concat(reasons, "; ")
+end
+
+-- Why a server did not answer: the numbers of a pool that was made to ask say nothing.
+local function reason_of(err, last_error)
+  local reason = last_error and shorten(last_error)
+  if err.code == "refused" and reason then return reason end
+  if err.code == "timeout" and err.waited then
+    return ("no connection in %g s"):format(PATIENCE) .. (reason and ": " .. reason or "")
+  end
+  return tostring(err)
+end
+
 -- Gives whether the server answered.
 function Check:ask(entry, pool)
   local settings = patient(pool)
   local ok, err = self[entry.kind](self, entry, pool, settings)
   if ok then return true end
-  complain(("%s (%s): %s"):format(entry.label, url.mask(entry.url), tostring(err)))
+  complain(("%s (%s): %s"):format(entry.label, url.mask(entry.url),
+    reason_of(err, pool:stats().last_error)))
   return false
 end
 
@@ -195,7 +248,7 @@ function Check:show_warnings()
   for _, warning in ipairs(self.warnings) do say("warning: %s", warning) end
 end
 
-local check = {}
+local check = { is_exposed = is_exposed, shorten = shorten }
 
 -- The settings that pools run with, as paths of the configuration.
 local function note_chosen(chosen, entry, pool)

@@ -1,6 +1,7 @@
 -- check_spec.lua - `tidepool check` against real servers: what it reports, what it warns
 -- of, and what it never shows.  That a pooler is in front: see pg_pooler_spec.lua.
 
+local check_module = require "tidepool.check"
 local core = require "tidepool.core"
 local servers = require "tidepool.servers"
 local support = require "support"
@@ -216,6 +217,8 @@ describe("tidepool check", function()
       ["127%.0%.0%.1.*[Cc]onnection refused"] = "postgres://tide:s3cret@127.0.0.1:1/d",
       ["cannot resolve no%.such%.host%.invalid"] =
         "postgres://tide:s3cret@no.such.host.invalid/d",
+      ["%): cannot connect to 127%.0%.0%.1:1 and 127%.0%.0%.1:2: Connection refused\n$"] =
+        "postgres://tide:s3cret@127.0.0.1:1,127.0.0.1:2/d",
       ["/nowhere/%.s%.PGSQL"] = "postgres://tide:s3cret@/d?host=/nowhere",
     } do
       local status, output = check(database(url))
@@ -260,6 +263,42 @@ describe("tidepool check", function()
       "redis://:s3cret%zz@h", "redis://:s3cret@h:x", "redis://h?password=s3cret",
     } do
       assert.equal(2, (check("", {}, { REDIS_URL = url })))
+    end
+  end)
+end)
+
+describe("tidepool check", function()
+  it("tells whose connection others can read", function()
+    local function row(is_secret, client, host)
+      return { is_secret = is_secret, client = client, host = host }
+    end
+    assert.is_true(check_module.is_exposed(row(false, "10.0.0.7", "10.0.0.8")))
+    assert.is_true(check_module.is_exposed(row(false, "2001:db8::1", "2001:db8::2")))
+    for _, safe in ipairs {
+      row(true, "10.0.0.7", "10.0.0.8"), row(false, "", ""),
+      row(false, "127.0.0.1", "127.0.0.1"), row(false, "127.0.1.1", "127.0.0.1"),
+      row(false, "::1", "::1"), row(false, "10.0.0.7", "10.0.0.7"),
+    } do
+      assert.is_false(check_module.is_exposed(safe), safe.client)
+    end
+  end)
+
+  it("says each reason that libpq gives once", function()
+    local at = "connection to server at "
+    for text, words in pairs {
+      [at .. '"a" (10.0.0.1), port 5432 failed: timeout expired; ' .. at
+        .. '"b", port 1 failed: Connection refused; ' .. at
+        .. '"::1", port 2 failed: timeout expired'] =
+        "cannot connect to a:5432 and [::1]:2: timeout expired; "
+        .. "cannot connect to b:1: Connection refused",
+      [at .. '"a", port 1 failed: FATAL:  too many; wait'] =
+        "cannot connect to a:1: too many; wait",
+      ['connection to server on socket "/s" failed: Permission denied'] =
+        "cannot connect to /s: Permission denied",
+      ["cannot resolve b: unknown"] = "cannot resolve b: unknown",
+      [at .. '"a", port 1 was odd'] = at .. '"a", port 1 was odd',
+    } do
+      assert.are.equal(words, check_module.shorten(text))
     end
   end)
 end)
