@@ -246,6 +246,7 @@ static void reset_on(struct pg_link *link)
         stmts_clear(&link->stmts);
         link->is_touched = false;
         link->is_read_only = false;
+        pool_conn_bare(&link->conn);
     }
     if (is_done && link->chore == CHORE_WRITABLE)
         link->is_read_only = false;
@@ -323,6 +324,18 @@ enum conn_wire link_wire(const struct conn *conn)
     case PQTRANS_INERROR: return CONN_DIRTY;
     default: return CONN_BROKEN;
     }
+}
+
+bool link_keep(struct conn *conn, bool is_baseline)
+{
+    struct pg_link *link = link_of(conn);
+
+    if (link->phase != LINK_QUIET || link->cancel != NULL ||
+        PQtransactionStatus(link->pq) != PQTRANS_IDLE)
+        return false;
+    if (is_baseline)
+        link->is_touched = false;
+    return true;
 }
 
 /* ---- reading */

@@ -132,6 +132,7 @@ enum conn_wire link_wire(const struct conn *conn);
 void link_test(struct conn *conn);
 void link_reset(struct conn *conn);
 void link_stop(struct conn *conn);
+bool link_keep(struct conn *conn, bool is_baseline);
 void link_abandon(struct conn *conn);
 void link_close(struct conn *conn, enum close_reason reason);
 

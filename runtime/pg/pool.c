@@ -12,6 +12,7 @@ static const struct conn_ops ops = {
     .test = link_test,
     .reset = link_reset,
     .cancel = link_stop,
+    .keep = link_keep,
     .abandon = link_abandon,
     .unshare = lane_unshare,
     .close = link_close,

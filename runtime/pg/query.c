@@ -306,7 +306,9 @@ static void note_effect(struct pg_link *link, PGresult *answer)
     switch (session_effect(PQcmdStatus(answer), link->traits)) {
     case SESSION_AS_IT_WAS: return;
     case SESSION_TOUCHED: link->is_touched = true; return;
-    case SESSION_DISCARDED: link->is_touched = false; /* fall through */
+    case SESSION_DISCARDED:
+        link->is_touched = false;
+        pool_conn_bare(&link->conn); /* fall through */
     case SESSION_UNPREPARED: stmts_clear(&link->stmts); link->stmt = NULL;
     }
 }

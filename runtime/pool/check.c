@@ -12,10 +12,14 @@ static void check_conn(const struct pool *pool, const struct conn *conn,
     assert(!conn->is_suspect || state == CONN_TESTING);
     assert(!conn->is_unshared || state == CONN_SHARED);
     assert(!is_retiring || (state != CONN_OPENING && state != CONN_CLOSING));
-    assert(conn->site == NULL || state == CONN_LEASED || state == CONN_SHARED);
+    assert(conn->site == NULL || conn_is_held(conn) || state == CONN_SHARED);
+    assert(conn->hook == HOOK_NONE || state == CONN_HOOKED ||
+           (state == CONN_OPENING && conn->hook == HOOK_AFTER_CONNECT));
+    assert(conn->hook != HOOK_NONE || state != CONN_HOOKED);
     switch (state) {
     case CONN_OPENING:
     case CONN_TESTING:
+    case CONN_HOOKED:
     case CONN_RESETTING:
     case CONN_CANCELLING: assert(wheel_is_armed(&conn->timer)); break;
     case CONN_IDLE:

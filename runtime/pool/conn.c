@@ -8,18 +8,22 @@
 static const uint64_t TEST_LIMIT_NS = 1000000000;
 static const uint64_t RESET_LIMIT_NS = 1000000000;
 static const uint64_t CANCEL_LIMIT_NS = 5000000000;
+static const uint64_t HOOK_LIMIT_NS = 5000000000;
 static const uint64_t NS_PER_MS = 1000000;
 
 /* clang-format off */
 static const bool legal_moves[CONN_STATES][CONN_STATES] = {
     [CONN_OPENING]    = { [CONN_IDLE] = true, [CONN_CLOSING] = true },
     [CONN_IDLE]       = { [CONN_LEASED] = true, [CONN_SHARED] = true,
-                          [CONN_TESTING] = true, [CONN_CLOSING] = true },
+                          [CONN_TESTING] = true, [CONN_HOOKED] = true,
+                          [CONN_CLOSING] = true },
     [CONN_LEASED]     = { [CONN_IDLE] = true, [CONN_RESETTING] = true,
                           [CONN_CANCELLING] = true, [CONN_CLOSING] = true },
     [CONN_SHARED]     = { [CONN_IDLE] = true, [CONN_RESETTING] = true,
                           [CONN_CANCELLING] = true, [CONN_CLOSING] = true },
     [CONN_TESTING]    = { [CONN_IDLE] = true, [CONN_CLOSING] = true },
+    [CONN_HOOKED]     = { [CONN_IDLE] = true, [CONN_RESETTING] = true,
+                          [CONN_CANCELLING] = true, [CONN_CLOSING] = true },
     [CONN_RESETTING]  = { [CONN_IDLE] = true, [CONN_CLOSING] = true },
     [CONN_CANCELLING] = { [CONN_IDLE] = true, [CONN_RESETTING] = true,
                           [CONN_CLOSING] = true },
@@ -60,6 +64,18 @@ const char *wait_phase_name(enum wait_phase phase)
 
     assert(phase < WAIT_PHASES);
     return names[phase];
+}
+
+const char *conn_hook_name(enum conn_hook hook)
+{
+    static const char *const names[] = {
+#define XX(name, text) [HOOK_##name] = text,
+        CONN_HOOK_MAP(XX)
+#undef XX
+    };
+
+    assert(hook < CONN_HOOKS);
+    return names[hook];
 }
 
 /* ---- deadlines */
@@ -121,6 +137,7 @@ static uint64_t deadline(const struct pool *pool, const struct conn *conn)
     case CONN_LEASED: return leak_deadline(pool, conn);
     case CONN_SHARED: return retire_deadline(conn);
     case CONN_TESTING: return conn->state_ns + TEST_LIMIT_NS;
+    case CONN_HOOKED: return conn->state_ns + HOOK_LIMIT_NS;
     case CONN_RESETTING: return conn->state_ns + RESET_LIMIT_NS;
     case CONN_CANCELLING: return conn->state_ns + CANCEL_LIMIT_NS;
     case CONN_CLOSING: /* counts until the driver answers, however late */
@@ -164,6 +181,7 @@ void pool_add(struct pool *pool, struct conn *conn)
     conn->pool = pool;
     conn->state = CONN_OPENING;
     conn->phase = WAIT_DNS;
+    conn->hook = HOOK_NONE;
     conn->id = ++pool->last_id;
     conn->epoch = pool->epoch;
     conn->reports = pool->reports;
@@ -186,6 +204,7 @@ static void leave_state(struct pool *pool, struct conn *conn)
     if (conn->state == CONN_LEASED || conn->state == CONN_SHARED)
         conn->used_ns = pool->now_ns;
     conn->site = NULL;
+    conn->hook = HOOK_NONE;
     if (conn->holder != NULL)
         *conn->holder = NULL;
     conn->holder = NULL;
@@ -311,6 +330,11 @@ void pool_overdue(struct pool *pool, struct conn *conn)
     case CONN_TESTING:
         err_text_set(&text, "no answer to a test in %llu ms", ms);
         pool_test_failed(pool, conn, CLOSE_TEST_FAILED, &text);
+        break;
+    case CONN_HOOKED:
+        err_text_set(&text, "%s did not end in %llu ms",
+                     conn_hook_name(conn->hook), ms);
+        pool_hook_failed(pool, conn, HOOK_FAILED, &text);
         break;
     case CONN_RESETTING:
         err_text_set(&text, "not clean %llu ms after a reset began", ms);

@@ -18,6 +18,7 @@ struct pool;
     XX(LEASED,     "leased")     /* lent to one caller */                   \
     XX(SHARED,     "shared")     /* lent to a lane, many callers on it */   \
     XX(TESTING,    "testing")    /* a round trip before a lease */          \
+    XX(HOOKED,     "hooked")     /* a hook of the script runs on it */      \
     XX(RESETTING,  "resetting")  /* came back dirty, being cleaned */       \
     XX(CANCELLING, "cancelling") /* came back busy, being stopped */        \
     XX(CLOSING,    "closing")    /* until the driver says closed */
@@ -34,6 +35,8 @@ struct pool;
     XX(CANCEL_FAILED,   "cancel_failed")                                    \
     XX(SPENT,           "spent")         /* it cannot be made clean */      \
     XX(STALLED,         "stalled")       /* replies due, no byte came */    \
+    XX(HOOK_FAILED,     "hook_failed")   /* it raised, or took too long */  \
+    XX(HOOK_REFUSED,    "hook_refused")  /* it said no */                   \
     XX(SHRUNK,          "shrunk")        /* max_connections was lowered */  \
     XX(DRAINED,         "drained")                                          \
     XX(OUTDATED,        "outdated")      /* the server is not what it was */ \
@@ -42,7 +45,13 @@ struct pool;
 /* Where the time of an acquire goes. */
 #define WAIT_PHASE_MAP(XX)                                                  \
     XX(QUEUE, "queue") XX(DNS, "dns") XX(TCP, "tcp") XX(TLS, "tls")         \
-    XX(AUTH, "auth") XX(INIT, "init") XX(TEST, "test")
+    XX(AUTH, "auth") XX(INIT, "init") XX(TEST, "test") XX(HOOK, "hook")
+
+/* What the pool's owner may run on a connection: see hook.h. */
+#define CONN_HOOK_MAP(XX)                                                   \
+    XX(AFTER_CONNECT,  "after_connect")                                     \
+    XX(BEFORE_ACQUIRE, "before_acquire")                                    \
+    XX(AFTER_RELEASE,  "after_release")
 /* clang-format on */
 
 enum conn_state {
@@ -66,9 +75,18 @@ enum wait_phase {
         WAIT_PHASES
 };
 
+enum conn_hook {
+#define XX(name, text) HOOK_##name,
+    CONN_HOOK_MAP(XX)
+#undef XX
+        CONN_HOOKS,
+    HOOK_NONE = CONN_HOOKS
+};
+
 const char *conn_state_name(enum conn_state state);
 const char *close_reason_name(enum close_reason reason);
 const char *wait_phase_name(enum wait_phase phase);
+const char *conn_hook_name(enum conn_hook hook);
 
 /* What the wire says of a connection that comes back. */
 enum conn_wire {
@@ -99,12 +117,14 @@ struct conn {
     uint64_t byte_ns;                   /* when a byte last arrived */
     uint64_t ready_ns;                  /* when it had connected */
     uint64_t proven_ns;                 /* when it last opened or was tested */
+    uint64_t approved_ns;               /* when before_acquire let it pass */
     uint64_t used_ns;                   /* when it last came from use */
     uint64_t retire_ns;                 /* its jittered end of life */
     uint64_t reports;                   /* of failed addresses, when opened */
     struct conn **holder;               /* see conn_set_holder() */
     bool *is_reclaimed;                 /* see conn_set_reclaimable() */
     const char *site;         /* who holds it: "app.lua:12", see pool_waiter */
+    enum conn_hook hook;      /* while HOOKED, or at the end of OPENING */
     enum close_reason reason; /* while CLOSING */
     bool is_fresh;            /* opened or tested and not lent since */
     bool is_paced;            /* its turn to retire is fixed: retire_ns */
@@ -115,6 +135,9 @@ struct conn {
     bool is_suspect;          /* TESTING because another's test failed */
     bool is_unshared;         /* SHARED and asked to finish */
     bool is_resting;          /* SHARED and nothing is on it */
+    bool is_bare;             /* after_connect must run (again) */
+    bool is_returned;         /* after_release must run */
+    bool was_lent;            /* ever */
 };
 
 /*
@@ -137,6 +160,9 @@ struct conn_ops {
     void (*reset)(struct conn *conn);
     /* Stops what runs and drains it.  Answer: pool_conn_cancelled(). */
     void (*cancel)(struct conn *conn);
+    /* A hook ran on it: what it set stays, until the next reset, or for good
+     * when it is the baseline.  False: something is open or under way. */
+    bool (*keep)(struct conn *conn, bool is_baseline);
     /* The holder of a LEASED conn has it no more: what it runs ends for it with
      * ERR_CLOSED, and on the wire is nobody's.  No answer. */
     void (*abandon)(struct conn *conn);
@@ -164,6 +190,12 @@ static inline void conn_set_holder(struct conn *conn, struct conn **holder,
 static inline void conn_set_reclaimable(struct conn *conn, bool *is_reclaimed)
 {
     conn->is_reclaimed = is_reclaimed;
+}
+
+/* Lent to one caller, or to a hook: commands of a lease may be sent on it. */
+static inline bool conn_is_held(const struct conn *conn)
+{
+    return conn->state == CONN_LEASED || conn->hook != HOOK_NONE;
 }
 
 /* This lease lasts as long as somebody wants it: nobody forgot it. */

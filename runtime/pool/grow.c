@@ -123,7 +123,8 @@ uint32_t pool_demand(const struct pool *pool)
 static uint32_t sure_supply(const struct pool *pool)
 {
     return pool_count(pool, CONN_IDLE) + pool_count(pool, CONN_RESETTING) +
-           pool_count(pool, CONN_TESTING) - pool->suspects;
+           pool_count(pool, CONN_HOOKED) + pool_count(pool, CONN_TESTING) -
+           pool->suspects;
 }
 
 /* How many should be OPENING now. */
@@ -193,6 +194,13 @@ void pool_attempt_failed(struct pool *pool, struct conn *conn,
         fail_all(pool);
 }
 
+void pool_back_off(struct pool *pool, const struct conn *conn,
+                   const struct err_text *text)
+{
+    record_failure(pool, conn, text);
+    fail_all(pool);
+}
+
 static void open_one(struct pool *pool)
 {
     struct conn *conn = pool->ops->open(pool->driver);
@@ -244,7 +252,7 @@ void pool_conn_phase(struct conn *conn, enum wait_phase phase, uint64_t now_ns)
     if (conn->state == CONN_CLOSING)
         return;
     assert(conn->state == CONN_OPENING);
-    assert(phase >= WAIT_DNS && phase <= WAIT_INIT);
+    assert(phase >= WAIT_DNS && phase < WAIT_TEST);
     /* Back to an earlier one, with the next address: what came after it until
      * now counts as part of it. */
     for (int i = phase + 1; i < WAIT_PHASES; i++)
@@ -274,6 +282,14 @@ static void record_success(struct pool *pool, struct conn *conn)
                     });
 }
 
+void pool_admit(struct pool *pool, struct conn *conn)
+{
+    record_success(pool, conn);
+    pool_set_lifetime(pool, conn);
+    pool_place(pool, conn);
+    pool_replaced(pool);
+}
+
 void pool_conn_opened(struct conn *conn, uint64_t now_ns)
 {
     struct pool *pool = conn->pool;
@@ -282,10 +298,8 @@ void pool_conn_opened(struct conn *conn, uint64_t now_ns)
         return;
     assert(conn->state == CONN_OPENING);
     pool_enter(pool, now_ns);
-    record_success(pool, conn);
-    pool_set_lifetime(pool, conn);
-    pool_place(pool, conn);
-    pool_replaced(pool);
+    if (!pool_hook_opening(pool, conn))
+        pool_admit(pool, conn);
     pool_leave(pool);
 }
 

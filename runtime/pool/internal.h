@@ -11,6 +11,7 @@
 #define TIDEPOOL_POOL_INTERNAL_H
 
 #include "base/rand.h"
+#include "pool/hook.h"
 #include "pool/pool.h"
 
 struct pool_address {
@@ -24,6 +25,7 @@ struct pool {
     struct pool_host host;
     pool_observe_fn observe; /* or NULL */
     void *observe_ud;
+    struct pool_hooks hooks;
     struct pool_settings settings;
     struct rand rand;
 
@@ -141,8 +143,11 @@ void pool_lend(struct pool *pool, struct conn *conn, bool shared,
                const char *site);
 /* Ends the lease on conn against its holder's will. */
 void pool_take_back(struct pool *pool, struct conn *conn);
-/* Makes conn idle, or closes it when it must go. */
+/* Makes conn idle, or closes it when it must go; then runs what hook is due. */
 void pool_place(struct pool *pool, struct conn *conn);
+/* Nobody uses conn any more: places, cleans, stops or closes it, as the wire
+ * says. */
+void pool_settle_wire(struct pool *pool, struct conn *conn);
 
 /* ---- line.c: each does one step and says whether it did. */
 
@@ -163,7 +168,29 @@ bool pool_test_idle(struct pool *pool);
 void pool_test_failed(struct pool *pool, struct conn *conn,
                       enum close_reason reason, const struct err_text *text);
 
+/* ---- hook.c */
+
+bool pool_has_hook(const struct pool *pool, enum conn_hook hook);
+/* conn is idle, and before_acquire must run before it is lent. */
+bool pool_needs_approval(const struct pool *pool, const struct conn *conn);
+/* Runs before_acquire on an idle connection for the line; says whether it did.
+ */
+bool pool_approve_idle(struct pool *pool);
+/* Runs what conn, which is idle now, has come to be due for. */
+void pool_run_due_hook(struct pool *pool, struct conn *conn);
+/* conn has connected: runs after_connect, if there is one; says whether. */
+bool pool_hook_opening(struct pool *pool, struct conn *conn);
+/* Closes conn, which may be freed on return. */
+void pool_hook_failed(struct pool *pool, struct conn *conn,
+                      enum hook_verdict verdict, const struct err_text *text);
+
 /* ---- grow.c */
+
+/* conn has connected, and after_connect has passed it. */
+void pool_admit(struct pool *pool, struct conn *conn);
+/* A connection is of no use before it was lent: as after a failed attempt. */
+void pool_back_off(struct pool *pool, const struct conn *conn,
+                   const struct err_text *text);
 
 /* How many are in use or waited for, within min and max_connections. */
 uint32_t pool_demand(const struct pool *pool);
@@ -188,6 +215,7 @@ bool pool_sweep(struct pool *pool);
 /* One step of shrinking, idling out, replacing or relieving the line. */
 bool pool_retire(struct pool *pool);
 void pool_unshare(struct pool *pool, struct conn *conn);
+void pool_unshare_all(struct pool *pool);
 /* When a lease that lanes keep waiting gets one of theirs; or WHEEL_NEVER. */
 uint64_t pool_relief_ns(const struct pool *pool);
 /* Closes what is still lent when pool_close()'s deadline has passed. */

@@ -14,6 +14,7 @@ void pool_lend(struct pool *pool, struct conn *conn, bool shared,
     conn->generation = ++pool->last_generation;
     conn->site = site;
     conn->is_fresh = false;
+    conn->was_lent = true;
 }
 
 struct conn *pool_try_acquire(struct pool *pool, bool shared, const char *site,
@@ -25,7 +26,7 @@ struct conn *pool_try_acquire(struct pool *pool, bool shared, const char *site,
         pool->is_closing || pool->is_sweeping)
         return NULL;
     pool_enter(pool, now_ns);
-    if (pool_needs_test(pool, conn)) {
+    if (pool_needs_test(pool, conn) || pool_needs_approval(pool, conn)) {
         conn = NULL;
     } else {
         pool_lend(pool, conn, shared, site);
@@ -39,10 +40,12 @@ void pool_place(struct pool *pool, struct conn *conn)
 {
     enum close_reason reason;
 
-    if (pool_must_go(pool, conn, &reason))
+    if (pool_must_go(pool, conn, &reason)) {
         pool_shut(pool, conn, reason, NULL);
-    else
-        pool_move(pool, conn, CONN_IDLE);
+        return;
+    }
+    pool_move(pool, conn, CONN_IDLE);
+    pool_run_due_hook(pool, conn);
 }
 
 static void reset(struct pool *pool, struct conn *conn)
@@ -66,7 +69,7 @@ static void cancel(struct pool *pool, struct conn *conn)
     pool->ops->cancel(conn);
 }
 
-static void end_lease(struct pool *pool, struct conn *conn)
+void pool_settle_wire(struct pool *pool, struct conn *conn)
 {
     switch (pool->ops->wire(conn)) {
     case CONN_CLEAN: pool_place(pool, conn); break;
@@ -75,6 +78,12 @@ static void end_lease(struct pool *pool, struct conn *conn)
     case CONN_SPENT: pool_shut(pool, conn, CLOSE_SPENT, NULL); break;
     case CONN_BROKEN: pool_shut(pool, conn, CLOSE_LOST, NULL); break;
     }
+}
+
+static void end_lease(struct pool *pool, struct conn *conn)
+{
+    conn->is_returned = pool_has_hook(pool, HOOK_AFTER_RELEASE);
+    pool_settle_wire(pool, conn);
 }
 
 void pool_release(struct pool *pool, struct conn *conn, uint64_t now_ns)
@@ -103,6 +112,11 @@ void pool_discard(struct pool *pool, struct conn *conn,
     pool_enter(pool, now_ns);
     pool_shut(pool, conn, reason, NULL);
     pool_leave(pool);
+}
+
+void pool_conn_bare(struct conn *conn)
+{
+    conn->is_bare = true;
 }
 
 void pool_conn_reset(struct conn *conn, bool is_clean, uint64_t now_ns)

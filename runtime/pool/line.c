@@ -40,6 +40,8 @@ static const uint64_t *awaited_phases(const struct pool *pool, enum err err)
         return pool->failed_phase_ns;
     if (conn == NULL)
         conn = pool_first(pool, CONN_TESTING);
+    if (conn == NULL)
+        conn = pool_first(pool, CONN_HOOKED);
     return conn != NULL ? conn->phase_ns : NULL;
 }
 
@@ -148,7 +150,8 @@ static struct conn *servable(const struct pool *pool)
 {
     struct conn *conn = pool_first(pool, CONN_IDLE);
 
-    if (conn == NULL || pool->is_paused || pool_needs_test(pool, conn))
+    if (conn == NULL || pool->is_paused || pool_needs_test(pool, conn) ||
+        pool_needs_approval(pool, conn))
         return NULL;
     return conn;
 }

@@ -36,7 +36,8 @@ bool pool_test_idle(struct pool *pool)
     struct conn *conn = pool_first(pool, CONN_IDLE);
 
     if (conn == NULL || pool->is_paused ||
-        pool_count(pool, CONN_TESTING) >= pool->line.len ||
+        pool_count(pool, CONN_TESTING) + pool_count(pool, CONN_HOOKED) >=
+            pool->line.len ||
         !pool_needs_test(pool, conn))
         return false;
     begin_test(pool, conn);

@@ -14,8 +14,8 @@
 static void settle(struct pool *pool)
 {
     while (pool_sweep(pool) || pool_line_refuse(pool) ||
-           pool_line_serve(pool) || pool_test_idle(pool) || pool_retire(pool) ||
-           pool_grow(pool))
+           pool_line_serve(pool) || pool_test_idle(pool) ||
+           pool_approve_idle(pool) || pool_retire(pool) || pool_grow(pool))
         continue;
 }
 
@@ -73,7 +73,7 @@ void pool_leave(struct pool *pool)
 void pool_leave_quietly(struct pool *pool)
 {
     if (pool->depth == 1) {
-        while (pool_test_idle(pool))
+        while (pool_test_idle(pool) || pool_approve_idle(pool))
             continue;
         pool_grow(pool);
     }

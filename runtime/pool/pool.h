@@ -156,6 +156,8 @@ void pool_conn_failed(struct conn *conn, const struct err_text *text,
                       uint64_t now_ns);
 void pool_conn_tested(struct conn *conn, bool is_alive, uint64_t now_ns);
 void pool_conn_reset(struct conn *conn, bool is_clean, uint64_t now_ns);
+/* Its session was cleaned of what after_connect had set, too. */
+void pool_conn_bare(struct conn *conn);
 /* is_drained: the wire is quiet again; what it says then decides. */
 void pool_conn_cancelled(struct conn *conn, bool is_drained, uint64_t now_ns);
 /* The socket died while the pool had it (IDLE and the like), or a byte came

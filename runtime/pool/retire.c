@@ -175,7 +175,8 @@ uint64_t pool_relief_ns(const struct pool *pool)
         pool->unshared > 0 || first_lane(pool) == NULL)
         return WHEEL_NEVER;
     if (pool_count(pool, CONN_IDLE) + pool_count(pool, CONN_TESTING) +
-            pool_count(pool, CONN_OPENING) + pool_count(pool, CONN_RESETTING) >
+            pool_count(pool, CONN_HOOKED) + pool_count(pool, CONN_OPENING) +
+            pool_count(pool, CONN_RESETTING) >
         0)
         return WHEEL_NEVER;
     return waiter->since_ns + (first_lane(pool)->is_resting ? 0 : RELIEF_NS);
@@ -252,17 +253,22 @@ static void shut_all(struct pool *pool, enum conn_state state,
         pool_shut(pool, conn, reason, NULL);
 }
 
-/* Those that nobody uses are closed, lanes asked to finish. */
-static void shut_unused(struct pool *pool, enum close_reason reason)
+void pool_unshare_all(struct pool *pool)
 {
     struct conn *conn;
 
+    while ((conn = first_lane(pool)) != NULL)
+        pool_unshare(pool, conn);
+}
+
+/* Those that nobody uses are closed, lanes asked to finish. */
+static void shut_unused(struct pool *pool, enum close_reason reason)
+{
     shut_all(pool, CONN_OPENING, reason);
     shut_all(pool, CONN_TESTING, reason);
     shut_all(pool, CONN_RESETTING, reason);
     shut_all(pool, CONN_IDLE, reason);
-    while ((conn = first_lane(pool)) != NULL)
-        pool_unshare(pool, conn);
+    pool_unshare_all(pool);
 }
 
 static void begin_epoch(struct pool *pool, enum close_reason reason)
@@ -327,5 +333,6 @@ void pool_close_overdue(struct pool *pool)
     pool->close_ns = WHEEL_NEVER;
     shut_all(pool, CONN_LEASED, CLOSE_POOL_CLOSED);
     shut_all(pool, CONN_SHARED, CLOSE_POOL_CLOSED);
+    shut_all(pool, CONN_HOOKED, CLOSE_POOL_CLOSED);
     shut_all(pool, CONN_CANCELLING, CLOSE_POOL_CLOSED);
 }

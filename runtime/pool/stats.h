@@ -20,6 +20,7 @@
     XX(connects,         "connection attempts begun")                        \
     XX(connect_failures, "connection attempts that failed")                  \
     XX(tests,            "connections tested before a lease")                \
+    XX(hooks,            "hooks run on connections")                         \
     XX(resets,           "connections that came back dirty")                 \
     XX(cancels,          "connections that came back busy")                  \
     XX(shared_statements, "statements sent on lanes")                        \

@@ -17,8 +17,9 @@ enum command_kind {
     KIND_BLOCK_OPTION_READ, /* blocks when it has BLOCK milliseconds */
     KIND_BLOCK_OPTION,
     KIND_PARENT,  /* its second word decides */
-    KIND_SESSION, /* refused, but on a lease, which is cleaned of it */
-    KIND_MARK,    /* the same, but the lease's connection is closed */
+    KIND_SELECT,  /* refused, but on a lease, which is cleaned of it */
+    KIND_OPEN,    /* the same, and no hook may leave it */
+    KIND_MARK,    /* as SELECT, but the lease's connection is closed */
     KIND_REFUSED,
 };
 
@@ -32,7 +33,8 @@ struct command {
 #define READ(name)           { (name), KIND_READ, NULL },
 #define BLOCK(name, how)     { (name), KIND_BLOCK_##how, NULL },
 #define PARENT(name)         { (name), KIND_PARENT, NULL },
-#define SESSION(name, text)  { (name), KIND_SESSION, (text) },
+#define SELECT(name, text)   { (name), KIND_SELECT, (text) },
+#define OPEN(name, text)     { (name), KIND_OPEN, (text) },
 #define MARK(name, text)     { (name), KIND_MARK, (text) },
 #define REFUSED(name, text)  { (name), KIND_REFUSED, (text) },
 
@@ -59,9 +61,9 @@ static const struct command commands[] = {
     BLOCK("BRPOP", LAST) BLOCK("BRPOPLPUSH", LAST)
     BLOCK("BZMPOP", FIRST) BLOCK("BZPOPMAX", LAST) BLOCK("BZPOPMIN", LAST)
     PARENT("CLIENT") READ("COMMAND")
-    READ("DBSIZE") SESSION("DISCARD", as_multi) READ("DUMP")
+    READ("DBSIZE") OPEN("DISCARD", as_multi) READ("DUMP")
     READ("ECHO") READ("EVALSHA_RO") READ("EVAL_RO")
-    SESSION("EXEC", as_multi) READ("EXISTS") READ("EXPIRETIME")
+    OPEN("EXEC", as_multi) READ("EXISTS") READ("EXPIRETIME")
     READ("FCALL_RO")
     READ("GEODIST") READ("GEOHASH") READ("GEOPOS")
     READ("GEORADIUSBYMEMBER_RO") READ("GEORADIUS_RO") READ("GEOSEARCH")
@@ -75,7 +77,7 @@ static const struct command commands[] = {
     READ("LASTSAVE") READ("LCS") READ("LINDEX") READ("LLEN") READ("LOLWUT")
     READ("LPOS") READ("LRANGE")
     READ("MEMORY") READ("MGET") REFUSED("MONITOR", as_tool)
-    SESSION("MULTI", as_multi)
+    OPEN("MULTI", as_multi)
     READ("OBJECT")
     READ("PEXPIRETIME") READ("PFCOUNT") READ("PING")
     REFUSED("PSUBSCRIBE", as_subscriber) REFUSED("PSYNC", as_tool)
@@ -84,15 +86,15 @@ static const struct command commands[] = {
     READ("RANDOMKEY") MARK("READONLY", as_lease) MARK("READWRITE", as_lease)
     REFUSED("REPLCONF", as_tool) REFUSED("RESET", by_pool) READ("ROLE")
     READ("SCAN") READ("SCARD") PARENT("SCRIPT") READ("SDIFF")
-    SESSION("SELECT", in_path) READ("SINTER") READ("SINTERCARD")
+    SELECT("SELECT", in_path) READ("SINTER") READ("SINTERCARD")
     READ("SISMEMBER") READ("SMEMBERS") READ("SMISMEMBER") READ("SORT_RO")
     READ("SRANDMEMBER") READ("SSCAN") REFUSED("SSUBSCRIBE", as_subscriber)
     READ("STRLEN") REFUSED("SUBSCRIBE", as_subscriber) READ("SUBSTR")
     READ("SUNION") REFUSED("SUNSUBSCRIBE", as_subscriber)
     REFUSED("SYNC", as_tool)
     READ("TIME") READ("TOUCH") READ("TTL") READ("TYPE")
-    REFUSED("UNSUBSCRIBE", as_subscriber) SESSION("UNWATCH", as_lease)
-    BLOCK("WAIT", MS) BLOCK("WAITAOF", MS) SESSION("WATCH", as_lease)
+    REFUSED("UNSUBSCRIBE", as_subscriber) OPEN("UNWATCH", as_lease)
+    BLOCK("WAIT", MS) BLOCK("WAITAOF", MS) OPEN("WATCH", as_lease)
     READ("XINFO") READ("XLEN") READ("XPENDING") READ("XRANGE")
     BLOCK("XREAD", OPTION_READ) BLOCK("XREADGROUP", OPTION)
     READ("XREVRANGE")
@@ -252,10 +254,12 @@ static enum err check(const struct words *words, bool is_leased,
     case KIND_WRITE:
     case KIND_PARENT: break;
     case KIND_READ: use.is_read_only = true; break;
-    case KIND_SESSION:
+    case KIND_SELECT:
+    case KIND_OPEN:
         if (!is_leased)
             return refuse(command, is_leased, why);
         use.is_session = true;
+        use.is_open = command->kind == KIND_OPEN;
         break;
     case KIND_MARK:
         if (!is_leased)

@@ -15,6 +15,7 @@ struct redis_command_use {
     bool is_read_only; /* changes nothing, so it may be sent twice */
     bool is_blocking;
     bool is_session;   /* leaves a state on its connection */
+    bool is_open;      /* and one that a hook may not leave: MULTI, WATCH */
     bool is_mark;      /* leaves one that no reset takes away */
     uint64_t block_ns; /* how long it may block, 0 when it does not */
 };

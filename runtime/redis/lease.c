@@ -101,13 +101,14 @@ enum err redis_link_send(struct redis_link *link, struct redis_request *request)
 {
     enum err err;
 
-    assert(request->is_on_lease && link->conn.state == CONN_LEASED);
+    assert(request->is_on_lease && conn_is_held(&link->conn));
     err = redis_request_begin(link->redis, request);
     if (err == ERR_OK)
         err = redis_wire_write(link, request);
     if (err != ERR_OK)
         return err;
     link->is_session |= request->is_session;
+    link->is_open |= request->is_open;
     link->is_spent |= request->is_mark;
     if (request->deadline_ns != WHEEL_NEVER)
         deadline_start(link->redis->loop, &request->deadline,

@@ -313,6 +313,8 @@ static void on_reset(struct redis_request *own, enum err err,
     (void)err;
     (void)text;
     link->is_session = redis_reply_kind(select) == REDIS_ERROR;
+    link->is_open = false;
+    pool_conn_bare(&link->conn);
     pool_conn_reset(&link->conn, !link->is_session, redis_now(link->redis));
 }
 
@@ -343,6 +345,20 @@ static void cancel_link(struct conn *conn)
     answer_later(redis_link_at(conn), answer_cancel);
 }
 
+static bool keep_link(struct conn *conn, bool is_baseline)
+{
+    struct redis_link *link = redis_link_at(conn);
+
+    if (link->is_broken || !redis_wire_is_clean(link) || link->n_due > 0 ||
+        link->is_open)
+        return false;
+    if (is_baseline) {
+        link->is_session = false;
+        link->is_spent = false;
+    }
+    return true;
+}
+
 /* Its requests end for their holder; their replies are dropped. */
 static void abandon_link(struct conn *conn)
 {
@@ -367,6 +383,7 @@ const struct conn_ops redis_link_ops = {
     .test = test_link,
     .reset = reset_link,
     .cancel = cancel_link,
+    .keep = keep_link,
     .abandon = abandon_link,
     .unshare = unshare_link,
     .close = close_link,

@@ -47,6 +47,7 @@ struct redis_link {
     bool is_gone;                /* closed meanwhile: free it after on_data */
     bool is_broken;              /* of no use any more */
     bool is_session;             /* somebody left a state on it */
+    bool is_open;                /* of that, MULTI or WATCH */
     bool is_spent;               /* and one that no reset takes away */
     struct redis_request own;    /* the greeting, the test */
     struct redis_pubsub *pubsub; /* hears what comes, whoever it is for */

@@ -91,6 +91,7 @@ struct redis_request {
     enum err err;             /* while ENDING */
     bool is_on_lease;         /* runs on its caller's lease */
     bool is_session;          /* leaves a state on the connection */
+    bool is_open;             /* of that, MULTI or WATCH */
     bool is_mark;             /* and one that no reset takes away */
     bool is_sealed;           /* EXEC is written */
     bool was_retried;         /* sent once more after a loss */

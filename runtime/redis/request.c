@@ -134,6 +134,7 @@ enum err redis_request_add(struct redis_request *request, unsigned n_args,
     if (err != ERR_OK)
         return err;
     request->is_session |= use.is_session;
+    request->is_open |= use.is_open;
     request->is_mark |= use.is_mark;
     if (!use.is_read_only)
         request->is_read_only = false;

@@ -71,6 +71,15 @@ static void cancel_link(struct conn *conn)
     owe(fake_link_of(conn), FAKE_CANCEL);
 }
 
+static bool keep_link(struct conn *conn, bool is_baseline)
+{
+    struct fake *fake = fake_link_of(conn)->fake;
+
+    fake->kept++;
+    fake->baselines += is_baseline;
+    return !fake->is_left_open;
+}
+
 static void abandon_link(struct conn *conn)
 {
     fake_link_of(conn)->fake->abandons++;
@@ -112,6 +121,7 @@ static const struct conn_ops fake_ops = {
     .test = test_link,
     .reset = reset_link,
     .cancel = cancel_link,
+    .keep = keep_link,
     .abandon = abandon_link,
     .unshare = unshare_link,
     .close = close_link,
@@ -140,6 +150,17 @@ static void on_event(void *ud, const struct pool_event *event)
     if (event->phase_ns != NULL)
         memcpy(fake->event_phase_ns, event->phase_ns,
                sizeof(fake->event_phase_ns));
+}
+
+static bool begin_hook(void *ud, struct conn *conn, enum conn_hook hook)
+{
+    struct fake *fake = ud;
+
+    assert_int_equal(conn->hook, hook);
+    if (fake->has_no_tasks)
+        return false;
+    owe(fake_link_of(conn), FAKE_HOOK);
+    return true;
 }
 
 static void on_closed(void *ud)
@@ -246,6 +267,8 @@ void fake_answer_all(struct fake *fake)
         fake_closed(fake);
     while (fake_first(fake, FAKE_OPEN) != NULL)
         fake_opened(fake);
+    while (fake_first(fake, FAKE_HOOK) != NULL)
+        fake_hooked(fake, HOOK_PASSED);
     while (fake_first(fake, FAKE_TEST) != NULL)
         fake_tested(fake, true);
     while (fake_first(fake, FAKE_RESET) != NULL)
@@ -330,6 +353,18 @@ void fake_set(struct fake *fake)
     check(fake);
 }
 
+void fake_set_hooks(struct fake *fake, unsigned which)
+{
+    struct pool_hooks hooks = {
+        .which = which,
+        .begin = begin_hook,
+        .ud = fake,
+    };
+
+    pool_set_hooks(fake->pool, &hooks, fake->now_ns);
+    check(fake);
+}
+
 /* ---- answers */
 
 struct fake_link *fake_first(struct fake *fake, enum fake_debt debt)
@@ -385,6 +420,18 @@ void fake_cancelled(struct fake *fake, bool is_drained, enum conn_wire wire)
     link->wire = wire;
     pool_conn_cancelled(&link->conn, is_drained, fake->now_ns);
     check(fake);
+}
+
+struct conn *fake_hooked(struct fake *fake, enum hook_verdict verdict)
+{
+    struct conn *conn = &pay(fake, FAKE_HOOK)->conn;
+    struct err_text text = { 0 };
+
+    err_text_set(&text, "%s says no", conn_hook_name(conn->hook));
+    pool_hook_done(conn, verdict, verdict == HOOK_PASSED ? NULL : &text,
+                   fake->now_ns);
+    check(fake);
+    return conn;
 }
 
 void fake_closed(struct fake *fake)

@@ -6,6 +6,7 @@
 #ifndef TIDEPOOL_UNIT_FAKE_DRIVER_H
 #define TIDEPOOL_UNIT_FAKE_DRIVER_H
 
+#include "pool/hook.h"
 #include "pool/pool.h"
 #include "unit.h"
 
@@ -20,6 +21,7 @@ enum fake_debt {
     FAKE_RESET,
     FAKE_CANCEL,
     FAKE_UNSHARE,
+    FAKE_HOOK,
     FAKE_CLOSE,
     FAKE_DEBTS
 };
@@ -46,6 +48,10 @@ struct fake {
     unsigned live;              /* links that are not closed */
     bool is_close_slow;         /* false: close() answers from inside */
     bool has_no_memory;         /* open() returns NULL */
+    bool has_no_tasks;          /* hooks cannot be begun */
+    bool is_left_open;          /* what hooks leave cannot be kept */
+    unsigned kept;              /* sessions that hooks left */
+    unsigned baselines;         /* of these, by after_connect */
     bool is_unchecked;          /* pool_check() is not called */
     char *arena; /* NULL, or where links lie, FAKE_STRIDE bytes apart */
     enum close_reason closed_for; /* the latest */
@@ -99,6 +105,8 @@ struct conn *fake_try(struct fake *fake);
 enum err fake_wait(struct fake *fake, struct wait_log *log);
 void fake_release(struct fake *fake, struct conn *conn, enum conn_wire wire);
 void fake_set(struct fake *fake); /* fake->settings */
+/* which: bits, see struct pool_hooks. */
+void fake_set_hooks(struct fake *fake, unsigned which);
 
 /* Answer what was asked first. */
 struct conn *fake_opened(struct fake *fake);
@@ -106,6 +114,8 @@ void fake_failed(struct fake *fake, const char *text);
 void fake_tested(struct fake *fake, bool is_alive);
 void fake_reset(struct fake *fake, bool is_clean);
 void fake_cancelled(struct fake *fake, bool is_drained, enum conn_wire wire);
+/* Ends the hook that was begun first; gives its connection. */
+struct conn *fake_hooked(struct fake *fake, enum hook_verdict verdict);
 void fake_closed(struct fake *fake);
 void fake_answer_all(struct fake *fake); /* with success */
 

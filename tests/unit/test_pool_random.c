@@ -195,6 +195,15 @@ static void change_settings(struct world *world)
     assert_ok(pool_set(fake->pool, &settings, fake->now_ns, NULL));
 }
 
+static void change_hooks(struct world *world)
+{
+    struct fake *fake = &world->fake;
+
+    fake->has_no_tasks = pick(world, 10) == 0;
+    fake->is_left_open = pick(world, 10) == 0;
+    fake_set_hooks(fake, (unsigned)pick(world, 1U << CONN_HOOKS));
+}
+
 /* ---- the driver */
 
 static void answer_open(struct world *world)
@@ -222,6 +231,13 @@ static void shuffle(struct world *world, enum fake_debt debt)
         list_push_back(links, list_pop_front(links));
 }
 
+static enum hook_verdict pick_verdict(struct world *world)
+{
+    if (!is_bad(world))
+        return HOOK_PASSED;
+    return pick(world, 2) == 0 ? HOOK_REFUSED : HOOK_FAILED;
+}
+
 static void answer(struct world *world, enum fake_debt debt)
 {
     struct fake *fake = &world->fake;
@@ -236,6 +252,7 @@ static void answer(struct world *world, enum fake_debt debt)
     case FAKE_CANCEL:
         fake_cancelled(fake, !is_bad(world), pick_wire(world));
         break;
+    case FAKE_HOOK: fake_hooked(fake, pick_verdict(world)); break;
     case FAKE_CLOSE: fake_closed(fake); break;
     default: break;
     }
@@ -287,12 +304,13 @@ static void rare(struct world *world)
 {
     struct fake *fake = &world->fake;
 
-    switch (pick(world, 7)) {
+    switch (pick(world, 8)) {
     case 0: pool_pause(fake->pool, fake->now_ns); break;
     case 1: pool_drain(fake->pool, fake->now_ns); break;
     case 2: change_settings(world); break;
     case 3: fake->is_close_slow = pick(world, 2) == 0; break;
     case 4: fake->has_no_memory = pick(world, 8) == 0; break;
+    case 5: change_hooks(world); break;
     default: pool_resume(fake->pool, fake->now_ns); break;
     }
 }
@@ -316,18 +334,18 @@ static void event(struct world *world)
     static const enum fake_debt debts[] = { FAKE_OPEN, FAKE_OPEN,  FAKE_OPEN,
                                             FAKE_OPEN, FAKE_TEST,  FAKE_TEST,
                                             FAKE_TEST, FAKE_RESET, FAKE_CANCEL,
-                                            FAKE_CLOSE };
-    uint64_t choice = pick(world, 24);
+                                            FAKE_CLOSE, FAKE_HOOK, FAKE_HOOK };
+    uint64_t choice = pick(world, 26);
 
     if (choice < ARRAY_LEN(debts))
         answer(world, debts[choice]);
-    else if (choice == 10)
+    else if (choice == 12)
         unshare(world);
-    else if (choice == 11)
+    else if (choice == 13)
         strike(world);
-    else if (choice < 14)
+    else if (choice < 16)
         pass_time(world);
-    else if (choice == 14 && pick(world, 5) == 0)
+    else if (choice == 16 && pick(world, 5) == 0)
         rare(world);
     else
         demand(world);
@@ -345,7 +363,8 @@ static void check_progress(const struct world *world)
         fake->due_ns <= fake->now_ns)
         return;
     if (counts.states[CONN_IDLE] > 0)
-        assert_true(counts.states[CONN_TESTING] >= counts.waiting);
+        assert_true(counts.states[CONN_TESTING] + counts.states[CONN_HOOKED] >=
+                    counts.waiting);
     assert_true(counts.open > counts.states[CONN_IDLE] ||
                 fake->due_ns <= fake->now_ns + SECOND);
 }
@@ -376,6 +395,8 @@ static void heal(struct world *world)
     world->is_healing = true;
     fake->has_no_memory = false;
     fake->is_close_slow = false;
+    fake->has_no_tasks = false;
+    fake->is_left_open = false;
     pool_resume(fake->pool, fake->now_ns);
     for (int i = 0; i < 200; i++) {
         for (size_t k = 0; k < ACTORS; k++) {
