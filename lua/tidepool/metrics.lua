@@ -6,7 +6,8 @@ local core = require "tidepool.core"
 local events = require "tidepool.events"
 
 local STATES = {
-  "opening", "idle", "leased", "shared", "testing", "resetting", "cancelling", "closing",
+  "opening", "idle", "leased", "shared", "testing", "hooked", "resetting", "cancelling",
+  "closing",
 }
 
 -- name, kind of pool:stats() entry, help

@@ -12,6 +12,7 @@ require "tidepool.coroutine"
 require "tidepool.pg"
 require "tidepool.redis"
 require "tidepool.credentials"
+require "tidepool.hooks"
 
 -- Methods in C that wait, as scripts call them.
 local function of_waiting(methods, name)

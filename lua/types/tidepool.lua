@@ -254,6 +254,7 @@ function Tide.request(app, method, path, opts) end
 ---@field auth number
 ---@field init number
 ---@field test number
+---@field hook number
 
 ---A pool of connections to a Postgres server.
 ---@class tidepool.Postgres
@@ -303,6 +304,26 @@ function Postgres:drain() end
 ---@return true? done
 ---@return tidepool.Err? err
 function Postgres:credentials(login) end
+
+---Sets functions that run on the pool's connections, each alone on its own, in place of all that were set before; `{}`
+---sets none. They end when their script is replaced, unless the next version has set its own.
+---
+---`after_connect` is the last step of connecting: a connection that it fails on counts as a failed connect, and the whole
+---has `connect_timeout`. What it sets in the session stays: giving a lease back cleans that away only where another changed
+---it, and then the function runs again. When it is replaced by another or by none, connections are replaced as by `drain()`.
+---
+---`before_acquire` runs before each lease, and each time that a connection becomes one that statements share: not for each of these
+---statements. What it sets lasts for that lease. With one, `try_acquire` finds nothing. `after_release` runs when a
+---lease is over and its session is clean. Each has 5 s.
+---
+---Who gives `false` has the connection closed (`hook_refused`), and `nil, err` or an error closes it too (`hook_failed`);
+---the log says what it was, and who waits gets another. New connections that `before_acquire` refuses count as failed connects.
+---A hook asks the connection that it is given: asking the pool raises. On Redis it may not leave MULTI or WATCH open.
+---
+---Raises: for an unknown hook, or one that is no function
+---@param hooks tidepool.Hooks
+---@return true done
+function Postgres:hooks(hooks) end
 
 ---Ends the pool: its subscriptions and consumers, then its connections. Waits until the last one is gone. The runtime does
 ---it at the end of the program by itself.
@@ -512,6 +533,26 @@ function Redis:drain() end
 ---@return tidepool.Err? err
 function Redis:credentials(login) end
 
+---Sets functions that run on the pool's connections, each alone on its own, in place of all that were set before; `{}`
+---sets none. They end when their script is replaced, unless the next version has set its own.
+---
+---`after_connect` is the last step of connecting: a connection that it fails on counts as a failed connect, and the whole
+---has `connect_timeout`. What it sets in the session stays: giving a lease back cleans that away only where another changed
+---it, and then the function runs again. When it is replaced by another or by none, connections are replaced as by `drain()`.
+---
+---`before_acquire` runs before each lease, and each time that a connection becomes one that statements share: not for each of these
+---statements. What it sets lasts for that lease. With one, `try_acquire` finds nothing. `after_release` runs when a
+---lease is over and its session is clean. Each has 5 s.
+---
+---Who gives `false` has the connection closed (`hook_refused`), and `nil, err` or an error closes it too (`hook_failed`);
+---the log says what it was, and who waits gets another. New connections that `before_acquire` refuses count as failed connects.
+---A hook asks the connection that it is given: asking the pool raises. On Redis it may not leave MULTI or WATCH open.
+---
+---Raises: for an unknown hook, or one that is no function
+---@param hooks tidepool.Hooks
+---@return true done
+function Redis:hooks(hooks) end
+
 ---Ends the pool: its subscriptions and consumers, then its connections. Waits until the last one is gone. The runtime does
 ---it at the end of the program by itself.
 ---@param seconds? number how long what is lent has to come back, 0 without it; then it is closed and what ran is cancelled
@@ -666,6 +707,16 @@ function Redis:consume(opts, fn) end
 ---@class tidepool.Login
 ---@field password string no zero byte
 ---@field user? string without it, that of the url
+
+---@class tidepool.Hooks
+---@field after_connect? fun(conn: tidepool.PostgresLease|tidepool.RedisLease, info: tidepool.HookInfo): any, any
+---@field before_acquire? fun(conn: tidepool.PostgresLease|tidepool.RedisLease, info: tidepool.HookInfo): any, any
+---@field after_release? fun(conn: tidepool.PostgresLease|tidepool.RedisLease, info: tidepool.HookInfo): any, any
+
+---What a hook is told of its connection.
+---@class tidepool.HookInfo
+---@field age number seconds since it connected
+---@field idle number seconds since it was last used; 0 but in `before_acquire`
 
 ---A connection that a task has for itself, from `db:with`, `db:acquire` or `db:transaction`, where it is called `tx`. It
 ---goes back when its function or its task ends; only the task that has it may use it.
@@ -1646,6 +1697,7 @@ function Response:json() end
 ---@field leased integer lent to one caller
 ---@field shared integer lanes, many callers on each
 ---@field testing integer a round trip before a lease
+---@field hooked integer a hook runs on it
 ---@field resetting integer came back dirty, being cleaned
 ---@field cancelling integer came back busy, being stopped
 ---@field closing integer
@@ -1678,6 +1730,7 @@ function Response:json() end
 ---@field connects integer connection attempts begun
 ---@field connect_failures integer connection attempts that failed
 ---@field tests integer connections tested before a lease
+---@field hooks integer hooks run on connections
 ---@field resets integer connections that came back dirty
 ---@field cancels integer connections that came back busy
 ---@field shared_statements integer statements sent on lanes
@@ -1715,6 +1768,8 @@ function Response:json() end
 ---@field cancel_failed integer
 ---@field spent integer it could not be made clean
 ---@field stalled integer replies were due, and no byte came
+---@field hook_failed integer it gave or raised an error, or took too long
+---@field hook_refused integer it gave false
 ---@field shrunk integer `max_connections` was lowered
 ---@field drained integer
 ---@field outdated integer the server is not what it was
@@ -1744,6 +1799,7 @@ function Response:json() end
 ---@field auth tidepool.Histogram
 ---@field init tidepool.Histogram
 ---@field test tidepool.Histogram
+---@field hook tidepool.Histogram
 
 ---of all subscriptions together, where there were some
 ---@class tidepool.SubscriberStats

@@ -16,10 +16,10 @@ enum command_kind {
     KIND_BLOCK_MS,          /* milliseconds in its last argument */
     KIND_BLOCK_OPTION_READ, /* blocks when it has BLOCK milliseconds */
     KIND_BLOCK_OPTION,
-    KIND_PARENT,  /* its second word decides */
-    KIND_SELECT,  /* refused, but on a lease, which is cleaned of it */
-    KIND_OPEN,    /* the same, and no hook may leave it */
-    KIND_MARK,    /* as SELECT, but the lease's connection is closed */
+    KIND_PARENT, /* its second word decides */
+    KIND_SELECT, /* refused, but on a lease, which is cleaned of it */
+    KIND_OPEN,   /* the same, and no hook may leave it */
+    KIND_MARK,   /* as SELECT, but the lease's connection is closed */
     KIND_REFUSED,
 };
 

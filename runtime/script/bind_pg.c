@@ -10,9 +10,9 @@ static int send_on_pool(lua_State *L, enum statement_shape shape)
 {
     struct script_pool *box = check_pool(L, 1, POOL_POSTGRES);
     struct task *task = task_check(L);
-
     int n_refused;
 
+    nested_check_hook(L, task, box);
     statement_fill(L, task, 2, shape);
     n_refused = nested_refuse(L, task, box, 2);
     if (n_refused > 0)

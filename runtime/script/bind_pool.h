@@ -15,6 +15,7 @@ struct script_pool {
     struct pg_pool *pg;
     struct redis_pool *redis;
     int self_ref;        /* keeps it while open */
+    int hooks_ref;       /* their functions by name, or LUA_NOREF */
     struct list closers; /* tasks parked in close(), by wait_node */
     char name[64];
 };

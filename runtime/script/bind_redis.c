@@ -221,7 +221,10 @@ static int run(lua_State *L, const struct target *target)
 
 static struct target pool_target(lua_State *L)
 {
-    return (struct target){ .box = check_pool(L, 1, POOL_REDIS) };
+    struct script_pool *box = check_pool(L, 1, POOL_REDIS);
+
+    nested_check_hook(L, box->vm->current, box);
+    return (struct target){ .box = box };
 }
 
 static int l_call(lua_State *L)

@@ -1,5 +1,6 @@
 /* lease.c - see lease.h: acquiring and giving back. */
 #include "script/lease.h"
+#include "script/bind_hooks.h"
 #include "script/failure.h"
 #include "script/nested.h"
 
@@ -12,9 +13,10 @@ static void give_back(struct lease *lease)
 {
     struct conn *conn = lease->conn;
 
-    if (conn == NULL)
-        return;
-    pool_release(lease->pool, conn, loop_now_ns(lease->vm->loop));
+    if (lease->run != NULL)
+        hook_run_drop(lease->run);
+    else if (conn != NULL)
+        pool_release(lease->pool, conn, loop_now_ns(lease->vm->loop));
 }
 
 /* Its task ended without giving it back. */
@@ -22,7 +24,7 @@ static void drop_lease(struct hold *hold)
 {
     struct lease *lease = container_of(hold, struct lease, hold);
 
-    if (lease->conn != NULL)
+    if (lease->conn != NULL && lease->run == NULL)
         log_event(&lease->vm->log, LOG_WARN,
                   "a task ended with a lease, which is given back",
                   LOG_STR("pool", lease->box->name),
@@ -36,25 +38,36 @@ struct lease *lease_of_hold(struct hold *hold)
                                     : NULL;
 }
 
-static void push_lease(lua_State *L, struct task *task, struct script_pool *box,
-                       struct conn *conn)
+struct lease *lease_push(lua_State *L, struct script_pool *box,
+                         struct conn *conn, size_t size)
 {
-    struct lease *lease = lua_newuserdata(L, sizeof(*lease));
+    struct lease *lease = lua_newuserdata(L, size);
 
-    memset(lease, 0, sizeof(*lease));
-    lease->vm = task->vm;
+    memset(lease, 0, size);
+    lease->vm = box->vm;
     lease->box = box;
     lease->pool = box->pool;
     lease->conn = conn;
-    memcpy(lease->site, task->site, sizeof(lease->site));
     conn_set_holder(conn, &lease->conn, lease->site);
     conn_set_reclaimable(conn, &lease->is_reclaimed);
-    hold_add(task, &lease->hold, drop_lease);
     lua_rawgeti(L, LUA_REGISTRYINDEX, box->self_ref);
     lua_getfenv(L, -1);
     lua_setfenv(L, -3);
     lua_pop(L, 1);
     vm_set_type(L, TYPES[box->kind]);
+    return lease;
+}
+
+void lease_hold(struct lease *lease, struct task *task)
+{
+    memcpy(lease->site, task->site, sizeof(lease->site));
+    hold_add(task, &lease->hold, drop_lease);
+}
+
+static void push_lease(lua_State *L, struct task *task, struct script_pool *box,
+                       struct conn *conn)
+{
+    lease_hold(lease_push(L, box, conn, sizeof(struct lease)), task);
 }
 
 /* try_acquire(pool, level): a lease, or nil when none is free at once. */
@@ -64,6 +77,7 @@ static int l_try_acquire(lua_State *L)
     struct task *task = task_check(L);
     struct conn *conn;
 
+    nested_check_hook(L, task, box);
     task_site(L, task, luaL_optint(L, 2, 2), task->site);
     conn = pool_try_acquire(box->pool, false, task->site,
                             loop_now_ns(task->vm->loop));
@@ -108,6 +122,7 @@ static int l_acquire(lua_State *L)
     struct conn *conn;
     enum err err;
 
+    nested_check_hook(L, task, box);
     task_site(L, task, level, task->site);
     conn = pool_try_acquire(box->pool, false, task->site, now_ns);
     if (conn != NULL) {
@@ -178,6 +193,8 @@ static int release(lua_State *L, enum pool_kind kind)
 
     if (is_held)
         check_holder(L, lease);
+    if (is_held && lease->run != NULL)
+        luaL_error(L, "the end of a hook gives its connection back");
     hold_remove(&lease->hold);
     give_back(lease);
     lua_pushboolean(L, is_held);

@@ -71,6 +71,21 @@ static bool may_hold(const struct task *task)
     return false;
 }
 
+void nested_check_hook(lua_State *L, const struct task *task,
+                       const struct script_pool *box)
+{
+    const struct lease *lease;
+
+    if (!may_hold(task))
+        return;
+    lease = held(task, box->pool);
+    if (lease != NULL && lease->run != NULL)
+        raise_at_script(L,
+                        "a hook of pool \"%s\" asks the pool, which waits for "
+                        "the hook: use the connection that it is given",
+                        box->name);
+}
+
 int nested_refuse(lua_State *L, const struct task *task,
                   struct script_pool *box, int level)
 {

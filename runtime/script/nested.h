@@ -15,4 +15,9 @@
 int nested_refuse(lua_State *L, const struct task *task,
                   struct script_pool *box, int level);
 
+/* Raises, at the script's line, when task runs a hook of the pool: it has a
+ * connection.  task may be NULL. */
+void nested_check_hook(lua_State *L, const struct task *task,
+                       const struct script_pool *box);
+
 #endif

@@ -143,7 +143,9 @@ static int open_core(lua_State *L)
     bind_children(L, vm);
     bind_ending(L, vm);
     bind_pool(L, vm);
+    bind_login(L, vm);
     bind_lease(L, vm);
+    bind_hooks(L, vm);
     bind_failure(L, vm);
     bind_rows(L, vm);
     bind_param_value(L, vm);

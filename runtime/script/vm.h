@@ -108,7 +108,9 @@ void bind_task(lua_State *L, struct vm *vm);
 void bind_children(lua_State *L, struct vm *vm);
 void bind_ending(lua_State *L, struct vm *vm);
 void bind_pool(lua_State *L, struct vm *vm);
+void bind_login(lua_State *L, struct vm *vm);   /* after bind_pool() */
 void bind_lease(lua_State *L, struct vm *vm);   /* after bind_pool() */
+void bind_hooks(lua_State *L, struct vm *vm);   /* after bind_lease() */
 void bind_failure(lua_State *L, struct vm *vm); /* the same */
 void bind_rows(lua_State *L, struct vm *vm);
 void bind_param_value(lua_State *L, struct vm *vm);

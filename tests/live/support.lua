@@ -140,7 +140,7 @@ end
 function support.given_back(pool)
   support.eventually("all connections are given back", function()
     local stats = pool:stats()
-    return stats.leased + stats.resetting + stats.cancelling == 0
+    return stats.leased + stats.hooked + stats.resetting + stats.cancelling == 0
   end)
 end
 

@@ -331,10 +331,10 @@ static void demand(struct world *world)
 
 static void event(struct world *world)
 {
-    static const enum fake_debt debts[] = { FAKE_OPEN, FAKE_OPEN,  FAKE_OPEN,
-                                            FAKE_OPEN, FAKE_TEST,  FAKE_TEST,
-                                            FAKE_TEST, FAKE_RESET, FAKE_CANCEL,
-                                            FAKE_CLOSE, FAKE_HOOK, FAKE_HOOK };
+    static const enum fake_debt debts[] = { FAKE_OPEN,  FAKE_OPEN,  FAKE_OPEN,
+                                            FAKE_OPEN,  FAKE_TEST,  FAKE_TEST,
+                                            FAKE_TEST,  FAKE_RESET, FAKE_CANCEL,
+                                            FAKE_CLOSE, FAKE_HOOK,  FAKE_HOOK };
     uint64_t choice = pick(world, 26);
 
     if (choice < ARRAY_LEN(debts))
