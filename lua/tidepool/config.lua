@@ -88,6 +88,12 @@ local function names_below(values, root)
   return names
 end
 
+-- The pool of a section gets its connections from another server, which has no password.
+function Config:point(section, url, source)
+  self:set(section .. "." .. KINDS[section:match "^%l+"].url, url, source)
+  self.values[section .. ".password_command"] = nil
+end
+
 local function add_pool(self, pools, root, name)
   local kind = KINDS[root]
   local section = name and root .. "." .. name or root
@@ -98,6 +104,7 @@ local function add_pool(self, pools, root, name)
     section = section,
     label = name and kind.label:format(name) or kind.main,
     required = (self:get(section .. ".required")),
+    password_command = (self:get(section .. ".password_command")),
     application_name = root == "database" and self:get(section .. ".application_name")
       or nil,
     settings = self:section(section .. ".pool"),
@@ -105,8 +112,9 @@ local function add_pool(self, pools, root, name)
 end
 
 -- The pools whose url is set: array of { kind =, name =, label =, section =, url =,
--- source =, required =, settings = } with those settings that are not left to the
--- runtime.  label names a pool in logs, health and metrics, where both kinds are.
+-- source =, required =, password_command =, settings = } with those settings that are
+-- not left to the runtime.  label names a pool in logs, health and metrics, where both
+-- kinds are.
 function Config:pools()
   local pools = {}
   for _, root in ipairs { "database", "redis" } do

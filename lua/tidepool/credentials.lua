@@ -4,14 +4,16 @@
 local core = require "tidepool.core"
 local events = require "tidepool.events"
 local standing = require "tidepool.standing"
+local Task = require "tidepool.task"
 
 local PAUSE = 5 -- seconds; a server that is away is no reason to ask all the time
+local module = { limit = 10 } -- seconds, for a source to answer
 
 local followed = setmetatable({}, { __mode = "k" }) -- pool to its Follower
 
 -- A login; or nil, err.
 local function login_of(source)
-  local login, err = source()
+  local login, err = Task.timeout(module.limit, source)
   if login ~= nil then return login end
   return nil, err or core.err("badarg", "the function for credentials gave nothing")
 end
@@ -39,11 +41,14 @@ function Follower:hear()
   end)
 end
 
+function Follower:warn(err)
+  core.log("warn", "no credentials could be had",
+    { pool = self.pool:name(), error = tostring(err) })
+end
+
 function Follower:ask()
   local ok, done, err = pcall(ask, self.pool, self.source)
-  if ok and done then return end
-  core.log("warn", "no credentials could be had",
-    { pool = self.pool:name(), error = tostring(ok and err or done) })
+  if not (ok and done) then self:warn(ok and err or done) end
 end
 
 function Follower:rest()
@@ -94,9 +99,19 @@ local function follow(pool, source)
   standing.add(follower, source)
 end
 
+-- Follows source, of the configuration, whose first answer is login; or nil, err.
+function module.begin(pool, source, login, err)
+  follow(pool, source)
+  if login then
+    pool:raw_credentials(login)
+  else
+    followed[pool]:warn(err)
+  end
+end
+
 -- For the next connects; what is open stays, until drain().  login: a table with
--- password and, where it is another, user; or a function that gives one, or nil, err:
--- it is called now, and again when a connect has failed, at most once in 5 s.
+-- password and, where it is another, user; or a function that gives one, or nil, err,
+-- in 10 s: it is called now, and again when a connect has failed, at most once in 5 s.
 -- Gives true; or nil, err of the function.
 local function credentials(self, login)
   local source = type(login) == "function" and login
@@ -121,3 +136,5 @@ for _, Pool in ipairs { core.postgres, core.redis } do
     return closed
   end
 end
+
+return module

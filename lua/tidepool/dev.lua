@@ -109,8 +109,8 @@ function dev.run(settings, path, args, fresh)
   if failure then
     complain(failure)
   else
-    settings:set("database.postgres_url", running.postgres.url, "dev")
-    settings:set("redis.url", running.redis.url, "dev")
+    settings:point("database", running.postgres.url, "dev")
+    settings:point("redis", running.redis.url, "dev")
     say_urls(running)
     status = service.run(settings, path, args, true)
   end

@@ -2,6 +2,7 @@
 
 local core = require "tidepool.core"
 local of = require("tidepool.result").of
+local password_command = require "tidepool.password_command"
 local url = require "tidepool.url"
 
 local OPENERS = { postgres = core.postgres_open, redis = core.redis_open }
@@ -21,8 +22,9 @@ end
 -- on_open(entry, pool) is told of each.  Returns them; or nil and a sentence on the url
 -- that is wrong.
 function pools.open(settings, on_open)
-  local opened = {}
-  for _, entry in ipairs(settings:pools()) do
+  local opened, entries = {}, settings:pools()
+  local logins = password_command.ask(entries)
+  for _, entry in ipairs(entries) do
     local pool, err = OPENERS[entry.kind] {
       name = entry.label, url = entry.url, settings = entry.settings,
       application_name = entry.application_name,
@@ -33,6 +35,7 @@ function pools.open(settings, on_open)
       return nil, ("%s: %s%s"):format(entry.source, shown == "***: " and "" or shown,
         url.without_quotes(err.message))
     end
+    if logins[entry] then password_command.begin(pool, entry, logins[entry]) end
     opened[#opened + 1] = pool
     on_open(entry, pool)
   end

@@ -101,15 +101,10 @@ end
 
 -- Every pool of the configuration is one on the private servers.
 local function point(settings, run)
-  settings:set("database.postgres_url", run.postgres.url, "test")
-  settings:set("redis.url", run.redis.url, "test")
+  settings:point("database", run.postgres.url, "test")
+  settings:point("redis", run.redis.url, "test")
   for _, entry in ipairs(settings:pools()) do
-    if entry.name ~= "main" then
-      local is_postgres = entry.kind == "postgres"
-      settings:set(("%s.%s.%s"):format(is_postgres and "database" or "redis", entry.name,
-        is_postgres and "postgres_url" or "url"),
-        is_postgres and run.postgres.url or run.redis.url, "test")
-    end
+    settings:point(entry.section, run[entry.kind].url, "test")
   end
 end
 

@@ -294,8 +294,8 @@ function Postgres:resume() end
 function Postgres:drain() end
 
 ---Sets user and password of the next connects, where they change while it runs. What is open stays, until it is replaced
----or `drain()`. A function is called now, and again when a connect has failed, at most once in 5 s; when its script is replaced, those of the url count
----again.
+---or `drain()`. A function is called now, and again when a connect has failed, at most once in 5 s, and has 10 s; when its
+---script is replaced, those of the configuration count again.
 ---
 ---Errors: `badarg`, `nomem` - or what the function gave; `badarg` when it gave nothing
 ---
@@ -522,8 +522,8 @@ function Redis:resume() end
 function Redis:drain() end
 
 ---Sets user and password of the next connects, where they change while it runs. What is open stays, until it is replaced
----or `drain()`. A function is called now, and again when a connect has failed, at most once in 5 s; when its script is replaced, those of the url count
----again.
+---or `drain()`. A function is called now, and again when a connect has failed, at most once in 5 s, and has 10 s; when its
+---script is replaced, those of the configuration count again.
 ---
 ---Errors: `badarg`, `nomem` - or what the function gave; `badarg` when it gave nothing
 ---

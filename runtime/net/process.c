@@ -154,7 +154,8 @@ static int spawn(struct process *process, const struct child_fds *fds,
     uv_stdio_container_t stdio[3] = {
         { .flags = UV_INHERIT_FD, .data.fd = fds->input },
         { .flags = UV_INHERIT_FD, .data.fd = fds->output },
-        { .flags = UV_INHERIT_FD, .data.fd = fds->output },
+        { .flags = UV_INHERIT_FD,
+          .data.fd = options->shares_errors ? STDERR_FILENO : fds->output },
     };
     uv_process_options_t how = {
         .file = options->args[0],

@@ -12,6 +12,7 @@ struct process_options {
     char *const *env;     /* NULL: as ours */
     const char *cwd;      /* NULL: as ours */
     const char *log_path; /* stdout and stderr are appended; NULL: collected */
+    bool shares_errors;   /* stderr is ours, neither logged nor collected */
     const char *input;    /* NULL: /dev/null, else a file for stdin */
 };
 

@@ -121,7 +121,7 @@ static const char *option(lua_State *L, const char *key)
     return luaL_optstring(L, -1, NULL);
 }
 
-/* process{ args =, env =, cwd =, log =, input = } */
+/* process{ args =, env =, cwd =, log =, input =, shares_errors = } */
 static int l_process(lua_State *L)
 {
     struct vm *vm = vm_of(L);
@@ -138,6 +138,8 @@ static int l_process(lua_State *L)
     options.cwd = option(L, "cwd");
     options.log_path = option(L, "log");
     options.input = option(L, "input");
+    lua_getfield(L, 1, "shares_errors");
+    options.shares_errors = lua_toboolean(L, -1);
     lua_getfield(L, 1, "env");
     options.env = take_env(L);
     box = lua_newuserdata(L, sizeof(*box));

@@ -45,6 +45,20 @@ local function problem_of(text)
 end
 
 describe("config.load", function()
+  it("forgets the password_command of a pool that gets another server", function()
+    local loaded = assert(load { ["tidepool.toml"] = [[
+      [redis.sessions]
+      url = "redis://far"
+      password_command = "pass redis"
+    ]] })
+    local before = loaded:pools()[1]
+    loaded:point(before.section, "redis://near", "test")
+    local after = loaded:pools()[1]
+    assert.same({ "redis://far", "pass redis" }, { before.url, before.password_command })
+    assert.same({ "redis://near", "test" }, { after.url, after.source })
+    assert.is_nil(after.password_command)
+  end)
+
   it("reads the seed file as it is written", function()
     local loaded = assert(load { ["config/local.toml"] = SEED })
 

@@ -1,8 +1,12 @@
 -- db:credentials: passwords that change under a running pool.
 
+local config = require "tidepool.config"
 local core = require "tidepool.core"
+local credentials = require "tidepool.credentials"
+local pools = require "tidepool.pools"
 local servers = require "tidepool.servers"
 local support = require "support"
+local tide = require "tidepool"
 
 local must, eventually = support.must, support.eventually
 
@@ -74,6 +78,16 @@ describe("credentials of Postgres", function()
     assert.matches("gave nothing", err.message)
   end)
 
+  it("of a function that does not end are nil, err, and stop nothing", function()
+    local limit = credentials.limit
+    credentials.limit = 0.02
+    local ok, err = pool:credentials(function() tide.sleep(3600) end)
+    credentials.limit = limit
+    assert.is_nil(ok)
+    assert.are.equal("timeout", err.code)
+    must(pool:credentials { password = "first" })
+  end)
+
   it("may name another user", function()
     must(own:psql "CREATE ROLE moon LOGIN PASSWORD 'third'")
     must(pool:credentials { user = "moon", password = "third" })
@@ -98,6 +112,77 @@ describe("credentials of Postgres", function()
       assert.matches("credentials_spec%.lua:%d+: .*" .. case[2], message)
     end
     assert.are.equal("tide", must(user()))
+  end)
+end)
+
+describe("password_command", function()
+  local own, warnings
+
+  setup(function()
+    own = must(servers.postgres {
+      directory = support.directory .. "/password_command", tcp = true,
+      password = "first",
+    })
+  end)
+
+  teardown(function() own:stop() end)
+
+  -- The pool of a configuration with this command; its url has no password.
+  local function open(command)
+    local toml = ([[
+      [database]
+      postgres_url = "%s"
+      password_command = %q
+      [database.pool]
+      max_connections = 1
+    ]]):format(own.url:gsub(":first@", "@"), command)
+    local settings = must(config.load {
+      environment = {},
+      read = function(path)
+        if path == "tidepool.toml" then return toml end
+        return nil, "No such file or directory", 2
+      end,
+    })
+    local log = core.log
+    warnings = {}
+    function core.log(level, event, fields) -- luacheck: ignore 122
+      warnings[#warnings + 1] = ("%s: %s"):format(event, fields.error)
+      return log(level, event, fields)
+    end
+    local opened = must(pools.open(settings, function() end))
+    finally(function()
+      core.log = log -- luacheck: ignore 122
+      pools.close(opened, 1)
+    end)
+    return opened[1]
+  end
+
+  it("prints the password, and is run anew when a connect has failed", function()
+    local path = support.file("password", "first\n")
+    local pool = open("cat " .. path)
+    assert.are.equal(1, must(pool:one "SELECT 1 AS n").n)
+    must(own:psql "ALTER ROLE tide PASSWORD 'second'")
+    local file = must(io.open(path, "w"))
+    file:write "second"
+    file:close()
+    pool:drain()
+    eventually("it is let in", function() return (pool:one "SELECT 1 AS n") end)
+    must(own:psql "ALTER ROLE tide PASSWORD 'first'")
+    assert.are.same({}, warnings)
+  end)
+
+  it("that fails is told of, and the pool goes on without", function()
+    for command, message in pairs {
+      ["exit 3"] = "password_command ended with status 3",
+      ["true"] = "a password on one line expected, got nothing",
+      ["printf 'a\\nb\\n'"] = "a password on one line expected, got other output",
+    } do
+      local pool = open(command)
+      local row, err = pool:one "SELECT 1"
+      assert.is_nil(row)
+      assert.are.equal("refused", err.code)
+      assert.matches(message, warnings[1])
+    end
   end)
 end)
 
