@@ -1,6 +1,7 @@
 -- app.lua - an application: routes and handlers, requests and replies.
 
 local core = require "tidepool.core"
+local of = require("tidepool.result").of
 local reply = require "tidepool.reply"
 local router = require "tidepool.router"
 local stream = require "tidepool.stream"
@@ -11,6 +12,7 @@ App.__index = App
 
 local METHODS = { "get", "post", "put", "patch", "delete", "head", "options" }
 local TEXT = { ["content-type"] = "text/plain; charset=utf-8" }
+local PIECE_BYTES = 65536 -- the largest piece of a body
 local BUSY = { ["content-type"] = TEXT["content-type"], ["retry-after"] = "1" }
 
 -- ---- requests
@@ -50,6 +52,48 @@ end
 -- The body as JSON; or nil, err with status 400.
 function Request:json()
   return reply.decode(self.body)
+end
+
+local function is_count(value)
+  return type(value) == "number" and value >= 1 and value % 1 == 0
+end
+
+local function check_size(size, level)
+  if size == nil then return PIECE_BYTES end
+  if not is_count(size) then
+    error("bytes: a count from 1 on expected, got " .. tostring(size), level + 1)
+  end
+  return math.min(size, PIECE_BYTES)
+end
+
+-- The next piece of the body, whatever of it is there, at most so many bytes; nil at its
+-- end; or nil, err.  Of a route that does not take it as a stream, too.
+function Request:read(size)
+  return of(self.raw:raw_read(check_size(size, 2)))
+end
+
+-- Iterates over the pieces; raises the err where read() would give one.
+function Request:chunks(size)
+  local raw, most = self.raw, check_size(size, 2)
+  return function()
+    local piece, err = of(raw:raw_read(most))
+    if err then error(err, 0) end
+    return piece
+  end
+end
+
+-- One of a route that takes the body as a stream.
+local StreamedRequest = {}
+
+local function refuse_whole_body(level)
+  error("this route takes its body as a stream: read it by req:read() or req:chunks()",
+    level + 1)
+end
+
+function StreamedRequest.__index(request, name)
+  if name == "body" then refuse_whole_body(2) end
+  if name == "json" then return function() refuse_whole_body(2) end end
+  return Request.__index(request, name)
 end
 
 -- ---- replies
@@ -105,19 +149,33 @@ local function describe(value)
   return { message = tostring(value), traceback = debug.traceback("", 2) }
 end
 
--- A streamed reply is sent here, in the handler's task: nothing is left to be sent.
-local function send_stream(route, raw, value)
-  local failure = stream.send(raw, value, describe, function(failure)
-    reply.internal("handler failed in the middle of its reply",
-      { at = route.site, error = failure.message, traceback = failure.traceback })
-  end)
-  if failure then return failed(route, failure) end
+-- A streamed reply is sent here, in the handler's task, or until due in one of its own:
+-- nothing is left to be sent.
+local function send_stream(route, raw, value, due)
+  local function send()
+    return stream.send(raw, value, describe, function(failure)
+      reply.internal("handler failed in the middle of its reply",
+        { at = route.site, error = failure.message, traceback = failure.traceback })
+    end)
+  end
+  if not due then
+    local failure = send()
+    return failure and failed(route, failure)
+  end
+  local failure, late = task.timeout(math.max(due - core.now(), 0), send)
+  if not late then return failure and failed(route, failure) end
+  if not raw:raw_is_open() then
+    return failed(route, { err = late, message = late.message })
+  end
+  core.log("warn", "a reply was cut at its route's deadline",
+    { at = route.site, timeout_ms = route.timeout_ms })
 end
 
-local function finish(route, raw, ok, value)
+-- due: when the route's time is up, or nil.
+local function finish(route, raw, due, ok, value)
   if not ok then return failed(route, value) end
   if type(value) == "table" and value.stream then
-    return send_stream(route, raw, value)
+    return send_stream(route, raw, value, due)
   end
   return normalize(route, value)
 end
@@ -144,10 +202,7 @@ local function call(route, request)
 end
 
 -- What a route refuses by itself: status, headers, body; or nil.
-local function refusal(route, raw)
-  if route.max_body_bytes and #raw:body() > route.max_body_bytes then
-    return 413, TEXT, "the body is too large\n"
-  end
+local function refusal(route)
   if route.max_concurrent and route.running >= route.max_concurrent then
     return 503, BUSY, "too many at the same time\n"
   end
@@ -169,12 +224,25 @@ local function params_of(route, values)
   return params
 end
 
+local function find(app, method, path)
+  local routes, values = app.router:match(path)
+  if not routes then return nil end
+  return routes[method] or (method == "HEAD" and routes.GET) or nil, values, routes
+end
+
+-- Whether a request is handled before its body is there, and how large that may be, or
+-- nil.  What no route takes is answered without reading it.
+function App:body_rule(method, path)
+  local route = find(self, method, path)
+  if not route then return true end
+  return route.streams, route.max_body_bytes
+end
+
 -- Handles one request of core.listen: gives status, headers and body.
 function App:handle(raw)
   local method, path = raw:method(), raw:path()
-  local routes, values = self.router:match(path)
+  local route, values, routes = find(self, method, path)
   if not routes then return 404, TEXT, "no such page\n" end
-  local route = routes[method] or (method == "HEAD" and routes.GET)
   if not route then
     local headers = { allow = allowed_methods(routes) }
     headers["content-type"] = TEXT["content-type"]
@@ -186,18 +254,15 @@ function App:handle(raw)
     method = method,
     path = path,
     params = params_of(route, values),
-  }, Request)
+  }, route.streams and StreamedRequest or Request)
   if not route.is_limited then
-    return finish(route, raw, xpcall(route.fn, describe, request))
+    return finish(route, raw, nil, xpcall(route.fn, describe, request))
   end
-  local status, headers, body = refusal(route, raw)
+  local status, headers, body = refusal(route)
   if status then return status, headers, body end
   route.running = route.running + 1
-  return release_place(route, finish(route, raw, call(route, request)))
-end
-
-local function is_count(value)
-  return type(value) == "number" and value >= 1 and value % 1 == 0
+  local due = route.timeout_ms and core.now() + route.timeout_ms / 1000
+  return release_place(route, finish(route, raw, due, call(route, request)))
 end
 
 -- option -> { what it must be, in words and as a check }
@@ -206,6 +271,7 @@ local ROUTE_OPTIONS = {
     function(value) return value == "cancel" or value == "finish" end },
   timeout_ms = { "milliseconds above 0",
     function(value) return type(value) == "number" and value > 0 end },
+  body = { '"stream"', function(value) return value == "stream" end },
   max_body_bytes = { "a count from 1 on", is_count },
   max_concurrent = { "a count from 1 on", is_count },
 }
@@ -233,7 +299,8 @@ local function add_route(app, method, path, fn, opts)
     on_disconnect = opts.on_disconnect,
     timeout_ms = opts.timeout_ms, max_body_bytes = opts.max_body_bytes,
     max_concurrent = opts.max_concurrent, running = 0,
-    is_limited = (opts.timeout_ms or opts.max_body_bytes or opts.max_concurrent) ~= nil,
+    streams = opts.body == "stream",
+    is_limited = (opts.timeout_ms or opts.max_concurrent) ~= nil,
     site = info.short_src .. ":" .. info.linedefined,
   })
   return app
@@ -242,8 +309,9 @@ end
 -- Adds a handler for a method and a path: fixed parts, :param and *rest.  opts:
 -- on_disconnect = "cancel" or "finish", what becomes of it when the client goes away
 -- (GET and HEAD are cancelled, the others finish); timeout_ms, of the handler, and of all
--- that it waits for: 504; max_body_bytes: 413; max_concurrent, handlers of this
--- route at the same time: 503.
+-- that it waits for: 504; max_body_bytes, instead of the server's: 413; max_concurrent,
+-- handlers of this route at the same time: 503; body = "stream": the handler runs before
+-- the body is there, and reads it by req:read() and req:chunks().
 function App:route(method, path, fn, opts)
   if type(method) ~= "string" then error("method expected, got " .. type(method), 2) end
   return (add_route(self, method:upper(), path, fn, opts))

@@ -59,7 +59,10 @@ local HTTP_COUNTERS = {
   bad_requests = "Requests answered with 4xx by the server itself.",
   header_timeouts = "Requests whose headers came too slowly.",
   body_timeouts = "Requests whose body came too slowly.",
+  bodies_dropped = "Requests replied to before their body was read to its end.",
   write_timeouts = "Connections closed because the client did not read.",
+  replies_cut = "Streamed replies whose handler failed in the middle: cut.",
+  replies_late = "Streamed replies that outlasted their route's deadline: cut.",
   idle_closes = "Idle connections closed.",
 }
 

@@ -16,10 +16,44 @@ function Raw:path() return self._path end
 function Raw:query() return self._query end
 function Raw:headers() return self._headers end
 function Raw:body() return self._body end
+
+-- The next piece of what the body's function gave, or of its text.
+local function next_piece(raw)
+  while raw._source and raw._rest == "" do
+    local piece = raw._source()
+    if piece == nil then
+      raw._source = nil
+    elseif type(piece) ~= "string" then
+      error("body: its function gave a " .. type(piece) .. ", string or nil expected", 0)
+    else
+      raw._rest = piece
+    end
+  end
+  return raw._rest
+end
+
+local function too_large()
+  return core.err("badarg", "the body is too large", { status = 413 })
+end
+
+function Raw:raw_read(most)
+  if self.is_answered then
+    return nil, core.err("closed", "the request was answered: what was left of its body "
+      .. "cannot be read any more")
+  end
+  local rest = next_piece(self)
+  if rest == "" then return nil end
+  local piece = rest:sub(1, most)
+  self._rest = rest:sub(#piece + 1)
+  self.read_bytes = self.read_bytes + #piece
+  if self.max_bytes and self.read_bytes > self.max_bytes then return nil, too_large() end
+  return piece
+end
 function Raw:remote() return "test" end
 function Raw:cancel_when_gone() end
 function Raw:ends_with_server() end
 function Raw:is_gone() return false end
+function Raw:raw_is_open() return self.reply ~= nil end
 
 function Raw:raw_open(status, headers)
   self.reply = { status = status, headers = headers, parts = {}, is_whole = false }
@@ -31,7 +65,7 @@ function Raw:raw_write(text)
   return true
 end
 
-function Raw:raw_finish(is_whole) self.reply.is_whole = is_whole end
+function Raw:raw_finish(how) self.reply.is_whole = how == "whole" end
 
 -- ---- what comes back
 
@@ -73,8 +107,12 @@ local function check(app, method, path, opts)
   for name in pairs(opts) do
     if not OPTIONS[name] then error("unknown option: " .. tostring(name), 3) end
   end
-  if opts.body ~= nil and type(opts.body) ~= "string" then
-    error("body: string expected, got " .. type(opts.body), 3)
+  local kind = type(opts.body)
+  if opts.body ~= nil and kind ~= "string" and kind ~= "function" then
+    error("body: string, or a function that gives pieces, expected, got " .. kind, 3)
+  end
+  if opts.body ~= nil and opts.json ~= nil then
+    error("body and json are given: a request has one of them", 3)
   end
 end
 
@@ -88,20 +126,43 @@ local function new_raw(method, target, opts)
   headers.host = headers.host or "test"
   return setmetatable({
     _method = method:upper(), _path = path, _query = query, _headers = headers,
-    _body = body,
+    _rest = type(body) == "string" and body or "",
+    _source = type(body) == "function" and body or nil,
+    read_bytes = 0,
   }, Raw)
 end
 
+-- As the server does before it hands a request out: gives the status to refuse it with.
+local function take_body(raw, app)
+  local streams, max_bytes = app:body_rule(raw._method, raw._path)
+  raw.max_bytes = max_bytes
+  if streams then return nil end
+  local parts = {}
+  for piece in function() return raw:raw_read(2 ^ 30) end do
+    parts[#parts + 1] = piece
+  end
+  if max_bytes and raw.read_bytes > max_bytes then return 413 end
+  raw._body = table.concat(parts)
+  raw._rest, raw.read_bytes = raw._body, 0
+end
+
+local function handle(app, raw)
+  local status = take_body(raw, app)
+  if status then return status, nil, "the body is too large\n" end
+  return app:handle(raw)
+end
+
 -- Asks app as over HTTP, through its routes and with its error replies, in a task of its
--- own.  opts: body, headers, json (a value, sent as JSON).  Gives a response: status,
--- headers (lower-case names), body, is_whole (false when a streamed reply was cut),
--- json().
+-- own.  opts: body (a text, or a function that gives pieces and nil at the end), headers,
+-- json (a value, sent as JSON).  Gives a response: status, headers (lower-case names),
+-- body, is_whole (false when a streamed reply was cut), json().
 return function(app, method, path, opts)
   opts = opts or {}
   check(app, method, path, opts)
   local raw = new_raw(method, path, opts)
-  local task = core.spawn(function() return app:handle(raw) end)
+  local task = core.spawn(handle, app, raw)
   local ok, status, headers, body = of(task:wait())
+  raw.is_answered = true
   if not ok then error(status, 0) end
   return response(raw, status, headers, body)
 end

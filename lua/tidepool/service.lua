@@ -112,6 +112,7 @@ function Service:listen()
   local err
   self.server, err = core.listen {
     address = settings.listen, handler = handler, limits = settings.limits,
+    body_rule = function(method, path) return self.app:body_rule(method, path) end,
   }
   if self.server and admin_handler then
     self.admin, err = core.listen { address = settings.admin, handler = admin_handler }

@@ -126,7 +126,7 @@ local function cut(writer, value, err)
   local raw = writer.raw
   local is_end = err and err.code == "cancelled"
   local is_gone = err and err.code == "closed" and raw:is_gone()
-  raw:raw_finish(is_end and value.is_events)
+  raw:raw_finish(is_end and (value.is_events and "whole" or "late") or "cut")
   return is_end or is_gone
 end
 
@@ -137,14 +137,14 @@ function stream.send(raw, value, describe, on_failure)
     value.is_events and Events or Reply)
   if raw:method() == "HEAD" then
     writer:open()
-    return raw:raw_finish(true)
+    return raw:raw_finish "whole"
   end
   begin(writer, value)
   local ok, failure = xpcall(value.stream, describe, writer)
   end_owned(writer)
   if ok then
     writer:open()
-    return raw:raw_finish(true)
+    return raw:raw_finish "whole"
   end
   if not writer.is_open then return failure end
   if not cut(writer, value, failure.err) then on_failure(failure) end

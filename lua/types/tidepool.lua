@@ -218,7 +218,7 @@ function Tide.events(fn, opts) end
 
 ---Asks an app without a socket, as over HTTP: through its routes, with its error replies, in a task of its own.
 ---
----Raises: for an unknown or wrong option; not for what the handler raises, which is a 500
+---Raises: for an unknown or wrong option, for both `body` and `json`; not for what the handler raises, which is a 500
 ---@param app tidepool.App
 ---@param method string "GET"
 ---@param path string from / on, with a query
@@ -1564,7 +1564,8 @@ function App:route(method, path, opts, fn) end
 ---@class tidepool.RouteOptions
 ---@field on_disconnect? "cancel"|"finish" what becomes of a handler whose client goes away: GET and HEAD are cancelled, the others finish
 ---@field timeout_ms? number of the handler, and of all that it waits for: 504
----@field max_body_bytes? integer of a request: 413
+---@field max_body_bytes? integer of a request: 413; without it that of the server's limits, which may be smaller
+---@field body? "stream" the handler runs before the body is there, and reads it by `req:read`
 ---@field max_concurrent? integer handlers of this route at the same time: 503
 
 ---What a handler gets.
@@ -1574,16 +1575,40 @@ function App:route(method, path, opts, fn) end
 ---@field params table<string, string> the parts of the path that the route names, decoded
 ---@field query table<string, string> decoded; of a name that stands twice the last
 ---@field headers table<string, string> names in lower case; of a name that stands twice the values, joined by ", "
----@field body string
+---@field body string raises where the route has `body = "stream"`
 ---@field remote string the client's address
 local Request = {}
 
 ---The body as JSON.
 ---
 ---Errors: `badarg` - with `status` 400, so that `assert(req:json())` answers so
+---
+---Raises: where the route has `body = "stream"`
 ---@return any value
 ---@return tidepool.Err? err
 function Request:json() end
+
+---The next piece of the body: what of it has come, or the first that comes. Of a route with `body = "stream"` as the client
+---sends it: what nobody reads waits in a buffer of 128 KiB at most, and then at the client, who is asked by a 100 for a body
+---that it holds back at the first `read`. Of other routes the body is read from memory.
+---
+---A reply may come before the end. What is left of the body is then dropped up to 256 KiB, else the connection ends after
+---the reply. After that there is nothing more to read.
+---
+---Errors: `closed`, `badarg`, `protocol`, `timeout` - the client has gone, or the request was answered; the body is larger than `max_body_bytes` (`status` is 413); its chunks are wrong (400); nothing came for `body_timeout` of the server's limits (408)
+---
+---Raises: when another task reads it; for a wrong size
+---@param size? integer bytes at most, 64 KiB without it and at most
+---@return string? piece nil at the end of the body
+---@return tidepool.Err? err
+function Request:read(size) end
+
+---Iterates over the body: `for piece in req:chunks() do`.
+---
+---Raises: for a wrong size
+---@param size? integer as of `req:read`
+---@return fun(): string? next for the loop; it raises the err that `req:read` would give
+function Request:chunks(size) end
 
 ---A reply as a table. A string alone is a reply with status 200, as text.
 ---@class tidepool.Reply
@@ -1646,7 +1671,7 @@ function EventStream:wait() end
 ---@field retry? number milliseconds until the client comes again
 
 ---@class tidepool.RequestOptions
----@field body? string
+---@field body? string|fun(): string? a text, or a function that gives the next piece, nil at the end
 ---@field headers? table<string, string>
 ---@field json? any sent as JSON, instead of a body
 

@@ -1,16 +1,22 @@
 /* body.c - the body of a request, of known length or in chunks; see parse.h. */
 #include "http/parse.h"
 
+#include <assert.h>
+
 #include "http/strict.h"
 
 /* A chunk's size and what extensions may follow it. */
 enum { CHUNK_LINE_MOST = 256 };
 
-/* Moves what is there of parse->left bytes to the body. */
+/* Moves what is there of parse->left bytes to the body, if that has room. */
 static void take_bytes(struct http_parse *parse, struct buf *in)
 {
+    size_t room = parse->room - parse->body.len;
     size_t size = in->len < parse->left ? in->len : (size_t)parse->left;
 
+    assert(parse->body.len <= parse->room);
+    if (size > room)
+        size = room;
     buf_put(&parse->body, in->data, size);
     if (buf_failed(&parse->body)) {
         http_parse_refuse(parse, 503);
@@ -38,13 +44,13 @@ static bool take_size(struct http_parse *parse, struct buf *in)
     if (!http_parse_line(parse, in, CHUNK_LINE_MOST, 400, &line))
         return false;
     status = http_strict_chunk_line(line, &parse->left);
-    if (status == 0 &&
-        parse->left > parse->limits->max_body_bytes - parse->body.len)
+    if (status == 0 && parse->left > parse->max_body)
         status = 413;
     if (status != 0) {
         http_parse_refuse(parse, status);
         return false;
     }
+    parse->max_body -= parse->left;
     drop_line(parse, in);
     parse->chunk_stage = parse->left > 0 ? HTTP_CHUNK_DATA : HTTP_CHUNK_TRAILER;
     return true;
@@ -52,7 +58,7 @@ static bool take_size(struct http_parse *parse, struct buf *in)
 
 static bool take_data(struct http_parse *parse, struct buf *in)
 {
-    if (in->len == 0)
+    if (in->len == 0 || parse->body.len == parse->room)
         return false;
     take_bytes(parse, in);
     if (parse->left == 0)

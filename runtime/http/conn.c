@@ -27,8 +27,10 @@ static const bool allowed[HTTP_STATES][HTTP_STATES] = {
     [HTTP_STREAMING] = { [HTTP_SENDING] = 1, [HTTP_ENDING] = 1,
                          [HTTP_GONE] = 1 },
     [HTTP_SENDING] = { [HTTP_IDLE] = 1, [HTTP_HEAD] = 1, [HTTP_BODY] = 1,
-                       [HTTP_HANDLING] = 1, [HTTP_ENDING] = 1,
-                       [HTTP_CLOSED] = 1 },
+                       [HTTP_HANDLING] = 1, [HTTP_DROPPING] = 1,
+                       [HTTP_ENDING] = 1, [HTTP_CLOSED] = 1 },
+    [HTTP_DROPPING] = { [HTTP_IDLE] = 1, [HTTP_ENDING] = 1,
+                        [HTTP_CLOSED] = 1 },
     [HTTP_ENDING] = { [HTTP_LINGERING] = 1, [HTTP_CLOSED] = 1 },
     [HTTP_LINGERING] = { [HTTP_CLOSED] = 1 },
     [HTTP_GONE] = { [HTTP_CLOSED] = 1 },
@@ -43,7 +45,8 @@ static uint64_t timeout_of(const struct http_conn *conn)
     switch (conn->state) {
     case HTTP_IDLE: return limits->idle_timeout_ns;
     case HTTP_HEAD: return limits->header_timeout_ns;
-    case HTTP_BODY: return limits->body_timeout_ns;
+    case HTTP_BODY:
+    case HTTP_DROPPING: return limits->body_timeout_ns;
     case HTTP_SENDING:
     case HTTP_ENDING: return limits->write_timeout_ns;
     case HTTP_STREAMING:
@@ -103,6 +106,7 @@ void http_conn_close(struct http_conn *conn)
     assert(conn->stream != NULL);
     stream_close(conn->stream);
     conn->stream = NULL;
+    deadline_stop(conn->loop, &conn->body_deadline);
     loop_cancel(conn->loop, LOOP_RUN, &conn->advance_job);
     list_remove(&server->conns, &conn->node);
     server->stats.open--;
@@ -115,60 +119,53 @@ void http_conn_close(struct http_conn *conn)
     http_server_left(server);
 }
 
-/* ---- requests */
+/* ---- the flow of bytes */
 
-/* Splits the target; "http://host/a?b" is for the one with path "/a". */
-static void set_target(struct http_request *request, struct http_text target)
+/* Holds the client up while more than enough of it is waiting.  That it has
+ * left is not seen meanwhile. */
+void http_conn_hold_back(struct http_conn *conn)
 {
-    static const struct http_text root = { "/", 1 };
-    const char *end = target.bytes + target.len;
-    const char *path = target.bytes;
-    const char *query;
+    bool is_waiting = http_conn_is_lent(conn) || conn->state == HTTP_SENDING;
+    bool pauses = is_waiting && stream_in(conn->stream)->len > PENDING_MOST;
 
-    if (target.bytes[0] != '/' && target.bytes[0] != '*') {
-        const char *scheme = memmem(path, target.len, "://", 3);
-
-        if (scheme != NULL)
-            path = scheme + 3;
-        while (path < end && *path != '/' && *path != '?')
-            path++;
-    }
-    query = memchr(path, '?', (size_t)(end - path));
-    request->target = target;
-    request->query = (struct http_text){ end, 0 };
-    if (query != NULL)
-        request->query =
-            (struct http_text){ query + 1, (size_t)(end - query - 1) };
-    else
-        query = end;
-    request->path = (struct http_text){ path, (size_t)(query - path) };
-    if (request->path.len == 0)
-        request->path = root;
+    if (pauses && !conn->is_paused)
+        stream_pause(conn->stream);
+    if (!pauses && conn->is_paused)
+        stream_resume(conn->stream);
+    conn->is_paused = pauses;
 }
+
+/* The last reply is out: the client is told that no other follows. */
+static void begin_end(struct http_conn *conn)
+{
+    set_state(conn, HTTP_ENDING);
+    http_conn_hold_back(conn); /* what still comes is read, to be dropped */
+    if (conn->lingers)
+        stream_shutdown(conn->stream);
+    else
+        stream_flush(conn->stream);
+}
+
+static void end_with_linger(struct http_conn *conn)
+{
+    conn->lingers = true;
+    begin_end(conn);
+}
+
+/* ---- requests */
 
 static void hand_out(struct http_conn *conn)
 {
     struct http_server *server = conn->server;
-    struct http_parse *parse = &conn->parse;
 
-    conn->request = (struct http_request){
-        .method = parse->method,
-        .headers = parse->headers,
-        .n_headers = parse->n_headers,
-        .body = { parse->body.data, parse->body.len },
-        .remote = stream_peer(conn->stream),
-        .is_head = parse->method.len == 4 &&
-                   memcmp(parse->method.bytes, "HEAD", 4) == 0,
-        .started_ns = loop_now_ns(conn->loop),
-    };
-    set_target(&conn->request, parse->target);
+    http_request_init(conn);
     set_state(conn, HTTP_HANDLING);
     server->stats.requests++;
     server->stats.in_flight++;
     server->on_request(server, &conn->request, server->ud);
 }
 
-static void send_continue(struct http_conn *conn)
+void http_conn_continue(struct http_conn *conn)
 {
     conn->parse.expects_continue = false;
     conn->server->stats.status_classes[1]++;
@@ -176,21 +173,62 @@ static void send_continue(struct http_conn *conn)
     stream_flush(conn->stream);
 }
 
+/* The head is there, and a body follows: now, or when the handler reads it. */
+static void begin_body(struct http_conn *conn)
+{
+    struct http_server *server = conn->server;
+    struct http_parse *parse = &conn->parse;
+    struct http_body_rule rule = { .max_bytes = parse->limits->max_body_bytes };
+
+    http_request_init(conn);
+    if (server->body_rule != NULL)
+        server->body_rule(server, &conn->request, &rule, server->ud);
+    if (http_parse_accept(parse, rule.max_bytes) == HTTP_STAGE_REFUSED) {
+        http_conn_refuse(conn, parse->status);
+        return;
+    }
+    if (stream_in(conn->stream)->len > 0)
+        parse->expects_continue = false; /* it did not wait for it */
+    if (rule.is_streamed) {
+        hand_out(conn);
+        return;
+    }
+    set_state(conn, HTTP_BODY);
+    if (parse->expects_continue)
+        http_conn_continue(conn);
+}
+
+/* The reply is out, and not all of the body was read. */
+static bool drop_body(struct http_conn *conn, struct buf *in)
+{
+    if (!http_request_drop(conn, in)) {
+        buf_consume(in, in->len);
+        end_with_linger(conn);
+        return true;
+    }
+    if (conn->parse.stage != HTTP_STAGE_WHOLE)
+        return false;
+    http_request_deinit(conn);
+    if (conn->state == HTTP_DROPPING && conn->server->is_draining)
+        end_with_linger(conn);
+    else if (conn->state == HTTP_DROPPING)
+        set_state(conn, HTTP_IDLE);
+    return true;
+}
+
 /* Reads as far as one request; false when more bytes are needed for that. */
 static bool read_request(struct http_conn *conn, struct buf *in)
 {
+    if (conn->drops)
+        return drop_body(conn, in);
     switch (http_parse_run(&conn->parse, in)) {
     case HTTP_STAGE_HEAD:
         /* Empty lines between requests begin none. */
         if (conn->state != HTTP_HEAD && in->len > 0)
             set_state(conn, HTTP_HEAD);
         return false;
-    case HTTP_STAGE_BODY:
-        if (conn->state != HTTP_BODY)
-            set_state(conn, HTTP_BODY);
-        if (conn->parse.expects_continue)
-            send_continue(conn);
-        return false;
+    case HTTP_STAGE_DUE: begin_body(conn); return true;
+    case HTTP_STAGE_BODY: return false;
     case HTTP_STAGE_WHOLE: hand_out(conn); return true;
     case HTTP_STAGE_REFUSED:
         http_conn_refuse(conn, conn->parse.status);
@@ -204,26 +242,14 @@ static bool can_read(const struct http_conn *conn)
     switch (conn->state) {
     case HTTP_IDLE:
     case HTTP_HEAD:
-    case HTTP_BODY: return stream_in(conn->stream)->len > 0;
+    case HTTP_BODY:
+    case HTTP_DROPPING: return stream_in(conn->stream)->len > 0;
     case HTTP_SENDING:
+        /* Whoever still sends a body may read the reply only afterwards. */
         return stream_in(conn->stream)->len > 0 &&
-               stream_unsent(conn->stream) <= UNSENT_MOST;
+               (conn->drops || stream_unsent(conn->stream) <= UNSENT_MOST);
     default: return false;
     }
-}
-
-/* Holds the client up while more than enough of it is waiting.  That it has
- * left is not seen meanwhile. */
-static void hold_back(struct http_conn *conn)
-{
-    bool is_waiting = http_conn_is_lent(conn) || conn->state == HTTP_SENDING;
-    bool pauses = is_waiting && stream_in(conn->stream)->len > PENDING_MOST;
-
-    if (pauses && !conn->is_paused)
-        stream_pause(conn->stream);
-    if (!pauses && conn->is_paused)
-        stream_resume(conn->stream);
-    conn->is_paused = pauses;
 }
 
 /* Hands out what was read, one request after the reply to the one before. */
@@ -236,7 +262,7 @@ static void advance(struct http_conn *conn)
         continue;
     conn->is_advancing = false;
     if (conn->stream != NULL)
-        hold_back(conn);
+        http_conn_hold_back(conn);
 }
 
 static void on_advance(struct loop_job *job)
@@ -245,17 +271,6 @@ static void on_advance(struct loop_job *job)
 }
 
 /* ---- replies */
-
-/* The last reply is out: the client is told that no other follows. */
-static void begin_end(struct http_conn *conn)
-{
-    set_state(conn, HTTP_ENDING);
-    hold_back(conn); /* what still comes is read, to be dropped */
-    if (conn->lingers)
-        stream_shutdown(conn->stream);
-    else
-        stream_flush(conn->stream);
-}
 
 /* The client has left, and so may have the server. */
 static void release(struct http_conn *conn)
@@ -282,16 +297,20 @@ void http_conn_streams(struct http_conn *conn)
 void http_conn_replied(struct http_conn *conn)
 {
     struct http_server *server = conn->server;
-    bool keeps_alive = conn->parse.keeps_alive;
+    bool keeps_alive;
 
     if (conn->state == HTTP_GONE) {
         release(conn);
         return;
     }
     server->stats.in_flight--;
-    http_parse_reset(&conn->parse);
+    http_request_settle(conn);
+    keeps_alive = conn->parse.keeps_alive;
+    conn->lingers =
+        keeps_alive || conn->drops || stream_in(conn->stream)->len > 0;
+    if (!conn->drops || !keeps_alive || server->is_draining)
+        http_request_deinit(conn);
     if (!keeps_alive || server->is_draining) {
-        conn->lingers = keeps_alive || stream_in(conn->stream)->len > 0;
         begin_end(conn);
         return;
     }
@@ -309,8 +328,7 @@ void http_conn_refuse(struct http_conn *conn, int status)
         conn->server->stats.bad_requests++;
     buf_consume(in, in->len);
     http_reply_refusal(conn, status);
-    conn->lingers = true;
-    begin_end(conn);
+    end_with_linger(conn);
 }
 
 /* ---- what the stream tells */
@@ -324,6 +342,8 @@ static void on_data(struct stream *stream, void *ud)
         buf_consume(in, in->len);
     else
         advance(conn);
+    if (http_conn_is_lent(conn))
+        http_request_arrived(conn);
 }
 
 static void on_drained(struct stream *stream, void *ud)
@@ -339,9 +359,10 @@ static void on_drained(struct stream *stream, void *ud)
         start_deadline(conn);
         if (conn->request.on_drained != NULL)
             conn->request.on_drained(&conn->request);
+    } else if (conn->state == HTTP_SENDING && conn->drops) {
+        set_state(conn, HTTP_DROPPING);
     } else if (conn->state == HTTP_SENDING && conn->server->is_draining) {
-        conn->lingers = true;
-        begin_end(conn);
+        end_with_linger(conn);
     } else if (conn->state == HTTP_SENDING) {
         set_state(conn, HTTP_IDLE);
         if (stream_in(stream)->len > 0)
@@ -415,6 +436,7 @@ static void on_deadline(struct deadline *deadline)
         stats->body_timeouts++;
         http_conn_refuse(conn, 408);
         break;
+    case HTTP_DROPPING: end_with_linger(conn); break;
     case HTTP_STREAMING:
     case HTTP_SENDING:
     case HTTP_ENDING: judge_sending(conn); break;

@@ -1,10 +1,11 @@
 /* conn.h - the insides of the server: its connections, shared by conn.c,
- * server.c and reply.c. */
+ * request.c, server.c and reply.c. */
 #ifndef TIDEPOOL_HTTP_CONN_H
 #define TIDEPOOL_HTTP_CONN_H
 
 #include "http/http.h"
 #include "http/parse.h"
+#include "http/request.h"
 #include "net/deadline.h"
 
 /* Which also says what its one deadline is for. */
@@ -15,7 +16,8 @@ enum http_state {
     HTTP_HANDLING,  /* the request is lent; no deadline of ours */
     HTTP_STREAMING, /* the same, and part of the reply is out */
     HTTP_SENDING,   /* replied; the kernel has not taken all of it */
-    HTTP_ENDING,    /* the same, and it was the last reply */
+    HTTP_DROPPING,  /* all of it; the rest of the body is read and dropped */
+    HTTP_ENDING,    /* as SENDING, and it was the last reply */
     HTTP_LINGERING, /* our side is shut; drops what still comes */
     HTTP_GONE,      /* closed while the request is lent */
     HTTP_CLOSED,    /* its memory goes at the end of the turn */
@@ -35,10 +37,16 @@ struct http_conn {
     struct loop_job advance_job; /* the next request of what was read */
     struct loop_job free_job;
     size_t unsent;     /* when the deadline of sending began */
-    bool is_advancing; /* http_conn_advance() is on the stack */
+    bool is_advancing; /* advance() is on the stack */
     bool is_paused;    /* reads no more: too much is waiting */
     bool has_ended;    /* the client ended its side */
     bool lingers;      /* more may come that must not become a reset */
+
+    /* of a body that the handler reads */
+    struct deadline body_deadline; /* armed while it waits for more */
+    bool is_late;                  /* that has passed */
+    bool drops;                    /* replied; the rest goes nowhere */
+    size_t dropped;                /* bytes of it */
 
     /* of a reply between its begin and its end */
     size_t length_at; /* where its length goes */
@@ -53,6 +61,7 @@ struct http_server {
     struct listener *listener; /* NULL once draining */
     struct http_limits limits;
     http_request_fn on_request;
+    http_body_fn body_rule; /* or NULL */
     void *ud;
     struct http_stats stats;
     struct list conns; /* with a stream */
@@ -77,6 +86,22 @@ bool http_conn_is_lent(const struct http_conn *conn);
 void http_conn_streams(struct http_conn *conn);
 /* The reply to the request was put out, or had nowhere to go. */
 void http_conn_replied(struct http_conn *conn);
+/* Reads no more than it has room for, and reads on when it has. */
+void http_conn_hold_back(struct http_conn *conn);
+void http_conn_continue(struct http_conn *conn);
+
+/* ---- request.c */
+
+void http_request_init(struct http_conn *conn);
+void http_request_deinit(struct http_conn *conn);
+/* More of the body is there, for whom it may concern. */
+void http_request_arrived(struct http_conn *conn);
+/* A reply begins, the last of the body's readers is gone: decides whether the
+ * connection can be kept, which takes an end of the body that is near. */
+void http_request_settle(struct http_conn *conn);
+/* Drops what is there of the body that was left; false when it is more than is
+ * worth it, or wrong. */
+bool http_request_drop(struct http_conn *conn, struct buf *in);
 
 /* Answers by itself, without a request, and closes. */
 void http_conn_refuse(struct http_conn *conn, int status);

@@ -1,9 +1,11 @@
 /*
- * http.h - the HTTP/1.1 server: requests come out whole, replies go in.
+ * http.h - the HTTP/1.1 server: requests come out, replies go in.
  *
- * One request of a connection is handed out at a time, so pipelined ones are
- * answered in order.  The server owns connections and requests; a request is
- * lent from on_request until http_reply().
+ * A request comes out whole, or, where the application says so, before its
+ * body, which it then reads itself.  One request of a connection is handed out
+ * at a time, so pipelined ones are answered in order.  The server owns
+ * connections and requests; a request is lent from on_request until
+ * http_reply().
  */
 #ifndef TIDEPOOL_HTTP_HTTP_H
 #define TIDEPOOL_HTTP_HTTP_H
@@ -20,7 +22,9 @@ struct http_limits {
     size_t max_headers;         /* their number: 431 */
     size_t max_body_bytes;      /* 413 */
     uint64_t header_timeout_ns; /* from the first byte to the empty line: 408 */
-    uint64_t body_timeout_ns;   /* from there to the body's end: 408 */
+    uint64_t body_timeout_ns;   /* from there to the body's end: 408; of a body
+                                   that the handler reads: each wait for more
+                                   of it */
     uint64_t idle_timeout_ns;   /* between requests: closed silently */
     uint64_t write_timeout_ns;  /* a reply that the client does not take */
     unsigned max_connections;   /* more are closed at once, counted */
@@ -47,10 +51,12 @@ struct http_request {
     struct http_text query;  /* "c=d", without '?', may be empty */
     const struct http_header *headers;
     size_t n_headers;
-    struct http_text body;
-    const char *remote; /* "127.0.0.1:40312" */
+    struct http_text body; /* empty when it is streamed */
+    bool is_streamed;      /* read the body by http_request_read() */
+    size_t read_at;        /* how much of one that is not was read by it */
+    const char *remote;    /* "127.0.0.1:40312" */
     int is_head;
-    uint64_t started_ns; /* loop time at which it was whole */
+    uint64_t started_ns; /* loop time at which it was handed out */
     void *ud;
     /* Set by the handler: the client went away before the reply.  http_reply()
      * is still due and then writes nothing. */
@@ -59,10 +65,11 @@ struct http_request {
     void (*on_draining)(struct http_request *request);
     /* Of a reply that is sent piece by piece: the kernel has taken it all. */
     void (*on_drained)(struct http_request *request);
+    /* After HTTP_READ_WAIT: http_request_read() may have more to say. */
+    void (*on_body)(struct http_request *request);
 };
 
-/* Called for each whole request; http_reply() must follow once, now or later.
- */
+/* Called for each request; http_reply() must follow once, now or later. */
 typedef void (*http_request_fn)(struct http_server *server,
                                 struct http_request *request, void *ud);
 
@@ -100,11 +107,12 @@ void http_reply_end(struct http_request *request);
  * is gone the pieces go nowhere.  http_reply_put() says how many bytes wait for
  * the client: whoever sends much waits for on_drained.
  */
+enum http_end { HTTP_END_WHOLE, HTTP_END_CUT, HTTP_END_LATE };
 void http_reply_open(struct http_request *request,
                      const struct http_reply *reply);
 size_t http_reply_put(struct http_request *request, const char *bytes,
                       size_t len);
-void http_reply_close(struct http_request *request, bool is_whole);
+void http_reply_close(struct http_request *request, enum http_end end);
 
 /* A header's value by lower-case name, or NULL. */
 const struct http_text *http_request_header(const struct http_request *request,
@@ -120,7 +128,10 @@ const struct http_text *http_request_header(const struct http_request *request,
     XX(bad_requests,     "answered 4xx by the server itself")               \
     XX(header_timeouts,  "closed or 408: headers too slow")                 \
     XX(body_timeouts,    "408: body too slow")                              \
+    XX(bodies_dropped,   "replied before the body was read to its end")     \
     XX(write_timeouts,   "closed: the client does not read")                \
+    XX(replies_cut,      "closed: the application failed in the middle")    \
+    XX(replies_late,     "closed: a streamed reply outlasted its deadline") \
     XX(idle_closes,      "closed: idle keep-alive")
 /* clang-format on */
 
@@ -145,8 +156,8 @@ const struct http_stats *http_server_stats(const struct http_server *server);
 void http_server_drain(struct http_server *server, void (*on_drained)(void *ud),
                        void *ud);
 /* Accepts NULL.  Cuts what is left; requests out are still to be replied to,
- * which then frees them.  on_gone is called only of those whose reply is sent
- * piece by piece. */
+ * which then frees them.  on_gone is called only of those whose reply is sent,
+ * or whose body is read, piece by piece. */
 void http_server_close(struct http_server *server);
 
 const char *http_status_text(int status); /* "Not Found"; "" when unknown */

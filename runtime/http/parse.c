@@ -240,8 +240,6 @@ static void judge(const struct http_parse *parse, struct framing *framing)
         refuse(framing, 400);
     if (framing->encodings > 0 && (framing->lengths > 0 || !parse->is_1_1))
         refuse(framing, 400);
-    if (framing->length > parse->limits->max_body_bytes)
-        refuse(framing, 413);
 }
 
 static int read_framing(struct http_parse *parse)
@@ -337,7 +335,7 @@ static enum http_stage read_head(struct http_parse *parse, struct buf *in)
     parse->lines = 0;
     parse->line_at = 0;
     parse->searched = 0;
-    parse->stage = HTTP_STAGE_BODY;
+    parse->stage = HTTP_STAGE_DUE;
     if (!parse->is_chunked && parse->left == 0)
         parse->stage = HTTP_STAGE_WHOLE;
     return parse->stage;
@@ -383,7 +381,7 @@ static enum http_stage parse_head(struct http_parse *parse, struct buf *in)
 
 void http_parse_init(struct http_parse *parse, const struct http_limits *limits)
 {
-    *parse = (struct http_parse){ .limits = limits };
+    *parse = (struct http_parse){ .limits = limits, .room = SIZE_MAX };
 }
 
 void http_parse_free(struct http_parse *parse)
@@ -419,5 +417,15 @@ enum http_stage http_parse_run(struct http_parse *parse, struct buf *in)
         parse_head(parse, in);
     if (parse->stage == HTTP_STAGE_BODY)
         http_parse_body(parse, in);
+    return parse->stage;
+}
+
+enum http_stage http_parse_accept(struct http_parse *parse, size_t max_body)
+{
+    assert(parse->stage == HTTP_STAGE_DUE);
+    if (parse->left > max_body)
+        return http_parse_refuse(parse, 413);
+    parse->max_body = max_body;
+    parse->stage = HTTP_STAGE_BODY;
     return parse->stage;
 }

@@ -10,6 +10,7 @@
 
 enum http_stage {
     HTTP_STAGE_HEAD,
+    HTTP_STAGE_DUE, /* a body follows: see http_parse_accept() */
     HTTP_STAGE_BODY,
     HTTP_STAGE_WHOLE,
     HTTP_STAGE_REFUSED, /* answer parse->status and close */
@@ -33,7 +34,7 @@ struct http_parse {
     struct http_text target;
     struct http_header *headers;
     size_t n_headers;
-    struct buf body;
+    struct buf body;       /* or the part of it that was not yet read */
     bool keeps_alive;      /* the client will send another */
     bool is_1_1;           /* or 1.0 */
     bool expects_continue; /* and has sent nothing of the body yet */
@@ -48,7 +49,9 @@ struct http_parse {
     bool is_head_over;   /* the parser has seen the empty line */
     bool is_chunked;
     enum http_chunk_stage chunk_stage;
-    uint64_t left; /* bytes of the body, or of the chunk */
+    uint64_t left;     /* bytes of the body, or of the chunk */
+    uint64_t max_body; /* bytes of all chunks that may still come */
+    size_t room;       /* bytes that the body's buffer may hold */
 };
 
 void http_parse_init(struct http_parse *parse,
@@ -57,12 +60,16 @@ void http_parse_free(struct http_parse *parse);
 /* Forgets the request: the next one follows. */
 void http_parse_reset(struct http_parse *parse);
 
-/* Takes from in what belongs to the request, as far as it is there. */
+/* Takes from in what belongs to the request, as far as it is there; of the body
+ * only once it was accepted. */
 enum http_stage http_parse_run(struct http_parse *parse, struct buf *in);
+/* DUE: goes on with the body, unless it says that it is larger: 413. */
+enum http_stage http_parse_accept(struct http_parse *parse, size_t max_body);
+/* BODY: takes from in as much as parse->body has room for. */
+enum http_stage http_parse_body(struct http_parse *parse, struct buf *in);
 
 /* For parse.c and body.c alone. */
 enum http_stage http_parse_refuse(struct http_parse *parse, int status);
-enum http_stage http_parse_body(struct http_parse *parse, struct buf *in);
 /*
  * Finds the next line of in, from parse->line_at on.  False when it is not
  * there yet, or when the request was refused: for its end, or because the bytes

@@ -112,6 +112,7 @@ void http_reply(struct http_request *request, const struct http_reply *reply)
     }
     if (!is_sendable(reply))
         reply = &unsendable;
+    http_request_settle(conn);
     out = stream_out(conn->stream);
     put_head(conn, reply->status, reply);
     if (has_body(reply->status)) {
@@ -138,6 +139,7 @@ struct buf *http_reply_begin(struct http_request *request,
         reply = &unsendable;
         conn->has_body = false; /* what is written is cut off at the end */
     }
+    http_request_settle(conn);
     out = stream_out(conn->stream);
     put_head(conn, reply->status, reply);
     if (has_body(reply->status))
@@ -193,6 +195,8 @@ void http_reply_open(struct http_request *request,
     conn->is_chunked = conn->parse.is_1_1 && has_body(reply->status);
     if (!conn->parse.is_1_1 && has_body(reply->status))
         conn->parse.keeps_alive = false; /* its end is the body's */
+    if (conn->parse.expects_continue)
+        conn->parse.keeps_alive = false; /* no 100 can follow this */
     out = stream_out(conn->stream);
     put_head(conn, reply->status, reply);
     if (conn->is_chunked)
@@ -231,16 +235,27 @@ size_t http_reply_put(struct http_request *request, const char *bytes,
     return out->len;
 }
 
-void http_reply_close(struct http_request *request, bool is_whole)
+static void cut(struct http_conn *conn, enum http_end end)
+{
+    struct http_stats *stats = &conn->server->stats;
+
+    if (end == HTTP_END_LATE)
+        stats->replies_late++;
+    else
+        stats->replies_cut++;
+    http_conn_close(conn); /* GONE now */
+}
+
+void http_reply_close(struct http_request *request, enum http_end end)
 {
     struct http_conn *conn = container_of(request, struct http_conn, request);
 
     assert(conn->state == HTTP_STREAMING || conn->state == HTTP_GONE);
-    if (conn->state == HTTP_STREAMING && is_whole && conn->is_chunked &&
-        conn->has_body)
+    if (conn->state == HTTP_STREAMING && end != HTTP_END_WHOLE)
+        cut(conn, end);
+    else if (conn->state == HTTP_STREAMING && conn->is_chunked &&
+             conn->has_body)
         buf_put_str(stream_out(conn->stream), "0\r\n\r\n");
-    if (conn->state == HTTP_STREAMING && !is_whole)
-        http_conn_close(conn); /* GONE now */
     http_conn_replied(conn);
 }
 

@@ -24,21 +24,6 @@ void http_limits_init(struct http_limits *limits)
     };
 }
 
-const struct http_text *http_request_header(const struct http_request *request,
-                                            const char *name)
-{
-    size_t len = strlen(name);
-
-    for (size_t i = 0; i < request->n_headers; i++) {
-        const struct http_header *header = &request->headers[i];
-
-        if (header->name.len == len &&
-            memcmp(header->name.bytes, name, len) == 0)
-            return &header->value;
-    }
-    return NULL;
-}
-
 static void on_accept(struct listener *listener, struct stream *stream,
                       void *ud)
 {
@@ -108,6 +93,11 @@ enum err http_server_open(struct http_server **out, struct loop *loop,
     return ERR_OK;
 }
 
+void http_server_set_body_rule(struct http_server *server, http_body_fn rule)
+{
+    server->body_rule = rule;
+}
+
 const char *http_server_address(const struct http_server *server)
 {
     return server->address;
@@ -140,14 +130,16 @@ void http_server_drain(struct http_server *server, void (*on_drained)(void *ud),
     http_server_left(server);
 }
 
-/* Who sends a reply piece by piece may wait for the client to read. */
+/* Who sends a reply piece by piece may wait for the client to read, and who
+ * reads a body so for it to send. */
 static void cut(struct http_conn *conn)
 {
     struct http_request *request = &conn->request;
-    bool is_streaming = conn->state == HTTP_STREAMING;
+    bool may_wait = http_conn_is_lent(conn) &&
+                    (conn->state == HTTP_STREAMING || request->is_streamed);
 
     http_conn_close(conn);
-    if (is_streaming && request->on_gone != NULL)
+    if (may_wait && request->on_gone != NULL)
         request->on_gone(request);
 }
 

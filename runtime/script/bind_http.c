@@ -1,5 +1,5 @@
 /* bind_http.c - HTTP servers as Lua values. */
-#include "http/http.h"
+#include "http/request.h"
 #include "script/bind_request.h"
 #include "script/task.h"
 
@@ -12,6 +12,7 @@ struct script_server {
     struct vm *vm;
     struct http_server *server;
     int handler_ref;
+    int body_rule_ref; /* or LUA_NOREF */
     int self_ref;
     bool is_drained;
     struct task *drainer; /* parked in drain() */
@@ -72,7 +73,45 @@ static void on_request(struct http_server *server, struct http_request *request,
     request_hand_out(owner->vm, owner->handler_ref, request);
 }
 
-/* listen{ address =, handler =, limits = } */
+/* body_rule(method, path): whether the handler reads the body itself, and how
+ * large that may be, or nil. */
+static void ask_body_rule(struct http_server *server,
+                          struct http_request *request,
+                          struct http_body_rule *rule, void *ud)
+{
+    struct script_server *owner = ud;
+    lua_State *L = owner->vm->L;
+    int top = lua_gettop(L);
+
+    (void)server;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, owner->body_rule_ref);
+    lua_pushlstring(L, request->method.bytes, request->method.len);
+    lua_pushlstring(L, request->path.bytes, request->path.len);
+    if (lua_pcall(L, 2, 2, 0) != 0) {
+        log_event(&owner->vm->log, LOG_ERROR, "body rule failed",
+                  LOG_STR("error", lua_tostring(L, -1)));
+    } else {
+        rule->is_streamed = lua_toboolean(L, -2);
+        if (lua_isnumber(L, -1))
+            rule->max_bytes = (size_t)lua_tonumber(L, -1);
+    }
+    lua_settop(L, top);
+}
+
+/* Of the table at 1, if there is one. */
+static void take_body_rule(lua_State *L, struct script_server *box)
+{
+    lua_getfield(L, 1, "body_rule");
+    box->body_rule_ref = LUA_NOREF;
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        return;
+    }
+    box->body_rule_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    http_server_set_body_rule(box->server, ask_body_rule);
+}
+
+/* listen{ address =, handler =, body_rule =, limits = } */
 static int l_listen(lua_State *L)
 {
     struct vm *vm = vm_of(L);
@@ -97,6 +136,7 @@ static int l_listen(lua_State *L)
         return return_err(L, err, &why);
     lua_pushvalue(L, -2);
     box->handler_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    take_body_rule(L, box);
     lua_pushvalue(L, -1);
     box->self_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     return 1;
@@ -198,6 +238,7 @@ static int l_close(lua_State *L)
     http_server_close(box->server);
     box->server = NULL;
     luaL_unref(L, LUA_REGISTRYINDEX, box->handler_ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, box->body_rule_ref);
     luaL_unref(L, LUA_REGISTRYINDEX, box->self_ref);
     return 0;
 }

@@ -116,6 +116,18 @@ static void send_result(lua_State *L, struct vm *vm,
     http_reply(request, &reply);
 }
 
+void request_release(struct script_request *box)
+{
+    struct http_request *request = box->request;
+
+    box->request = NULL;
+    request->on_gone = NULL;
+    request->on_draining = NULL;
+    request->on_drained = NULL;
+    request->on_body = NULL;
+    body_end(box);
+}
+
 /* What the handler gave, or a 500. */
 static void answer(struct task *task, struct script_request *box)
 {
@@ -123,9 +135,7 @@ static void answer(struct task *task, struct script_request *box)
     struct vm *vm = box->vm;
     int status = task->status == 0 ? (int)lua_tointeger(task->L, 1) : 500;
 
-    box->request = NULL;
-    request->on_gone = NULL;
-    request->on_draining = NULL;
+    request_release(box);
     if (task->status == 0 && status >= 200 && status <= 599) {
         send_result(task->L, vm, request);
         return;
@@ -161,6 +171,7 @@ static void on_gone(struct http_request *request)
         task_cancel(box->task);
     if (box->is_streaming)
         stream_client_gone(box);
+    body_end(box);
 }
 
 static void on_draining(struct http_request *request)
@@ -279,7 +290,11 @@ static int l_headers(lua_State *L)
 
 static int l_body(lua_State *L)
 {
-    push_text(L, &check_request(L)->request->body);
+    const struct http_request *request = check_request(L)->request;
+
+    if (request->is_streamed)
+        return luaL_error(L, "the body of this request was not read");
+    push_text(L, &request->body);
     return 1;
 }
 
@@ -334,6 +349,7 @@ void bind_request(lua_State *L, struct vm *vm)
 {
     vm_metatable(L, vm, REQUEST_TYPE, request_methods);
     bind_stream(L, vm);
+    bind_body(L, vm);
     lua_pop(L, 1);
     vm_register(L, vm, functions);
 }

@@ -18,6 +18,8 @@ struct script_request {
     bool ends_with_server; /* so its task is cancelled when that drains */
     bool is_gone;          /* the client is, while it is streaming */
     struct list writers;   /* tasks parked in write(), by wait_node */
+    struct task *reader;   /* parked in read() */
+    size_t read_most;      /* bytes that it wants */
     int self_ref;
 };
 
@@ -30,6 +32,9 @@ void request_hand_out(struct vm *vm, int handler_ref,
 struct script_request *check_request(lua_State *L);
 /* The request at 1, answered or not. */
 struct script_request *request_at(lua_State *L);
+
+/* The reply follows: nothing is told of the request from here on. */
+void request_release(struct script_request *box);
 
 /* Reads a table of headers into reply; headers has REPLY_HEADERS_MAX.  What is
  * read stays on the stack.  What would break the reply is logged and left
@@ -44,6 +49,13 @@ void bind_stream(lua_State *L, struct vm *vm);
 /* The client is gone: those who write are told. */
 void stream_client_gone(struct script_request *box);
 /* The reply is over, whoever still writes. */
-void stream_end(struct script_request *box, bool is_whole);
+void stream_end(struct script_request *box, enum http_end end);
+
+/* ---- bind_body.c */
+
+/* Methods of requests, for the metatable on top. */
+void bind_body(lua_State *L, struct vm *vm);
+/* The client is gone, or the request was answered: who reads is told. */
+void body_end(struct script_request *box);
 
 #endif

@@ -41,17 +41,14 @@ void stream_client_gone(struct script_request *box)
     wake_all(box, true);
 }
 
-void stream_end(struct script_request *box, bool is_whole)
+void stream_end(struct script_request *box, enum http_end end)
 {
     struct http_request *request = box->request;
 
-    box->request = NULL;
+    request_release(box);
     box->is_streaming = false;
     wake_all(box, true);
-    request->on_gone = NULL;
-    request->on_draining = NULL;
-    request->on_drained = NULL;
-    http_reply_close(request, is_whole);
+    http_reply_close(request, end);
 }
 
 /* raw_open(status, headers): sends the head; pieces follow. */
@@ -99,13 +96,18 @@ static int l_write(lua_State *L)
     return task_park(L, task, cancel_write);
 }
 
-/* raw_finish(is_whole) */
+/* raw_finish(end): "whole", "cut" or "late". */
 static int l_finish(lua_State *L)
 {
+    static const char *const ends[] = { [HTTP_END_WHOLE] = "whole",
+                                        [HTTP_END_CUT] = "cut",
+                                        [HTTP_END_LATE] = "late",
+                                        NULL };
     struct script_request *box = request_at(L);
+    int end = luaL_checkoption(L, 2, NULL, ends);
 
     if (box->request != NULL && box->is_streaming)
-        stream_end(box, lua_toboolean(L, 2));
+        stream_end(box, (enum http_end)end);
     return 0;
 }
 
@@ -124,10 +126,23 @@ static int l_is_gone(lua_State *L)
     return 1;
 }
 
+/* raw_is_open(): its reply has begun. */
+static int l_is_open(lua_State *L)
+{
+    const struct script_request *box = request_at(L);
+
+    lua_pushboolean(L, box->request == NULL || box->is_streaming);
+    return 1;
+}
+
 static const luaL_Reg methods[] = {
-    { "raw_open", l_open },     { "raw_write", l_write },
-    { "raw_finish", l_finish }, { "ends_with_server", l_ends_with_server },
-    { "is_gone", l_is_gone },   { NULL, NULL },
+    { "raw_open", l_open },
+    { "raw_write", l_write },
+    { "raw_finish", l_finish },
+    { "ends_with_server", l_ends_with_server },
+    { "is_gone", l_is_gone },
+    { "raw_is_open", l_is_open },
+    { NULL, NULL },
 };
 
 void bind_stream(lua_State *L, struct vm *vm)

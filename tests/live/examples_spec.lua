@@ -70,6 +70,21 @@ describe("The example", function()
     assert.are.equal("text/csv", response.headers["content-type"])
   end)
 
+  it("upload takes a file into a table", function()
+    must(db:exec "DROP TABLE IF EXISTS users")
+    must(db:exec "CREATE TABLE users (id int PRIMARY KEY, name text)")
+    local app = load "upload"
+    local pieces = { "id,name\n1,Ada\n2,\"a, ", "\"\"b\"\"\"\n" }
+    local response = ask(app, "PUT", "/users.csv", {
+      body = function() return table.remove(pieces, 1) end,
+    })
+    assert.are.same({ 200, '{"rows":2}' }, { response.status, response.body })
+    assert.are.equal('a, "b"', must(db:one "SELECT name FROM users WHERE id = 2").name)
+    response = ask(app, "PUT", "/users.csv", { body = "id,name\n3,Eve\nx,y\n" })
+    assert.are.equal(400, response.status)
+    assert.are.equal(2, #must(db:query "SELECT 1 FROM users"))
+  end)
+
   it("report sums up row by row", function()
     must(db:exec "CREATE TABLE sales (name text, amount numeric)")
     must(db:exec [[INSERT INTO sales SELECT 'shop ' || i % 2, 1.5

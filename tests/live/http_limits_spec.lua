@@ -34,6 +34,26 @@ describe("A route's", function()
     app:get("/refused", { timeout_ms = 30000 }, function()
       error(core.err("refused", "the server is away"), 0)
     end)
+    app:get("/endless", { timeout_ms = 50 }, function()
+      return tide.stream(function(reply)
+        for i = 1, 1e9 do
+          assert(reply:write(i .. "\n"))
+          tide.sleep(0.001)
+        end
+      end)
+    end)
+    app:get("/late", { timeout_ms = 50 }, function()
+      return tide.stream(function(reply)
+        must(db:one { "SELECT pg_sleep(62)", share = false })
+        return reply:write "never"
+      end)
+    end)
+    app:post("/slow-body", { timeout_ms = 50, body = "stream" }, function(req)
+      seen.ok, seen.err = pcall(function()
+        repeat until not must(req:read())
+      end)
+      error(seen.err, 0)
+    end)
     app:post("/small", { max_body_bytes = 4 }, function(req) return req.body end)
     app:get("/two", { max_concurrent = 2 }, function()
       seen.running = (seen.running or 0) + 1
@@ -48,6 +68,29 @@ describe("A route's", function()
   before_each(function() gate, seen = support.gate(), {} end)
 
   local function get(path) return support.request(address, "GET", path) end
+
+  it("deadline cuts a reply that is sent piece by piece, which is counted", function()
+    local bytes = support.raw(address, "GET /endless HTTP/1.1\r\nHost: t\r\n\r\n")
+    assert.matches("^HTTP/1.1 200 OK\r\n.*\r\n1\n\r\n", bytes)
+    assert.is_nil(bytes:find("\r\n0\r\n\r\n", 1, true)) -- not whole
+    assert.are.equal(1, server:stats().replies_late)
+    assert.are.equal(0, server:stats().replies_cut)
+  end)
+
+  it("deadline gives 504 while nothing of such a reply was sent", function()
+    assert.are.equal(504, (get "/late"))
+    eventually("the server has stopped", function()
+      return support.running(db, "%pg_sleep(62)%") == 0
+    end)
+  end)
+
+  it("deadline ends the reading of a body with 504", function()
+    local status = support.parse_reply(support.raw(address,
+      "POST /slow-body HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n"
+      .. "Connection: close\r\n\r\nabc"))
+    assert.are.equal(504, status)
+    assert.are.equal("cancelled", seen.err.code)
+  end)
 
   it("deadline ends the handler with 504, and what it waits for at the server", function()
     assert.are.equal(504, (get "/slow"))

@@ -16,7 +16,8 @@ local MANUAL = parse(TEXT, PATH)
 
 -- What the runtime itself calls has a name that begins with _ or raw_, but these.
 local INTERNAL = {
-  App = { handle = true }, Consumer = { stop = true }, ReplyStream = { open = true },
+  App = { body_rule = true, handle = true },
+  Consumer = { stop = true }, ReplyStream = { open = true },
   Script = { use_verbs = true }, Subscription = { gap = true, push = true },
 }
 

@@ -222,6 +222,7 @@ function support.serve(app, limits)
     address = "127.0.0.1:0",
     limits = limits,
     handler = function(req) return app:handle(req) end,
+    body_rule = function(method, path) return app:body_rule(method, path) end,
   })
   return server, server:address()
 end
