@@ -160,7 +160,9 @@ enum err pg_array_walk(const struct pg_value *array,
     struct walk walk = {
         .at = array->text,
         .end = array->text + array->len,
-        .delimiter = array->type == TYPE_BOX ? ';' : ',',
+        .delimiter = array->delimiter != '\0'  ? array->delimiter
+                     : array->type == TYPE_BOX ? ';'
+                                               : ',',
         .type = array->type,
         .visitor = visitor,
     };

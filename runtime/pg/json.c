@@ -98,7 +98,8 @@ static void put_value(struct buf *out, const struct pg_value *value,
 }
 
 void pg_rows_row_json(const struct pg_rows *rows, unsigned row,
-                      enum pg_int8 int8, struct buf *out)
+                      enum pg_int8 int8, const struct pg_types *types,
+                      struct buf *out)
 {
     unsigned columns = pg_rows_columns(rows);
     struct pg_value value;
@@ -111,14 +112,14 @@ void pg_rows_row_json(const struct pg_rows *rows, unsigned row,
             buf_put_char(out, ',');
         json_put_string(out, name, strlen(name));
         buf_put_char(out, ':');
-        pg_rows_value(rows, row, i, &value);
+        pg_rows_value(rows, row, i, types, &value);
         put_value(out, &value, int8);
     }
     buf_put_char(out, '}');
 }
 
 void pg_rows_json(const struct pg_rows *rows, enum pg_int8 int8,
-                  struct buf *out)
+                  const struct pg_types *types, struct buf *out)
 {
     unsigned count = pg_rows_count(rows);
 
@@ -126,7 +127,7 @@ void pg_rows_json(const struct pg_rows *rows, enum pg_int8 int8,
     for (unsigned i = 0; i < count; i++) {
         if (i > 0)
             buf_put_char(out, ',');
-        pg_rows_row_json(rows, i, int8, out);
+        pg_rows_row_json(rows, i, int8, types, out);
     }
     buf_put_char(out, ']');
 }

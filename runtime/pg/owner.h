@@ -10,6 +10,7 @@
 #include "pg/known.h"
 #include "pg/param.h"
 #include "pg/pg.h"
+#include "pg/types.h"
 
 /* Lives until it is closed and its last cancel has come back. */
 struct pg_pool {
@@ -25,6 +26,7 @@ struct pg_pool {
     struct list cancels;      /* waiting for their turn */
     unsigned cancels_running;
     struct knowns knowns;
+    struct pg_types *types; /* or NULL: none were asked for */
     struct lanes lanes;
     struct lane_pump pump;
     struct list ending; /* requests of a lost lane, while they are told */

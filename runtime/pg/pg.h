@@ -59,6 +59,7 @@ struct pg_param {
 };
 
 struct pg_request;
+struct pg_types;
 struct known;
 
 /* Where a request is that shares a connection with others. */
@@ -190,11 +191,13 @@ struct pg_value {
     double number;
     const char *text; /* the server's text form, whatever the kind */
     size_t len;
-    uint32_t type; /* OID; of the element for arrays */
+    uint32_t type;  /* OID; of the element for arrays */
+    char delimiter; /* of an array's elements; 0: that of built-in types */
 };
 
+/* types, of users' array types, may be NULL: those are text then. */
 void pg_rows_value(const struct pg_rows *rows, unsigned row, unsigned column,
-                   struct pg_value *out);
+                   const struct pg_types *types, struct pg_value *out);
 
 /* Calls back for each '{', element and '}' of an array, depth first.  Returns
  * ERR_PROTOCOL for text that is no array literal. */
@@ -221,9 +224,10 @@ enum pg_int8 {
 /* Appends JSON: row's object, NULL columns as null; arrays as arrays, numeric
  * as a string, bytea as a string in the server's hex form. */
 void pg_rows_row_json(const struct pg_rows *rows, unsigned row,
-                      enum pg_int8 int8, struct buf *out);
+                      enum pg_int8 int8, const struct pg_types *types,
+                      struct buf *out);
 /* All rows as an array of objects. */
 void pg_rows_json(const struct pg_rows *rows, enum pg_int8 int8,
-                  struct buf *out);
+                  const struct pg_types *types, struct buf *out);
 
 #endif

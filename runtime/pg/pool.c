@@ -24,6 +24,7 @@ static void free_pool(struct pg_pool *pg)
     address_book_free(&pg->book);
     param_list_free(&pg->params);
     knowns_free(&pg->knowns);
+    pg_types_unref(pg->types);
     free(pg->application_name);
     free(pg->name);
     free(pg);

@@ -17,6 +17,7 @@ enum {
     TYPE_FLOAT4 = 700,
     TYPE_FLOAT8 = 701,
     TYPE_JSONB = 3802,
+    TYPE_FIRST_OWN = 16384, /* FirstNormalObjectId: users' types, see types.h */
 };
 
 /* The type of an array type's elements; 0 for what is no array type. */

@@ -167,7 +167,7 @@ void value_read(struct pg_value *value, uint32_t type)
 }
 
 void pg_rows_value(const struct pg_rows *rows, unsigned row, unsigned column,
-                   struct pg_value *out)
+                   const struct pg_types *types, struct pg_value *out)
 {
     const PGresult *result = result_of(rows);
     uint32_t type = PQftype(result, (int)column);
@@ -178,4 +178,5 @@ void pg_rows_value(const struct pg_rows *rows, unsigned row, unsigned column,
     out->text = PQgetvalue(result, (int)row, (int)column);
     out->len = (size_t)PQgetlength(result, (int)row, (int)column);
     value_read(out, type);
+    types_read(types, out);
 }

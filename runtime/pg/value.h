@@ -7,4 +7,7 @@
 /* Fills the rest of a value that has its text, of this type. */
 void value_read(struct pg_value *value, uint32_t type);
 
+/* Makes a text whose type is known to be an array one; types.c. */
+void types_read(const struct pg_types *types, struct pg_value *value);
+
 #endif

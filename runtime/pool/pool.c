@@ -241,6 +241,11 @@ bool pool_is_paused(const struct pool *pool)
 
 /* ---- reading it */
 
+uint64_t pool_epoch(const struct pool *pool)
+{
+    return pool->epoch;
+}
+
 const struct pool_stats *pool_stats(const struct pool *pool)
 {
     return &pool->stats;

@@ -226,6 +226,8 @@ void pool_close(struct pool *pool, uint64_t deadline_ns, uint64_t now_ns);
 
 /* ---- reading it */
 
+/* Grows when the server becomes another, and with each drain. */
+uint64_t pool_epoch(const struct pool *pool);
 const struct pool_stats *pool_stats(const struct pool *pool);
 void pool_counts(const struct pool *pool, struct pool_counts *out);
 /* The last failed connect since the last one that succeeded; NULL when none. */

@@ -49,7 +49,8 @@ static int send_on_lease(lua_State *L, enum statement_shape shape)
         return return_taken(L, lease);
     statement_fill(L, task, 2, shape);
     task->operand = lease->box;
-    err = pg_link_send(pg_link_of(lease->conn), &task->pg);
+    task->link = pg_link_of(lease->conn);
+    err = pg_link_send(task->link, &task->pg);
     if (err != ERR_OK)
         return return_failure(L, lease->box, err, NULL);
     return statement_park(L, task, lease->box, ERR_OK);

@@ -6,7 +6,7 @@
  * looked at goes from the result to JSON without a Lua string.
  */
 #include "script/bind_rows.h"
-#include "pg/pg.h"
+#include "pg/types.h"
 #include "script/json.h"
 
 static const char ROWS_TYPE[] = "tidepool.rows";
@@ -147,7 +147,7 @@ void row_push(lua_State *L, const struct pg_rows *result, unsigned row,
     luaL_checkstack(L, 8, "row");
     lua_createtable(L, 0, (int)columns);
     for (unsigned i = 0; i < columns; i++) {
-        pg_rows_value(result, row, i, &value);
+        pg_rows_value(result, row, i, form.types, &value);
         if (value.kind == PG_VALUE_NULL && !form.has_nulls)
             continue;
         lua_pushstring(L, pg_rows_column(result, i));
@@ -257,6 +257,8 @@ static int l_gc(lua_State *L)
 
     pg_rows_free(rows->result);
     rows->result = NULL;
+    pg_types_unref(rows->form.types);
+    rows->form.types = NULL;
     return 0;
 }
 
@@ -278,7 +280,7 @@ static void add_nulls(lua_State *L, const struct pg_rows *result, unsigned row)
 
     lua_newtable(L);
     for (unsigned i = 0; i < pg_rows_columns(result); i++) {
-        pg_rows_value(result, row, i, &value);
+        pg_rows_value(result, row, i, NULL, &value);
         if (value.kind != PG_VALUE_NULL)
             continue;
         lua_pushlightuserdata(L, NULL);
@@ -332,7 +334,8 @@ static const char *put_rows(lua_State *L, const struct rows *rows,
             buf_put_char(out, ',');
         lua_rawgeti(L, -1, (int)i);
         if (lua_isnil(L, -1))
-            pg_rows_row_json(result, i - 1, rows->form.int8, out);
+            pg_rows_row_json(result, i - 1, rows->form.int8, rows->form.types,
+                             out);
         else
             failure = put_touched_row(L, result, i - 1, out);
         lua_pop(L, 1);
@@ -347,7 +350,7 @@ const char *rows_put_json(lua_State *L, int index, struct buf *out)
     const char *failure;
 
     if (rows_are_untouched(L, index)) {
-        pg_rows_json(rows->result, rows->form.int8, out);
+        pg_rows_json(rows->result, rows->form.int8, rows->form.types, out);
         return NULL;
     }
     lua_getfenv(L, index);

@@ -4,7 +4,8 @@
 
 #include "script/task.h"
 
-/* Pushes a rows userdata that owns result: #rows, rows[i], rows:columns(). */
+/* Pushes a rows userdata that owns result, and form's reference to types:
+ * #rows, rows[i], rows:columns(). */
 void rows_push(lua_State *L, struct vm *vm, struct pg_rows *result,
                struct row_form form);
 

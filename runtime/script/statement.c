@@ -1,6 +1,7 @@
 /* statement.c - see statement.h. */
 #include "script/statement.h"
 #include "base/number.h"
+#include "pg/types.h"
 #include "script/bind_rows.h"
 #include "script/failure.h"
 #include "script/json.h"
@@ -92,17 +93,19 @@ static void fill_param(lua_State *L, struct task *task, int index, int number,
     }
 }
 
-static void grow_params(lua_State *L, struct task *task, unsigned count)
+/* Makes room; false when there is no memory. */
+static bool has_params(struct task *task, unsigned count)
 {
     struct pg_param *params;
 
     if (count <= task->params_cap)
-        return;
+        return true;
     params = realloc(task->params, count * sizeof(*params));
     if (params == NULL)
-        luaL_error(L, "out of memory: %d parameters", (int)count);
+        return false;
     task->params = params;
     task->params_cap = count;
+    return true;
 }
 
 /* The value on top. */
@@ -188,7 +191,8 @@ void statement_fill(lua_State *L, struct task *task, int index,
 
     memset(request, 0, sizeof(*request));
     request->may_share = true;
-    task->form = (struct row_form){ PG_INT8_EXACT, false };
+    task->form = (struct row_form){ .int8 = PG_INT8_EXACT };
+    task->link = NULL;
     buf_clear(&task->scratch);
     if (lua_istable(L, index))
         take_options(L, index, task);
@@ -197,7 +201,8 @@ void statement_fill(lua_State *L, struct task *task, int index,
                         luaL_typename(L, index));
     sql = lua_tolstring(L, index, &len);
     buf_put(&task->scratch, sql, len + 1); /* with its zero */
-    grow_params(L, task, count);
+    if (!has_params(task, count))
+        luaL_error(L, "out of memory: %d parameters", (int)count);
     for (unsigned i = 0; i < count; i++)
         fill_param(L, task, index + 1 + (int)i, (int)i + 1, &task->params[i]);
     if (buf_failed(&task->scratch))
@@ -225,6 +230,81 @@ static void push_outcome(lua_State *L, struct task *task, struct pg_rows *rows)
     else
         row_push(L, rows, 0, task->form);
     pg_rows_free(rows);
+    pg_types_unref(task->form.types);
+    task->form.types = NULL;
+}
+
+/* ---- rows with types that users made: the server is asked for them once */
+
+static void drop_waiting_rows(struct task *task)
+{
+    pg_rows_free(task->rows);
+    task->rows = NULL;
+    pg_types_unref(task->form.types);
+    task->form.types = NULL;
+}
+
+static void cancel_types(struct task *task)
+{
+    failure_count(task->operand, ERR_CANCELLED);
+    pg_request_cancel(&task->pg);
+    drop_waiting_rows(task);
+}
+
+/* Without an answer they are text, as what is no array is. */
+static void on_types(struct pg_request *request, enum err err,
+                     struct pg_rows *answer, const struct err_text *text)
+{
+    struct task *task = container_of(request, struct task, pg);
+    const struct script_pool *box = task->operand;
+    struct pg_rows *rows = task->rows;
+    bool is_known =
+        err == ERR_OK && pg_types_learn(task->form.types, rows, answer);
+
+    if (!is_known)
+        log_event(&task->vm->log, LOG_WARN,
+                  "types of columns are not known: arrays of them are text",
+                  LOG_STR("pool", box->name),
+                  LOG_STR("error", text != NULL ? text->text : err_code(err)));
+    pg_rows_free(answer);
+    task->rows = NULL;
+    push_outcome(task_results(task), task, rows);
+    task_wake(task);
+}
+
+/* Asks, where rows came from, for types that are not known; false when there
+ * are none, or nobody can be asked. */
+static bool ask_for_types(struct task *task, struct pg_rows *rows)
+{
+    struct script_pool *box = task->operand;
+    struct pg_request *request = &task->pg;
+    enum err err;
+
+    if (box->pool == NULL || !has_params(task, 1))
+        return false;
+    task->form.types = pg_pool_types(box->pg);
+    buf_clear(&task->scratch);
+    if (task->form.types == NULL ||
+        pg_types_know(task->form.types, rows, &task->scratch) ||
+        buf_failed(&task->scratch))
+        return false;
+    task->params[0] = (struct pg_param){ .kind = PG_PARAM_TEXT,
+                                         .text = task->scratch.data,
+                                         .len = task->scratch.len };
+    memset(request, 0, sizeof(*request));
+    request->on_done = on_types;
+    request->sql = PG_TYPES_SQL;
+    request->sql_len = strlen(PG_TYPES_SQL);
+    request->site = request->sql;
+    request->params = task->params;
+    request->n_params = 1;
+    err = task->link != NULL ? pg_link_send(task->link, request)
+                             : pg_pool_send(box->pg, request);
+    if (err != ERR_OK)
+        return false;
+    task->rows = rows;
+    task->cancel = cancel_types;
+    return true;
 }
 
 static void set_field(lua_State *L, const char *key, const char *text)
@@ -273,8 +353,12 @@ static void on_statement(struct pg_request *request, enum err err,
                          struct pg_rows *rows, const struct err_text *text)
 {
     struct task *task = container_of(request, struct task, pg);
-    lua_State *L = task_results(task);
+    lua_State *L;
 
+    if (err == ERR_OK && task->shape != SHAPE_EXEC &&
+        pg_rows_need_types(rows) && ask_for_types(task, rows))
+        return;
+    L = task_results(task);
     if (err == ERR_OK) {
         push_outcome(L, task, rows);
     } else if (err == ERR_BADARG) {

@@ -27,7 +27,8 @@ struct hold {
 /* How rows become Lua values. */
 struct row_form {
     enum pg_int8 int8;
-    bool has_nulls; /* NULL is tide.null, not an absent key */
+    bool has_nulls;         /* NULL is tide.null, not an absent key */
+    struct pg_types *types; /* a reference, where columns need it; or NULL */
 };
 
 /* Owned by the vm. */
@@ -75,6 +76,8 @@ struct task {
                                   NULL */
     void *operand;             /* the pool or lease that the operation is on */
     struct row_form form;      /* of a statement's rows */
+    struct pg_rows *rows;      /* they wait until their types are known */
+    struct pg_link *link;      /* that they came on; NULL: the pool's */
     int shape; /* what the caller wants of the result, by operation */
     char site[TASK_LABEL_MAX]; /* where a lease was asked for */
 };

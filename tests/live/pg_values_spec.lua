@@ -52,11 +52,11 @@ describe("Postgres values", function()
 
   it("arrays are told from JSON by tide.array, whatever the type", function()
     often(function()
-      assert.are.equal('{happy,"so so",NULL}',
+      assert.are.same({ "happy", "so so", tide.null },
         stored("moods", tide.array { "happy", "so so", tide.null }))
     end)
-    assert.are.equal("{}", stored("moods", tide.array {}))
-    assert.are.equal("{5,7}", stored("shares", tide.array { 5, 7 }))
+    assert.are.same({}, stored("moods", tide.array {}))
+    assert.are.same({ 5, 7 }, stored("shares", tide.array { 5, 7 }))
     assert.are.same({ 'a"b', "c,d", "{e}", "NULL", "\\" },
       stored("tags", tide.array { 'a"b', "c,d", "{e}", "NULL", "\\" }))
     local matrix = { { 1, 2 }, { 3, 4 } }
@@ -75,6 +75,69 @@ describe("Postgres values", function()
     assert.are.same({ 1, { a = "b" } }, stored("doc", tide.json_param { 1, { a = "b" } }))
     assert.are.equal("null", must(db:one("SELECT $1::jsonb::text AS x",
       tide.json_param(tide.null))).x)
+  end)
+
+  describe("arrays of types that users made", function()
+    local SQL = [[SELECT '{happy,"so so",NULL}'::mood[] AS moods,
+      '{{1,2},{3,4}}'::percent[] AS shares, ARRAY[ROW('Rome, IT', 1)]::place[] AS places,
+      ARRAY['{1,2}', '{3}']::pair[] AS pairs, 'sad'::mood AS mood,
+      ROW('x', 2)::place AS place, 7::percent AS share]]
+    local WANTED = {
+      moods = { "happy", "so so", tide.null }, shares = { { 1, 2 }, { 3, 4 } },
+      places = { '("Rome, IT",1)' }, pairs = { { 1, 2 }, { 3 } }, mood = "sad",
+      place = "(x,2)", share = 7,
+    }
+
+    setup(function()
+      must(db:exec "CREATE DOMAIN pair AS int[]")
+    end)
+
+    it("are tables, in whatever way they come", function()
+      often(function() assert.are.same(WANTED, must(db:one(SQL))) end)
+      assert.are.same({ WANTED, WANTED },
+        must(db:query(SQL .. " FROM generate_series(1, 2)")):table())
+      local seen = {}
+      must(db:each(SQL, function(row) seen[#seen + 1] = row end))
+      assert.are.same({ WANTED }, seen)
+      assert.are.same(WANTED, must(db:batch { { SQL } })[1][1])
+      assert.are.same(WANTED, must(db:transaction(function(tx)
+        return must(tx:one(SQL))
+      end)))
+      local calls = {}
+      for i = 1, 20 do calls[i] = function() return db:one(SQL) end end
+      for _, row in ipairs(must(tide.all(calls))) do assert.are.same(WANTED, row) end
+    end)
+
+    it("are arrays in JSON, of rows that nobody looked at too", function()
+      local rows = must(db:query(SQL))
+      local decoded = must(tide.decode(tide.encode(rows)))
+      assert.are.same({ "happy", "so so", tide.null }, decoded[1].moods)
+      assert.are.same({ { 1, 2 }, { 3, 4 } }, decoded[1].shares)
+      assert.are.equal("sad", rows[1].mood)
+      assert.are.same(decoded, must(tide.decode(tide.encode(rows))))
+    end)
+
+    it("are asked for once, also where the only connection is lent", function()
+      local one = support.postgres { max_connections = 1 }
+      one:with(function(conn)
+        local pid = must(conn:one "SELECT pg_backend_pid() AS pid").pid
+        for _ = 1, 2 do assert.are.same(WANTED, must(conn:one(SQL))) end
+        assert.are.equal(pid, must(conn:one "SELECT pg_backend_pid() AS pid").pid)
+      end)
+      local before = one:stats().counters.acquires
+      assert.are.same(WANTED, must(one:one { SQL, share = false }))
+      assert.are.equal(before + 1, one:stats().counters.acquires)
+    end)
+
+    it("are known anew when the type was made anew", function()
+      for _, labels in ipairs { "'a'", "'b'" } do
+        must(db:exec("CREATE TYPE fleeting AS ENUM (" .. labels .. ")"))
+        local sql = ("SELECT ARRAY[%s]::fleeting[] AS x"):format(labels)
+        assert.are.same({ labels:sub(2, 2) }, must(db:one { sql, share = false }).x)
+        must(db:exec "DROP TYPE fleeting")
+        db:drain()
+      end
+    end)
   end)
 
   it("enums, domains, composites, intervals, networks and ranges are text", function()

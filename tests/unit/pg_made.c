@@ -42,6 +42,6 @@ struct pg_rows *made_value(uint32_t type, const char *text,
     const struct made column = { "value", type, text };
     struct pg_rows *rows = made_rows(&column, 1, 1);
 
-    pg_rows_value(rows, 0, 0, value);
+    pg_rows_value(rows, 0, 0, NULL, value);
     return rows;
 }

@@ -128,7 +128,7 @@ static void on_done(struct pg_request *request, enum err err,
     if (text != NULL)
         call->text = *text;
     if (err == ERR_OK && pg_rows_count(rows) > 0) {
-        pg_rows_value(rows, 0, 0, &value);
+        pg_rows_value(rows, 0, 0, NULL, &value);
         snprintf(call->value, sizeof(call->value), "%s", value.text);
     }
     pg_rows_free(rows);

@@ -10,7 +10,7 @@ static void put_value(struct buf *out, uint32_t type, const char *text)
     struct pg_value value;
     struct pg_rows *rows = made_value(type, text, &value);
 
-    pg_rows_row_json(rows, 0, PG_INT8_EXACT, out);
+    pg_rows_row_json(rows, 0, PG_INT8_EXACT, NULL, out);
     pg_rows_free(rows);
 }
 
@@ -92,7 +92,7 @@ static void test_row_has_all_columns_and_rows_all_rows(void **state)
     struct buf out = { 0 };
 
     (void)state;
-    pg_rows_json(rows, PG_INT8_EXACT, &out);
+    pg_rows_json(rows, PG_INT8_EXACT, NULL, &out);
     assert_buf(&out, "[{\"id\":1,\"a \\\"b\\\"\":\"x\",\"none\":null},"
                      "{\"id\":1,\"a \\\"b\\\"\":\"x\",\"none\":null}]");
     pg_rows_free(rows);
@@ -106,7 +106,7 @@ static void test_no_rows_are_an_empty_array(void **state)
     struct buf out = { 0 };
 
     (void)state;
-    pg_rows_json(rows, PG_INT8_EXACT, &out);
+    pg_rows_json(rows, PG_INT8_EXACT, NULL, &out);
     assert_buf(&out, "[]");
     pg_rows_free(rows);
     buf_free(&out);
