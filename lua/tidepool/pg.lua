@@ -78,3 +78,18 @@ function Pool:batch(list)
   end
   return Task.all(calls)
 end
+
+-- The same on a lease, always one after another; the first that fails is the last.
+function Lease:batch(list)
+  check_batch(list, 2)
+  if list.atomic then
+    return self:transaction(function(tx) return run_in_order(tx, list) end)
+  end
+  local results = {}
+  for i, entry in ipairs(list) do
+    local rows, err = self:query(unpack(entry, 1, table.maxn(entry)))
+    if not rows then return nil, err end
+    results[i] = rows
+  end
+  return results
+end

@@ -37,22 +37,6 @@ local function record(fn, level)
   return setmetatable(recorder, nil)
 end
 
--- Redis runs nothing when it refused one of the commands: that is the failure.
-local function unless_aborted(replies, err)
-  if not replies then return nil, err end
-  local aborted, cause = false, nil
-  for _, reply in ipairs(replies) do
-    if not core.is_err(reply) then return replies end
-    if reply.message:find("^EXECABORT") then
-      aborted = true
-    else
-      cause = cause or reply
-    end
-  end
-  if aborted then return nil, cause or replies[1] end
-  return replies
-end
-
 -- What pools and leases have in common.
 local function add_methods(Redis, raw_call, raw_run)
   -- The reply of any command: a string, a number, a list (nil in it is tide.null), nil;
@@ -72,7 +56,7 @@ local function add_methods(Redis, raw_call, raw_run)
   function Redis:multi(fn)
     local commands = record(fn, 2)
     if #commands == 0 then return {} end
-    return unless_aborted(of(raw_run(self, nil, true, commands)))
+    return of(raw_run(self, nil, true, commands))
   end
 
   -- for key in cache:scan{ match =, count =, type = } do ... end, each key at least once;

@@ -376,7 +376,8 @@ function Postgres:exec(sql, ...) end
 ---@return tidepool.Err? err
 function Postgres:each(sql, ...) end
 
----Runs several statements: at the same time, or in order as one transaction.
+---Runs several statements: at the same time, or in order as one transaction. On a lease always in order; the first that
+---fails is then the last.
 ---
 ---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem` - of the first that failed; not atomic, others may have been done
 ---
@@ -767,6 +768,17 @@ function PostgresLease:exec(sql, ...) end
 ---@return integer? count the number of rows that the function saw
 ---@return tidepool.Err? err
 function PostgresLease:each(sql, ...) end
+
+---Runs several statements: at the same time, or in order as one transaction. On a lease always in order; the first that
+---fails is then the last.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem` - of the first that failed; not atomic, others may have been done
+---
+---Raises: as `db:query`; for an unknown option
+---@param list tidepool.Batch of lists: SQL and its parameters
+---@return tidepool.Rows[]? results of each, in their order
+---@return tidepool.Err? err
+function PostgresLease:batch(list) end
 
 ---In a transaction a savepoint: undone alone when it fails, the rest goes on. On a connection without one a transaction.
 ---

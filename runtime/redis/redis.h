@@ -178,6 +178,10 @@ enum redis_kind {
 /* The i-th command's; lives until redis_request_deinit(). */
 const struct redis_reply *
 redis_request_reply(const struct redis_request *request, unsigned i);
+/* Why EXEC ran nothing: what refused a command of it, or EXEC itself; NULL when
+ * it did run. */
+const struct redis_reply *
+redis_request_abort(const struct redis_request *request);
 /* EXEC ran nothing, because a watched key had changed. */
 bool redis_request_was_dropped(const struct redis_request *request);
 enum redis_kind redis_reply_kind(const struct redis_reply *reply);

@@ -233,6 +233,18 @@ redis_request_reply(const struct redis_request *request, unsigned i)
     return request->replies[i] != NULL ? request->replies[i] : request->exec;
 }
 
+const struct redis_reply *
+redis_request_abort(const struct redis_request *request)
+{
+    if (request->exec == NULL || redis_reply_kind(request->exec) != REDIS_ERROR)
+        return NULL;
+    for (unsigned i = 0; i < request->n_commands; i++)
+        if (request->replies[i] != NULL &&
+            redis_reply_kind(request->replies[i]) == REDIS_ERROR)
+            return request->replies[i];
+    return request->exec;
+}
+
 bool redis_request_was_dropped(const struct redis_request *request)
 {
     return request->exec != NULL &&

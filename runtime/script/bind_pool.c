@@ -22,7 +22,7 @@ struct script_pool *check_open_pool(lua_State *L, int index)
     struct script_pool *box = check_any_pool(L, index);
 
     if (box->pool == NULL)
-        luaL_error(L, "pool \"%s\" is closed", box->name);
+        raise_at_script(L, "pool \"%s\" is closed", box->name);
     return box;
 }
 
@@ -31,7 +31,7 @@ struct script_pool *check_pool(lua_State *L, int index, enum pool_kind kind)
     struct script_pool *box = vm_check_type(L, index, TYPES[kind]);
 
     if (box->pool == NULL)
-        luaL_error(L, "pool \"%s\" is closed", box->name);
+        raise_at_script(L, "pool \"%s\" is closed", box->name);
     return box;
 }
 

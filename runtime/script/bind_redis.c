@@ -21,31 +21,11 @@ static enum err add_command(lua_State *L, struct redis_request *request,
 /* Bits of a task's shape. */
 enum { SHAPE_LIST = 1, SHAPE_COPES = 2 };
 
-/* MULTI that ran nothing: told as one failure, see redis.lua. */
-static bool was_aborted(const struct redis_request *request)
-{
-    static const char word[] = "EXECABORT";
-
-    for (unsigned i = 0; request->is_multi && i < request->n_commands; i++) {
-        const struct redis_reply *reply = redis_request_reply(request, i);
-        size_t len;
-
-        if (redis_reply_kind(reply) == REDIS_ERROR &&
-            strncmp(redis_reply_text(reply, &len), word, strlen(word)) == 0)
-            return true;
-    }
-    return false;
-}
-
 static void push_list(lua_State *L, struct task *task,
                       struct redis_asker *asker)
 {
     struct redis_request *request = &task->redis;
 
-    if (was_aborted(request)) {
-        failure_count(asker->box, ERR_SERVER);
-        asker->is_told = true;
-    }
     lua_createtable(L, (int)request->n_commands, 0);
     for (unsigned i = 0; i < request->n_commands; i++) {
         push_redis_reply(L, asker, redis_request_reply(request, i), true);
@@ -70,6 +50,11 @@ static void push_result(lua_State *L, struct task *task)
     }
     if (redis_request_was_dropped(request)) {
         lua_pushnil(L);
+        return;
+    }
+    if (redis_request_abort(request) != NULL) { /* it ran nothing */
+        lua_pushnil(L);
+        push_redis_reply(L, &asker, redis_request_abort(request), false);
         return;
     }
     push_list(L, task, &asker);

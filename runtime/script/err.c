@@ -62,6 +62,23 @@ int return_text(lua_State *L, enum err err, const char *format, ...)
     return return_err(L, err, &text);
 }
 
+/* Pushes "app.lua:12: " of the innermost function that is not of our modules,
+ * or nothing. */
+static void push_script_line(lua_State *L)
+{
+    static const char ours[] = "@lua/tidepool/";
+    lua_Debug at;
+
+    for (int level = 1; lua_getstack(L, level, &at); level++) {
+        lua_getinfo(L, "Sl", &at);
+        if (at.currentline <= 0 || strncmp(at.source, ours, strlen(ours)) == 0)
+            continue;
+        lua_pushfstring(L, "%s:%d: ", at.short_src, at.currentline);
+        return;
+    }
+    lua_pushliteral(L, "");
+}
+
 _Noreturn void raise_at_script(lua_State *L, const char *format, ...)
 {
     char message[ERR_TEXT_MAX];
@@ -70,7 +87,7 @@ _Noreturn void raise_at_script(lua_State *L, const char *format, ...)
     va_start(args, format);
     vsnprintf(message, sizeof(message), format, args);
     va_end(args);
-    luaL_where(L, 2);
+    push_script_line(L);
     lua_pushfstring(L, "%s%s", lua_tostring(L, -1), message);
     lua_error(L);
     abort(); /* not reached: Lua does not say that it never returns */

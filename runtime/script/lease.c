@@ -194,7 +194,7 @@ static int release(lua_State *L, enum pool_kind kind)
     if (is_held)
         check_holder(L, lease);
     if (is_held && lease->run != NULL)
-        luaL_error(L, "the end of a hook gives its connection back");
+        raise_at_script(L, "the end of a hook gives its connection back");
     hold_remove(&lease->hold);
     give_back(lease);
     lua_pushboolean(L, is_held);

@@ -103,7 +103,7 @@ static void push_reply_err(lua_State *L, const struct redis_asker *asker,
     const char *words = redis_reply_text(reply, &len);
 
     err_text_set(&text, "%.*s", (int)len, words);
-    if (!asker->is_told && !(asker->is_coping && is_coped_with(text.text)))
+    if (!(asker->is_coping && is_coped_with(text.text)))
         failure_count(asker->box, ERR_SERVER);
     push_err(L, ERR_SERVER, &text);
 }

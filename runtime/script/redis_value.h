@@ -24,7 +24,6 @@ enum err redis_words_read(lua_State *L, int first, struct redis_words *out,
 struct redis_asker {
     const struct script_pool *box;
     bool is_coping; /* a Lua module, which goes on from NOSCRIPT and the like */
-    bool is_told;   /* counted already */
 };
 
 /* Within an array and in a pipeline's list (is_inner), nil is tide.null. */

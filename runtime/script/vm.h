@@ -96,8 +96,8 @@ int return_err(lua_State *L, enum err err, const struct err_text *text);
 int return_text(lua_State *L, enum err err, const char *format, ...)
     PRINTF_LIKE(3, 4);
 
-/* Raises a message at the script's line: level 1 is our Lua function that
- * called this C function, level 2 the script. */
+/* Raises a message at the line of the script, however deep our own modules have
+ * called from there. */
 _Noreturn void raise_at_script(lua_State *L, const char *format, ...)
     PRINTF_LIKE(2, 3);
 

@@ -522,4 +522,49 @@ describe("Postgres leases", function()
       assert.matches("program%.lua:4", output)
     end)
   end)
+
+  it("runs a batch in order, up to the first that fails", function()
+    local one = support.postgres { max_connections = 1 }
+    one:with(function(conn)
+      must(conn:exec "CREATE TEMP TABLE steps (n int)")
+      local results = must(conn:batch {
+        { "INSERT INTO steps VALUES ($1) RETURNING n", 1 },
+        { "SELECT n + 1 AS n FROM steps" },
+      })
+      assert.are.same({ 1, 2 }, { results[1][1].n, results[2][1].n })
+      local list = {
+        { "INSERT INTO steps VALUES (2)" }, { "SELECT 1 / 0" }, { "DELETE FROM steps" },
+      }
+      local none, err = conn:batch(list)
+      assert.is_nil(none)
+      assert.are.equal("22012", err.sqlstate)
+      assert.are.equal(2, must(conn:one "SELECT count(*) AS n FROM steps").n)
+      list.atomic = true
+      none, err = conn:batch(list)
+      assert.is_nil(none)
+      assert.are.equal("22012", err.sqlstate)
+      assert.are.equal(2, must(conn:one "SELECT count(*) AS n FROM steps").n)
+      local ok, message = pcall(function() return (conn:batch { "SELECT 1" }) end)
+      assert.is_false(ok)
+      assert.matches("pg_lease_spec.lua:%d+: statement 1: { sql, ... } expected", message)
+    end)
+  end)
+
+  it("of a pool that is closed raises at the script's line", function()
+    local gone = support.postgres()
+    gone:close(1)
+    for _, call in ipairs {
+      function() return (gone:query "SELECT 1") end, function() return (gone:acquire()) end,
+      function() return (gone:with(print)) end, function() return (gone:stats()) end,
+      function() return (gone:transaction(print)) end,
+      function() return (gone:batch { { "SELECT 1" }, atomic = true }) end,
+      function() return (gone:each("SELECT 1", print)) end,
+      function() return (gone:listen("c", print)) end,
+    } do
+      local ok, message = pcall(call)
+      assert.is_false(ok)
+      assert.matches('^tests/live/pg_lease_spec.lua:%d+: pool "[^"]+" is closed$',
+        tostring(message))
+    end
+  end)
 end)

@@ -174,6 +174,18 @@ describe("Redis", function()
       assert.are.equal("server", err.code)
       assert.is_nil((cache:get "a"))
     end)
+
+    it("gives nil, err when Redis refuses all of its commands", function()
+      local before = cache:stats().errors.server
+      local replies, err = cache:multi(function(m)
+        m:call("NOSUCHCOMMAND", 1)
+        m:call("NORTHISONE")
+      end)
+      assert.is_nil(replies)
+      assert.are.equal("server", err.code)
+      assert.matches("unknown command '?`?NOSUCHCOMMAND", err.message)
+      assert.are.equal(before + 1, cache:stats().errors.server)
+    end)
   end)
 
   describe("timeouts and cancels", function()

@@ -28,10 +28,16 @@ function support.begin_file(path)
   has_schema = false
 end
 
--- Closes a pool and raises when something of it is lent or waited for.
+-- Closes a pool and raises when something of it stays lent or waited for: what has just
+-- ended, as a subscription, gives back a little later.
 local function close_pool(pool)
   local is_open, stats = pcall(pool.stats, pool)
   if not is_open then return end -- the spec closed it
+  local limit = core.now() + WAIT_SECONDS
+  while stats.leased + stats.waiting > 0 and core.now() < limit do
+    tide.sleep(POLL_SECONDS)
+    stats = pool:stats()
+  end
   pool:close(1)
   if stats.leased + stats.waiting == 0 then return end
   error(("pool %s: %d leased, %d waiting"):format(
