@@ -365,7 +365,8 @@ function Postgres:one(sql, ...) end
 function Postgres:exec(sql, ...) end
 
 ---Calls a function for each row, in batches of about 1 MiB: results of any size in little memory. On a pool, and on a
----connection without one, it is a transaction.
+---connection without one, it is a transaction. It is no iterator: a loop that is left by `break` could not give the
+---connection back before its task ends.
 ---
 ---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem` - and an err that the function raised, unless that was in a transaction of the caller's
 ---
@@ -758,7 +759,8 @@ function PostgresLease:one(sql, ...) end
 function PostgresLease:exec(sql, ...) end
 
 ---Calls a function for each row, in batches of about 1 MiB: results of any size in little memory. On a pool, and on a
----connection without one, it is a transaction.
+---connection without one, it is a transaction. It is no iterator: a loop that is left by `break` could not give the
+---connection back before its task ends.
 ---
 ---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem` - and an err that the function raised, unless that was in a transaction of the caller's
 ---

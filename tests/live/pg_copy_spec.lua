@@ -166,6 +166,36 @@ describe("COPY", function()
       is_clean()
       assert.are.equal(0, count())
     end)
+
+    it("ends with lost when its connection is lost, and stores nothing", function()
+      local sent = 0
+      local rows, err = db:with(function(conn)
+        local pid = must(conn:one "SELECT pg_backend_pid() AS pid").pid
+        return conn:copy_in("COPY item (id) FROM STDIN", function()
+          sent = sent + 1
+          if sent == 3 then must(db:one("SELECT pg_terminate_backend($1)", pid)) end
+          if sent < 100000 then return sent .. "\n" end
+        end)
+      end)
+      assert.is_nil(rows)
+      assert.is_true(err.code == "lost" or err.sqlstate == "57P01", tostring(err))
+      is_clean()
+      assert.are.equal(0, count())
+    end)
+
+    it("keeps the deadline of each wait, and stores nothing", function()
+      local release = support.hold_lock(db, "item")
+      local rows, err = db:copy_in({ "COPY item (id) FROM STDIN", timeout_ms = 50 },
+        { { 1 }, { 2 } })
+      assert.is_nil(rows)
+      assert.are.equal("timeout", err.code)
+      release()
+      eventually("the server has stopped it", function()
+        return support.running(db, "COPY item%") == 0
+      end)
+      is_clean()
+      assert.are.equal(0, count())
+    end)
   end)
 
   describe("out", function()

@@ -554,7 +554,8 @@ describe("Postgres leases", function()
     local gone = support.postgres()
     gone:close(1)
     for _, call in ipairs {
-      function() return (gone:query "SELECT 1") end, function() return (gone:acquire()) end,
+      function() return (gone:query "SELECT 1") end,
+      function() return (gone:acquire()) end,
       function() return (gone:with(print)) end, function() return (gone:stats()) end,
       function() return (gone:transaction(print)) end,
       function() return (gone:batch { { "SELECT 1" }, atomic = true }) end,

@@ -3,6 +3,7 @@
 local core = require "tidepool.core"
 local servers = require "tidepool.servers"
 local support = require "support"
+local tide = require "tidepool"
 
 local eventually, must = support.eventually, support.must
 
@@ -137,6 +138,37 @@ describe("Postgres listeners", function()
     eventually("it hears again", count(seen, 2))
     assert.are.same({ channel = "jobs", payload = "after" }, seen[2])
     assert.are.equal(1, listener:stats().gaps)
+  end)
+
+  it("go on when a handler fails, which is logged and counted", function()
+    local seen = {}
+    local listener = must(db:listen("jobs", function(message)
+      seen[#seen + 1] = message.payload
+      if message.payload == "bad" then error "mine" end
+    end))
+    finally(function() listener:close() end)
+    for _, payload in ipairs { "bad", "good" } do must(db:notify("jobs", payload)) end
+    eventually("both are heard", count(seen, 2))
+    assert.are.same({ "bad", "good" }, seen)
+    assert.are.equal(1, listener:stats().failures)
+  end)
+
+  it("of a request end with it", function()
+    local app, before = tide.app(), db:stats().subscriber.subscriptions
+    local seen, keep = collector()
+    app:get("/", function()
+      must(db:listen("mine", keep))
+      must(db:notify("mine", "x"))
+      eventually("it is heard", count(seen, 1))
+      assert.are.equal(before + 1, db:stats().subscriber.subscriptions)
+      return "heard"
+    end)
+    local server, address = support.serve(app)
+    finally(function() server:close() end)
+    assert.are.equal(200, (support.request(address, "GET", "/")))
+    eventually("it is gone", function()
+      return db:stats().subscriber.subscriptions == before
+    end)
   end)
 
   it("move to a new connection when the pool is drained", function()

@@ -142,6 +142,23 @@ function support.hold(pool)
   end
 end
 
+-- Locks a table until the function that this gives is called.
+function support.hold_lock(pool, name)
+  local gate, is_held = support.gate(), false
+  local task = tide.spawn(function()
+    return pool:transaction(function(tx)
+      assert(tx:exec("LOCK TABLE " .. name))
+      is_held = true
+      gate.wait()
+    end)
+  end)
+  support.eventually("it is locked", function() return is_held end)
+  return function()
+    gate.open()
+    return task:wait()
+  end
+end
+
 -- Waits until nothing of the pool is lent, or being cleaned.
 function support.given_back(pool)
   support.eventually("all connections are given back", function()
