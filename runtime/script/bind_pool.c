@@ -13,7 +13,7 @@ struct script_pool *check_any_pool(lua_State *L, int index)
 {
     if (!vm_is_type(L, index, TYPES[POOL_POSTGRES]) &&
         !vm_is_type(L, index, TYPES[POOL_REDIS]))
-        luaL_typerror(L, index, "pool");
+        vm_refuse_type(L, index, "pool");
     return lua_touserdata(L, index);
 }
 

@@ -61,12 +61,25 @@ bool vm_is_type(lua_State *L, int index, const char *type)
     return is;
 }
 
+void vm_refuse_type(lua_State *L, int index, const char *type)
+{
+    static const char ours[] = "tidepool.";
+    const char *name =
+        strncmp(type, ours, strlen(ours)) == 0 ? type + strlen(ours) : type;
+
+    raise_at_script(L, "%s expected, got %s%s", name,
+                    lua_isnone(L, index) ? "nothing" : luaL_typename(L, index),
+                    index == 1 ? ": methods are called with a colon, as in "
+                                 "db:one(sql)"
+                               : "");
+}
+
 void *vm_check_type(lua_State *L, int index, const char *type)
 {
     void *value = lua_touserdata(L, index);
 
     if (value == NULL || !vm_is_type(L, index, type))
-        luaL_typerror(L, index, type);
+        vm_refuse_type(L, index, type);
     return value;
 }
 

@@ -78,6 +78,8 @@ void vm_set_type(lua_State *L, const char *type);
 bool vm_is_type(lua_State *L, int index, const char *type);
 /* The userdata at index; raises when it is not of that type. */
 void *vm_check_type(lua_State *L, int index, const char *type);
+/* Raises, at the script's line, for the value at index, which is not of it. */
+_Noreturn void vm_refuse_type(lua_State *L, int index, const char *type);
 
 /* Tells the collector of memory that only a userdata keeps, so that it runs
  * before many such results pile up. */

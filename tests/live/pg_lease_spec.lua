@@ -550,6 +550,21 @@ describe("Postgres leases", function()
     end)
   end)
 
+  it("called without their colon are told so, at the script's line", function()
+    for _, call in ipairs {
+      function() return (db.one "SELECT 1") end,
+      function() return (db.query()) end,
+      function() return (db.with("x", function() end)) end,
+      function() return (db:with(function(conn) return conn.query "SELECT 1" end)) end,
+      function() return (support.redis().get "k") end,
+    } do
+      local ok, message = pcall(call)
+      assert.is_false(ok)
+      assert.matches("^tests/live/pg_lease_spec.lua:%d+: [%a.]+ expected, got %a+: "
+        .. "methods are called with a colon", tostring(message))
+    end
+  end)
+
   it("of a pool that is closed raises at the script's line", function()
     local gone = support.postgres()
     gone:close(1)
