@@ -26,6 +26,10 @@ local POOL_HISTOGRAMS = {
   { "db_client_connection_create_time_seconds", "create", "Time to open a connection." },
   { "db_client_connection_wait_time_seconds", "wait", "Time to get a connection." },
   { "db_client_connection_use_time_seconds", "use", "Time from getting to giving back." },
+  { "tidepool_pool_statement_queue_seconds", "queue",
+    "Time of a statement until it is sent on a shared connection." },
+  { "tidepool_pool_statement_service_seconds", "service",
+    "Time from then to the answer." },
 }
 
 -- name to help
@@ -265,6 +269,24 @@ local function add_events(out, counts)
   end
 end
 
+local function add_policy(out, policy)
+  out:family("tidepool_policy_info", "gauge", "1, and the policy as a label.")
+  out:sample("tidepool_policy_info",
+    { "policy", policy.name, "dry_run", tostring(policy.dry_run) }, 1)
+  out:family("tidepool_policy_ticks_total", "counter", "Intervals of the policy.")
+  out:sample("tidepool_policy_ticks_total", {}, policy.ticks)
+  out:family("tidepool_policy_failures_total", "counter", "Calls that it failed.")
+  out:sample("tidepool_policy_failures_total", {}, policy.failures)
+  out:family("tidepool_policy_changes_total", "counter",
+    "Settings that it wanted to change, by what became of that.")
+  for _, pool in ipairs(sorted_keys(policy.changes)) do
+    for _, outcome in ipairs(sorted_keys(policy.changes[pool])) do
+      out:sample("tidepool_policy_changes_total",
+        { "pool_name", pool, "outcome", outcome }, policy.changes[pool][outcome])
+    end
+  end
+end
+
 local function add_runtime(out, tasks)
   out:family("tidepool_build_info", "gauge", "1, and the version as a label.")
   out:sample("tidepool_build_info", { "version", core.version }, 1)
@@ -283,8 +305,8 @@ local metrics = {}
 metrics.TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 -- The page.  pools: array of what pool:stats() gives; http: server:stats() or nil; tasks:
--- core.task_counts().
-function metrics.page(pools, http, tasks)
+-- core.task_counts(); policy: what the policy's stats() gives, or nil.
+function metrics.page(pools, http, tasks, policy)
   local out = setmetatable({}, Writer)
   if #pools > 0 then
     add_states(out, pools)
@@ -297,6 +319,7 @@ function metrics.page(pools, http, tasks)
   end
   add_events(out, events.counts())
   if http then add_http(out, http) end
+  if policy then add_policy(out, policy) end
   add_runtime(out, tasks)
   return table.concat(out)
 end

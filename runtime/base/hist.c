@@ -1,6 +1,9 @@
 /* hist.c - see hist.h. */
 #include "base/hist.h"
 
+#include <stdbool.h>
+#include <stddef.h>
+
 /*
  * A bucket holds the values from just over one bound up to and including the
  * next, so that "at or under a power of two" never cuts a bucket.  That is
@@ -60,6 +63,34 @@ void hist_record(struct hist *hist, uint64_t ns)
     if (ns > hist->max_ns)
         hist->max_ns = ns;
     hist->buckets[bucket_of(ns)]++;
+}
+
+void hist_add_since(struct hist *hist, const struct hist *from,
+                    const struct hist *before)
+{
+    unsigned last = 0;
+    bool is_new = false;
+
+    for (unsigned i = 0; i < HIST_BUCKETS; i++) {
+        uint64_t count =
+            from->buckets[i] - (before != NULL ? before->buckets[i] : 0);
+
+        hist->buckets[i] += count;
+        hist->count += count;
+        if (count > 0) {
+            last = i;
+            is_new = true;
+        }
+    }
+    hist->sum_ns += from->sum_ns - (before != NULL ? before->sum_ns : 0);
+    if (is_new) {
+        uint64_t bound = upper_bound(from, last);
+
+        if (bound > from->max_ns)
+            bound = from->max_ns;
+        if (bound > hist->max_ns)
+            hist->max_ns = bound;
+    }
 }
 
 uint64_t hist_quantile(const struct hist *hist, double q)

@@ -23,6 +23,11 @@ struct hist {
 
 void hist_record(struct hist *hist, uint64_t ns);
 
+/* Adds what was recorded in from since before, an earlier copy of it, or since
+ * the beginning when before is NULL.  max_ns is then a bucket's bound. */
+void hist_add_since(struct hist *hist, const struct hist *from,
+                    const struct hist *before);
+
 /* The value that a share of q (0..1) of the records is at or under; 0 when
  * nothing was recorded. */
 uint64_t hist_quantile(const struct hist *hist, double q);

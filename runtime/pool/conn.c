@@ -199,8 +199,10 @@ void pool_add(struct pool *pool, struct conn *conn)
 /* Ends what is true only of the state that conn leaves. */
 static void leave_state(struct pool *pool, struct conn *conn)
 {
-    if (conn->state == CONN_LEASED)
+    if (conn->state == CONN_LEASED) {
         hist_record(&pool->stats.use, pool->now_ns - conn->state_ns);
+        pool->stats.completions++;
+    }
     if (conn->state == CONN_LEASED || conn->state == CONN_SHARED)
         conn->used_ns = pool->now_ns;
     conn->site = NULL;

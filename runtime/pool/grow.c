@@ -115,6 +115,8 @@ uint32_t pool_demand(const struct pool *pool)
     uint32_t min = (uint32_t)pool->settings.min_connections;
     uint32_t max = (uint32_t)pool->settings.max_connections;
 
+    if (pool->settings.concurrency > 0 && demand > pool->settings.concurrency)
+        demand = (uint32_t)pool->settings.concurrency;
     demand = larger(demand, min);
     return demand < max ? demand : max;
 }

@@ -11,8 +11,11 @@
 #define TIDEPOOL_POOL_INTERNAL_H
 
 #include "base/rand.h"
+#include "pool/codel.h"
 #include "pool/hook.h"
 #include "pool/pool.h"
+
+struct lanes;
 
 struct pool_address {
     uint32_t failures; /* in a row */
@@ -55,6 +58,9 @@ struct pool {
 
     struct list line;
     struct wheel wait_wheel;
+    struct codel codel; /* of the line */
+    uint64_t shed_ns;   /* when one was shed last, of the line or of lanes */
+    const struct lanes *lanes; /* statements queue there; or NULL */
 
     struct pool_address addresses[POOL_ADDRESSES_MAX];
     unsigned address_count;
@@ -137,6 +143,9 @@ void pool_set_ceiling(struct pool *pool);
 /* The deadline of conn's state has passed. */
 void pool_overdue(struct pool *pool, struct conn *conn);
 
+/* As many are lent as may be at once. */
+bool pool_is_full(const struct pool *pool);
+
 /* ---- lease.c */
 
 void pool_lend(struct pool *pool, struct conn *conn, bool shared,
@@ -153,6 +162,9 @@ void pool_settle_wire(struct pool *pool, struct conn *conn);
 
 bool pool_line_serve(struct pool *pool);
 bool pool_line_refuse(struct pool *pool);
+bool pool_line_shed(struct pool *pool);
+/* When that is to be looked at again; WHEEL_NEVER. */
+uint64_t pool_line_shed_ns(const struct pool *pool);
 void pool_line_expire(struct pool *pool);
 /* A step waits for pool_tick() because it would end a wait. */
 bool pool_line_has_work(const struct pool *pool);

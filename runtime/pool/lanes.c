@@ -41,6 +41,8 @@ enum err lanes_add(struct lanes *lanes, struct lane_item *item, uint64_t now_ns)
     uint64_t most = lanes->pool->settings.max_waiters;
 
     item->since_ns = now_ns;
+    item->sent_ns = 0;
+    lanes->pool->stats.arrivals++;
     if (set->queue.len > 0 && set->queue.len >= most) {
         lanes->pool->stats.busy++;
         return ERR_BUSY;
@@ -81,6 +83,18 @@ static void refuse_set(struct lane_set *set, enum err err,
     }
 }
 
+void lanes_answered(struct lanes *lanes, const struct lane_item *item,
+                    uint64_t now_ns)
+{
+    struct pool_stats *stats = &lanes->pool->stats;
+
+    stats->completions++;
+    if (now_ns > item->sent_ns)
+        hist_record(&stats->service, now_ns - item->sent_ns);
+    else
+        hist_record(&stats->service, 0);
+}
+
 void lanes_count_resend(struct lanes *lanes)
 {
     lanes->pool->stats.resends++;
@@ -91,6 +105,21 @@ void lanes_reroute(struct lanes *lanes, struct lane_item *item)
     lanes->pool->stats.reroutes++;
     item->kind = LANE_WRITE;
     lanes_return(lanes, item);
+}
+
+uint32_t lanes_queued(const struct lanes *lanes, uint64_t *oldest_ns)
+{
+    uint32_t count = 0;
+
+    for (int kind = 0; kind < LANE_KINDS; kind++) {
+        const struct list *queue = &lanes->sets[kind].queue;
+
+        count += queue->len;
+        if (queue->len > 0)
+            *oldest_ns =
+                earlier(*oldest_ns, item_of(list_first(queue))->since_ns);
+    }
+    return count;
 }
 
 void lanes_refuse_all(struct lanes *lanes, enum err err)
@@ -171,6 +200,36 @@ static uint64_t most_of(const struct lane_set *set, const struct lane *lane,
     return share < most ? share : most;
 }
 
+/* While the queue stands, the newest first, as in the line. */
+static struct lane_item *next_item(const struct lane_set *set)
+{
+    return item_of(set->codel.is_standing ? list_last(&set->queue)
+                                          : list_first(&set->queue));
+}
+
+static uint64_t first_ns(const struct lane_set *set)
+{
+    return set->queue.len > 0 ? item_of(list_first(&set->queue))->since_ns
+                              : UINT64_MAX;
+}
+
+/* One that a lane has had goes on: its turn was due. */
+static void shed_items(struct lane_set *set, uint64_t now_ns)
+{
+    struct pool *pool = set->owner->pool;
+
+    codel_look(&set->codel, &pool->settings, first_ns(set), now_ns);
+    while (set->queue.len > 0 &&
+           codel_sheds(&set->codel, &pool->settings, first_ns(set), now_ns) &&
+           item_of(list_first(&set->queue))->sent_ns == 0) {
+        struct lane_item *item = item_of(list_pop_front(&set->queue));
+
+        pool->stats.shed++;
+        pool->shed_ns = pool->now_ns;
+        set->owner->ops->refuse(set->owner, item, ERR_BUSY, NULL);
+    }
+}
+
 static void send_group(struct lane_set *set, struct lane *lane, uint32_t count,
                        uint64_t now_ns)
 {
@@ -180,11 +239,16 @@ static void send_group(struct lane_set *set, struct lane *lane, uint32_t count,
 
     list_init(&group);
     while (set->queue.len > 0 && group.len < most) {
-        struct lane_item *item = item_of(list_first(&set->queue));
+        struct lane_item *item = next_item(set);
 
         if (group.len > 0 && item->cost_ns > left_ns)
             break;
         left_ns -= item->cost_ns < left_ns ? item->cost_ns : left_ns;
+        codel_note(&set->codel, &set->owner->pool->settings,
+                   now_ns > first_ns(set) ? now_ns - first_ns(set) : 0, now_ns);
+        item->sent_ns = now_ns;
+        hist_record(&set->owner->pool->stats.queue,
+                    now_ns > item->since_ns ? now_ns - item->since_ns : 0);
         list_remove(&set->queue, &item->node);
         list_push_back(&group, &item->node);
     }
@@ -439,6 +503,7 @@ static uint64_t pump(struct lane_set *set, uint64_t now_ns)
     uint64_t until_ns;
 
     shed_lane(set, now_ns);
+    shed_items(set, now_ns);
     while (set == &set->owner->sets[LANE_WRITE] && yield_lane(set))
         continue;
     while (may_grow(set, now_ns) && grab_lane(set, now_ns))
@@ -455,6 +520,10 @@ static uint64_t pump(struct lane_set *set, uint64_t now_ns)
     while (end_lane(set, now_ns, &due_ns))
         continue;
     rest_lanes(set);
+    if (set->queue.len > 0)
+        due_ns = earlier(due_ns,
+                         codel_due_ns(&set->codel, &set->owner->pool->settings,
+                                      first_ns(set)));
     until_ns = late_ns(set);
     if (until_ns > now_ns)
         due_ns = earlier(due_ns, until_ns);
@@ -478,6 +547,7 @@ void lanes_init(struct lanes *lanes, struct pool *pool,
                 const struct lanes_ops *ops)
 {
     *lanes = (struct lanes){ .pool = pool, .ops = ops };
+    pool->lanes = lanes;
     for (int kind = 0; kind < LANE_KINDS; kind++) {
         lanes->sets[kind].owner = lanes;
         list_init(&lanes->sets[kind].queue);

@@ -19,6 +19,7 @@
 #ifndef TIDEPOOL_POOL_LANES_H
 #define TIDEPOOL_POOL_LANES_H
 
+#include "pool/codel.h"
 #include "pool/pool.h"
 
 enum lane_kind { LANE_READ, LANE_WRITE, LANE_KINDS };
@@ -30,7 +31,8 @@ struct lane_item {
     struct list_node node; /* on the queue; the driver's once it was taken */
     enum lane_kind kind;
     uint64_t cost_ns;  /* what the server is known to need for it */
-    uint64_t since_ns; /* when it was queued; the pool's */
+    uint64_t since_ns; /* when it was queued; the pool's, as what follows */
+    uint64_t sent_ns;  /* when it was given to a lane last */
 };
 
 struct lanes;
@@ -80,6 +82,7 @@ struct lane_set {
     struct list queue; /* of items, oldest first */
     struct list lanes; /* oldest first */
     struct pool_waiter waiter;
+    struct codel codel; /* of the queue */
     bool is_coming;
     uint64_t retry_ns; /* when one more may be asked for */
 };
@@ -107,6 +110,12 @@ void lanes_remove(struct lanes *lanes, struct lane_item *item);
 /* The same, for its deadline has passed. */
 void lanes_expire(struct lanes *lanes, struct lane_item *item);
 void lanes_count_resend(struct lanes *lanes);
+/* The server has answered item, with whatever. */
+void lanes_answered(struct lanes *lanes, const struct lane_item *item,
+                    uint64_t now_ns);
+/* How many are queued; *oldest_ns becomes since when the first is, if that is
+ * earlier. */
+uint32_t lanes_queued(const struct lanes *lanes, uint64_t *oldest_ns);
 /* Ends all that is queued. */
 void lanes_refuse_all(struct lanes *lanes, enum err err);
 

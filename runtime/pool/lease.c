@@ -6,6 +6,15 @@ static bool is_lent(const struct conn *conn)
     return conn->state == CONN_LEASED || conn->state == CONN_SHARED;
 }
 
+bool pool_is_full(const struct pool *pool)
+{
+    uint64_t most = pool->settings.concurrency;
+
+    return most > 0 &&
+           pool_count(pool, CONN_LEASED) + pool_count(pool, CONN_SHARED) >=
+               most;
+}
+
 void pool_lend(struct pool *pool, struct conn *conn, bool shared,
                const char *site)
 {
@@ -23,14 +32,16 @@ struct conn *pool_try_acquire(struct pool *pool, bool shared, const char *site,
     struct conn *conn = pool_first(pool, CONN_IDLE);
 
     if (conn == NULL || pool->line.len > 0 || pool->is_paused ||
-        pool->is_closing || pool->is_sweeping)
+        pool->is_closing || pool->is_sweeping || pool_is_full(pool))
         return NULL;
     pool_enter(pool, now_ns);
     if (pool_needs_test(pool, conn) || pool_needs_approval(pool, conn)) {
         conn = NULL;
     } else {
         pool_lend(pool, conn, shared, site);
+        pool->stats.arrivals += !shared;
         hist_record(&pool->stats.wait, 0);
+        codel_note(&pool->codel, &pool->settings, 0, pool->now_ns);
     }
     pool_leave_quietly(pool);
     return conn;

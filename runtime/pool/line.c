@@ -71,7 +71,7 @@ static void count_end(struct pool_stats *stats, enum err err)
     case ERR_OK: stats->waits++; break;
     case ERR_TIMEOUT: stats->timeouts++; break;
     case ERR_REFUSED: stats->refused++; break;
-    case ERR_BUSY: stats->busy++; break;
+    case ERR_BUSY: stats->busy++; break; /* or shed, see shed() */
     case ERR_CLOSED: stats->closed++; break;
     default: assert(false); /* no wait ends so */
     }
@@ -135,9 +135,19 @@ static void fail(struct pool *pool, struct pool_waiter *waiter, enum err err)
     finish(pool, waiter, err, NULL);
 }
 
+static void shed(struct pool *pool, struct pool_waiter *waiter)
+{
+    pool->stats.shed++;
+    pool->stats.busy--; /* it counts as one of them only once */
+    pool->shed_ns = pool->now_ns;
+    fail(pool, waiter, ERR_BUSY);
+}
+
 static void serve(struct pool *pool, struct pool_waiter *waiter,
                   struct conn *conn)
 {
+    codel_note(&pool->codel, &pool->settings,
+               pool->now_ns - pool_first_waiter(pool)->since_ns, pool->now_ns);
     attribute(pool, waiter, ERR_OK, conn);
     pool_lend(pool, conn, waiter->shared, waiter->site);
     finish(pool, waiter, ERR_OK, conn);
@@ -150,15 +160,24 @@ static struct conn *servable(const struct pool *pool)
 {
     struct conn *conn = pool_first(pool, CONN_IDLE);
 
-    if (conn == NULL || pool->is_paused || pool_needs_test(pool, conn) ||
-        pool_needs_approval(pool, conn))
+    if (conn == NULL || pool->is_paused || pool_is_full(pool) ||
+        pool_needs_test(pool, conn) || pool_needs_approval(pool, conn))
         return NULL;
     return conn;
 }
 
+/* While the line stands, the newest: it may yet be served in time. */
+static struct pool_waiter *next_waiter(const struct pool *pool)
+{
+    struct list_node *node = pool->codel.is_standing ? list_last(&pool->line)
+                                                     : list_first(&pool->line);
+
+    return node != NULL ? container_of(node, struct pool_waiter, node) : NULL;
+}
+
 bool pool_line_serve(struct pool *pool)
 {
-    struct pool_waiter *waiter = pool_first_waiter(pool);
+    struct pool_waiter *waiter = next_waiter(pool);
     struct conn *conn = waiter != NULL ? servable(pool) : NULL;
 
     if (conn == NULL)
@@ -185,10 +204,57 @@ bool pool_line_refuse(struct pool *pool)
     return true;
 }
 
+/* Who waits for a lane waits for many: lanes shed their own. */
+static struct pool_waiter *first_to_shed(const struct pool *pool)
+{
+    list_each (node, &pool->line) {
+        struct pool_waiter *waiter =
+            container_of(node, struct pool_waiter, node);
+
+        if (!waiter->shared)
+            return waiter;
+    }
+    return NULL;
+}
+
+static bool must_shed(const struct pool *pool)
+{
+    const struct pool_waiter *waiter;
+
+    if (!pool->codel.is_standing || pool->is_paused)
+        return false;
+    waiter = first_to_shed(pool);
+    return waiter != NULL && codel_sheds(&pool->codel, &pool->settings,
+                                         waiter->since_ns, pool->now_ns);
+}
+
+bool pool_line_shed(struct pool *pool)
+{
+    if (!must_shed(pool))
+        return false;
+    shed(pool, first_to_shed(pool));
+    return true;
+}
+
+uint64_t pool_line_shed_ns(const struct pool *pool)
+{
+    const struct pool_waiter *waiter;
+
+    if (pool->settings.codel_target_ns == 0 || pool->is_paused)
+        return WHEEL_NEVER;
+    waiter = first_to_shed(pool);
+    if (waiter == NULL)
+        return WHEEL_NEVER;
+    return codel_due_ns(&pool->codel, &pool->settings, waiter->since_ns);
+}
+
 void pool_line_expire(struct pool *pool)
 {
+    const struct pool_waiter *waiter = first_to_shed(pool);
     struct wheel_timer *timer;
 
+    codel_look(&pool->codel, &pool->settings,
+               waiter != NULL ? waiter->since_ns : UINT64_MAX, pool->now_ns);
     while ((timer = wheel_expire(&pool->wait_wheel, pool->now_ns)) != NULL)
         fail(pool, container_of(timer, struct pool_waiter, timer), ERR_TIMEOUT);
 }
@@ -197,7 +263,7 @@ bool pool_line_has_work(const struct pool *pool)
 {
     if (pool->line.len == 0)
         return false;
-    return pool->is_closing || servable(pool) != NULL ||
+    return pool->is_closing || servable(pool) != NULL || must_shed(pool) ||
            (pool_is_down(pool) && !pool->is_paused);
 }
 
@@ -224,6 +290,7 @@ enum err pool_wait(struct pool *pool, struct pool_waiter *waiter,
 
     assert(waiter->on_done != NULL && !list_is_linked(&waiter->node));
     pool_enter(pool, now_ns);
+    pool->stats.arrivals += !waiter->shared;
     waiter->pool = pool;
     waiter->since_ns = pool->now_ns;
     memset(waiter->phase_ns, 0, sizeof(waiter->phase_ns));
@@ -231,6 +298,8 @@ enum err pool_wait(struct pool *pool, struct pool_waiter *waiter,
         waiter->deadline_ns = pool->now_ns + pool->settings.acquire_timeout_ns;
     err = refusal(pool, waiter);
     if (err == ERR_OK) {
+        if (pool->line.len == 0)
+            codel_look(&pool->codel, &pool->settings, UINT64_MAX, pool->now_ns);
         list_push_back(&pool->line, &waiter->node);
         wheel_add(&pool->wait_wheel, &waiter->timer, waiter->deadline_ns);
     } else {

@@ -2,6 +2,7 @@
 #include "pool/pool.h"
 
 #include "pool/internal.h"
+#include "pool/lanes.h"
 
 #include <stdlib.h>
 
@@ -13,7 +14,7 @@
  */
 static void settle(struct pool *pool)
 {
-    while (pool_sweep(pool) || pool_line_refuse(pool) ||
+    while (pool_sweep(pool) || pool_line_refuse(pool) || pool_line_shed(pool) ||
            pool_line_serve(pool) || pool_test_idle(pool) ||
            pool_approve_idle(pool) || pool_retire(pool) || pool_grow(pool))
         continue;
@@ -40,6 +41,7 @@ static uint64_t next_due(const struct pool *pool)
     if (pool->is_closing)
         due_ns = earlier(due_ns, pool->close_ns);
     due_ns = earlier(due_ns, pool_relief_ns(pool));
+    due_ns = earlier(due_ns, pool_line_shed_ns(pool));
     due_ns = earlier(due_ns, wheel_next_ns(&pool->conn_wheel));
     return earlier(due_ns, wheel_next_ns(&pool->wait_wheel));
 }
@@ -257,6 +259,11 @@ void pool_counts(const struct pool *pool, struct pool_counts *out)
         out->states[state] = pool_count(pool, state);
     out->open = pool->open;
     out->waiting = pool->line.len;
+    out->oldest_ns = UINT64_MAX;
+    if (pool->line.len > 0)
+        out->oldest_ns = pool_first_waiter(pool)->since_ns;
+    out->queued =
+        pool->lanes != NULL ? lanes_queued(pool->lanes, &out->oldest_ns) : 0;
     out->max = (uint32_t)pool->settings.max_connections;
     out->min = (uint32_t)pool->settings.min_connections;
 }

@@ -32,6 +32,11 @@ enum { POOL_MAX_CONNECTIONS = 10000 };
     FLAG(test_before_acquire, true, "round trip before a lease after a quiet time") \
     TIME(test_after, 1, 0, 86400, "the quiet time, since the last byte")       \
     COUNT(max_waiters, 10000, 0, 10000000, "beyond: refused at once, busy")    \
+    COUNT(concurrency, 0, 0, POOL_MAX_CONNECTIONS,                             \
+          "most connections lent at once; 0: all")                             \
+    TIME(codel_target, 0, 0, 3600,                                             \
+         "waits that stay over this are shed, the newest go first; 0 never")   \
+    TIME(codel_interval, 0.1, 0.001, 3600, "how long they have to stay so")    \
     COUNT(lanes, 0, 1, POOL_MAX_CONNECTIONS,                                   \
           "most connections shared as lanes at once")                          \
     COUNT(group_max, 64, 1, 10000, "most statements in a group on a lane")     \

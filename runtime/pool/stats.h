@@ -9,10 +9,13 @@
 /* Counters only grow.  XX(name, text) */
 /* clang-format off */
 #define POOL_COUNTERS_MAP(XX)                                                \
+    XX(arrivals,         "leases and statements asked for")                  \
+    XX(completions,      "leases given back and statements answered")        \
     XX(acquires,         "leases and lanes handed out")                      \
     XX(waits,            "of these, after standing in line")                 \
     XX(timeouts,         "waits that ended at their deadline")               \
     XX(busy,             "refused: the line was full")                       \
+    XX(shed,             "refused: waits stayed over codel_target")          \
     XX(refused,          "refused: the server cannot be reached")            \
     XX(closed,           "refused: the pool was closing")                    \
     XX(nested,           "refused: all are held by who waits for another")   \
@@ -43,13 +46,17 @@ struct pool_stats {
     struct hist phases[WAIT_PHASES]; /* of waits; both count timeouts too */
     struct hist create;              /* open() to opened */
     struct hist use;                 /* of every lease */
+    struct hist queue;               /* of statements until one is sent */
+    struct hist service;             /* of these, from then to the answer */
 };
 
 /* A snapshot of now, cheap to take. */
 struct pool_counts {
     uint32_t states[CONN_STATES];
-    uint32_t open;    /* all states */
-    uint32_t waiting; /* callers in line */
+    uint32_t open;      /* all states */
+    uint32_t waiting;   /* callers in line */
+    uint32_t queued;    /* statements that wait for a lane */
+    uint64_t oldest_ns; /* since when the first of either waits; UINT64_MAX */
     uint32_t max;
     uint32_t min;
 };

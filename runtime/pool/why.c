@@ -39,6 +39,8 @@ void pool_explain(const struct pool *pool, const struct pool_waiter *waiter,
     why->open = pool->open;
     why->max = (uint32_t)pool->settings.max_connections;
     why->waiting = pool->line.len;
+    why->is_shed =
+        err == ERR_BUSY && pool->shed_ns != 0 && pool->shed_ns == pool->now_ns;
     for (enum conn_state state = 0; state < CONN_STATES; state++)
         why->states[state] = pool_count(pool, state);
     if (waiter != NULL)
@@ -110,6 +112,11 @@ static void add_outcome(struct line *line, const struct pool_why *why)
         if (in_ms(why->waited_ns) > 0)
             add(line, ", after %llu ms", in_ms(why->waited_ns));
         break;
+    case ERR_BUSY:
+        if (why->is_shed) {
+            add(line, "shed, for waits stay over codel_target");
+            break;
+        } /* fall through */
     default: add(line, "%s", err_sentence(why->err)); break;
     }
     add_phases(line, why);

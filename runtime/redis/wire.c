@@ -119,6 +119,9 @@ static void answered(struct redis_link *link, struct redis_request *request)
     } else {
         request->was_sent = true;
         request->link = NULL;
+        if (link->conn.state == CONN_SHARED)
+            lanes_answered(&link->redis->lanes, &request->item,
+                           redis_now(link->redis));
         redis_request_end(request, ERR_OK);
     }
 }

@@ -1,5 +1,6 @@
 /* bind_pool.c - see bind_pool.h. */
 #include "script/bind_events.h"
+#include "script/bind_policy.h"
 #include "script/failure.h"
 
 #include <stdio.h>
@@ -274,6 +275,8 @@ static void set_histograms(lua_State *L, const struct pool_stats *stats)
     set_hist(L, "wait", &stats->wait);
     set_hist(L, "create", &stats->create);
     set_hist(L, "use", &stats->use);
+    set_hist(L, "queue", &stats->queue);
+    set_hist(L, "service", &stats->service);
     lua_newtable(L);
     for (int i = 0; i < WAIT_PHASES; i++)
         set_hist(L, wait_phase_name(i), &stats->phases[i]);
@@ -296,6 +299,7 @@ static int l_stats(lua_State *L)
         set_number(L, conn_state_name(i), counts.states[i]);
     set_number(L, "open", counts.open);
     set_number(L, "waiting", counts.waiting);
+    set_number(L, "queued", counts.queued);
     set_number(L, "max", counts.max);
     set_number(L, "min", counts.min);
     lua_pushboolean(L, pool_is_down(box->pool));
@@ -370,6 +374,7 @@ void pool_begin_close(struct script_pool *box, uint64_t deadline_ns)
 {
     if (box->pool == NULL)
         return;
+    policy_forget_pool(box);
     box->pool = NULL;
     if (box->kind == POOL_POSTGRES)
         pg_pool_close(box->pg, deadline_ns, on_pool_closed, box);

@@ -24,6 +24,7 @@ local function stats(changes)
     closes = { idle_timeout = 3, lost = 1 },
     errors = { timeout = 6, busy = 0 },
     wait = histogram(100, 0.25), create = histogram(6, 0.5), use = histogram(99, 12.5),
+    queue = histogram(30, 0.2), service = histogram(29, 0.4),
     phases = { queue = histogram(10, 0.1), tcp = histogram(0, 0) },
   }
   for name, value in pairs(changes or {}) do result[name] = value end

@@ -180,9 +180,34 @@ static void test_values_beyond_the_range_share_the_last_bucket(void **state)
     assert_int_equal(hist_count_to(&hist, UINT64_MAX), 3);
 }
 
+static void test_what_came_since_a_copy_is_told_apart(void **state)
+{
+    static struct hist all, before, since;
+
+    (void)state;
+    memset(&all, 0, sizeof(all));
+    memset(&since, 0, sizeof(since));
+    for (int i = 0; i < 100; i++)
+        hist_record(&all, 1 << 20);
+    before = all;
+    hist_record(&all, 1 << 10);
+    hist_record(&all, 1 << 12);
+    hist_add_since(&since, &all, &before);
+    assert_int_equal(since.count, 2);
+    assert_int_equal(since.sum_ns, (1 << 10) + (1 << 12));
+    assert_int_equal(hist_quantile(&since, 0.5), 1 << 10);
+    assert_int_equal(hist_quantile(&since, 1), 1 << 12);
+    hist_add_since(&since, &all, NULL);
+    assert_int_equal(since.count, 104);
+    assert_int_equal(hist_quantile(&since, 0.9), 1 << 20);
+    hist_add_since(&since, &all, &all);
+    assert_int_equal(since.count, 104);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_came_since_a_copy_is_told_apart),
         cmocka_unit_test(test_empty_histogram_answers_zero),
         cmocka_unit_test(test_record_keeps_count_sum_and_max),
         cmocka_unit_test(test_one_value_is_every_quantile),
