@@ -29,6 +29,8 @@ local OPTIONS = [[
                      (127.0.0.1:8080)
   --admin ADDRESS    where health and metrics answer (where the app does)
   --workers N|auto   this version runs one
+  --policy NAME|FILE what tunes the pools: a stock policy, or a file that ends in
+                     .lua (formula)
   --drain TIME       how long what runs may go on after INT or TERM (30s)
   --log FORMAT       logfmt or json (logfmt)
   --log-level LEVEL  debug, info, warn or error (info)
@@ -85,7 +87,7 @@ begins with a copy of it, and an empty Redis.
 local VALUED = {
   listen = "server.listen", admin = "server.admin", workers = "server.workers",
   drain = "server.drain", log = "log.format", ["log-level"] = "log.level",
-  config = true, set = true,
+  policy = "policy.use", config = true, set = true,
 }
 local FLAGS = {
   run = {}, dev = { fresh = true }, check = { print = true, offline = true }, test = {},

@@ -126,6 +126,34 @@ function Config:pools()
   return pools
 end
 
+-- What follows the dots after prefix, of all that is set: name -> value.
+local function below(self, prefix)
+  local result
+  for path, known in pairs(self.values) do
+    if path:sub(1, #prefix) == prefix then
+      result = result or {}
+      result[path:sub(#prefix + 1)] = known.value
+    end
+  end
+  return result
+end
+
+-- The policy: { use =, source =, dry_run =, revert =, rails =, options = }; the last two
+-- by name, or nil.
+function Config:policy()
+  local use, source = self:get "policy.use"
+  return {
+    use = use, source = source,
+    dry_run = (self:get "policy.dry_run"), revert = (self:get "policy.revert"),
+    rails = below(self, "policy.rails."), options = below(self, "policy.options."),
+  }
+end
+
+-- Whether the operator has said how many connections a pool may have.
+function Config:is_sized(section)
+  return self.values[section .. ".pool.max_connections"] ~= nil
+end
+
 local function check_pool(loader, section)
   local max = loader.values[section .. ".max_connections"]
   local min = loader.values[section .. ".min_connections"]

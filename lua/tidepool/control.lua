@@ -24,13 +24,14 @@ local function times_of(histogram)
 end
 
 -- Times are seconds, as in the settings.
-local function describe(pool)
+local function describe(state, pool)
   local stats = pool:stats()
   local result = admin.pool_health(stats)
   result.name = stats.name
   result.settings = pool:settings()
   result.counters = stats.counters
   result.closes = stats.closes
+  result.policy = state.policy and state.policy:last_of(stats.name)
   for _, name in ipairs(HISTOGRAMS) do result[name] = times_of(stats[name]) end
   return result
 end
@@ -81,29 +82,29 @@ local function read_settings(pool, body)
   return settings
 end
 
-local function change(pool, request)
+local function change(state, pool, request)
   local settings, failure = read_settings(pool, request:body() or "")
   if not settings then return refuse(400, "%s", failure) end
   local ok, err = pool:set(settings)
   if not ok then return refuse(400, "%s", err.message) end
   core.log("info", "pool changed",
     { pool = pool:name(), settings = core.encode(settings) })
-  return answer(200, describe(pool))
+  return answer(200, describe(state, pool))
 end
 
 -- ---- pages
 
-local function act(pool, action)
+local function act(state, pool, action)
   pool[action](pool)
   core.log("info", "pool " .. action, { pool = pool:name() })
-  return answer(200, describe(pool))
+  return answer(200, describe(state, pool))
 end
 
 local ACTIONS = { drain = true, pause = true, resume = true }
 
 local function list(state)
   local all = {}
-  for _, pool in ipairs(state.pools) do all[pool:name()] = describe(pool) end
+  for _, pool in ipairs(state.pools) do all[pool:name()] = describe(state, pool) end
   return answer(200, { pools = all })
 end
 
@@ -127,11 +128,11 @@ local function methods_of(state, path)
     end
   end
   if action ~= "" then
-    return { POST = with_pool(function() return act(pool, action) end) }
+    return { POST = with_pool(function() return act(state, pool, action) end) }
   end
   return {
-    GET = with_pool(function() return answer(200, describe(pool)) end),
-    PATCH = with_pool(function(request) return change(pool, request) end),
+    GET = with_pool(function() return answer(200, describe(state, pool)) end),
+    PATCH = with_pool(function(request) return change(state, pool, request) end),
   }
 end
 
@@ -147,7 +148,7 @@ local control = {}
 
 -- Gives a function that answers a request of core.listen, or gives nil when the path is
 -- not one of these.  state: pools (an array), reload(), which gives true, or nil, a
--- sentence and whether one is under way.
+-- sentence and whether one is under way; policy, of policies.start.
 -- Browsers send Origin with what a page of another site makes them send: not from there.
 function control.new(state)
   return function(request)

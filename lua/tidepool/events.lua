@@ -8,6 +8,7 @@ local QUEUE_MAX = 1000
 local LONG = 3600 -- seconds; the wait begins anew
 
 local names = core.event_names()
+names[#names + 1] = "policy_changed"
 table.sort(names)
 local handlers = {} -- event to a list of Handlers
 for _, name in ipairs(names) do handlers[name] = {} end
@@ -115,6 +116,14 @@ function events.on(name, fn)
   list[#list + 1] = handler
   standing.add(handler, fn)
   return handler
+end
+
+-- What there is to be told of.
+function events.names() return { unpack(names) } end
+
+-- Tells an event that is none of the pools' own.
+function events.tell(event)
+  for _, handler in ipairs(handlers[event.event]) do push(handler, event) end
 end
 
 -- Of all functions together.

@@ -99,6 +99,64 @@ KINDS.workers = {
   end,
 }
 
+-- "2..50, step 4, every 5s": what a policy may do with a setting.
+local Rail = {}
+Rail.__index = Rail
+
+function Rail:__tostring()
+  local text = ('"%.14g..%.14g'):format(self.min, self.max)
+  if self.step then text = text .. (", step %.14g"):format(self.step) end
+  if self.every then text = text .. (", every %.14gs"):format(self.every) end
+  return text .. '"'
+end
+
+local function read_quantity(entry, text)
+  if entry.setting_kind == "time" then
+    return KINDS.time.read({ min = entry.min, max = entry.max }, text, true)
+  end
+  return in_range(entry, text:match "^%d+$" and tonumber(text))
+end
+
+local function read_rail(entry, value)
+  local rail = {}
+  for part in (value .. ","):gmatch "%s*(.-)%s*," do
+    local low, high = part:match "^([%w.]-)%.%.([%w.]+)$"
+    local name, quantity = part:match "^(%l+)%s+(%S+)$"
+    if low then
+      rail.min, rail.max = read_quantity(entry, low), read_quantity(entry, high)
+    elseif name == "step" then
+      rail.step = read_quantity(entry, quantity)
+    elseif name == "every" then
+      rail.every = KINDS.time.read({ min = 0, max = 86400 }, quantity, true)
+    else
+      return nil
+    end
+    if not (low or rail[name]) then return nil end
+  end
+  if not (rail.min and rail.max and rail.min <= rail.max) then return nil end
+  return setmetatable(rail, Rail)
+end
+
+KINDS.rail = {
+  read = function(entry, value)
+    return type(value) == "string" and read_rail(entry, value) or nil
+  end,
+  expected = function(entry)
+    return ('a text like "2..50" or "2..50, step 4, every 5s", within %.14g..%.14g')
+      :format(entry.min, entry.max)
+  end,
+}
+
+-- Of a policy: a number, a time in seconds, or a text.
+KINDS.option = {
+  read = function(_, value)
+    if type(value) == "number" then return value end
+    if type(value) ~= "string" then return nil end
+    return tonumber(value) or KINDS.time.read({ min = 0, max = 1e9 }, value) or value
+  end,
+  expected = function() return "a number, a time or a text" end,
+}
+
 local schema = {
   list = {},     -- entries in the order of the documentation
   entries = {},  -- the same by path
@@ -173,6 +231,18 @@ local function build()
   end
   add("server.limits", "max_connections",
     { kind = "count", min = 1, max = 1e6, default = limits.max_connections })
+  add("policy", "use", { kind = "text", default = "formula" })
+  add("policy", "dry_run", { kind = "flag", default = false })
+  add("policy", "revert", { kind = "flag", default = true })
+  for _, setting in ipairs((core.pool_settings())) do
+    if setting.kind ~= "flag" then
+      add("policy.rails", setting.name, {
+        kind = "rail", setting_kind = setting.kind, min = setting.min, max = setting.max,
+      })
+    end
+  end
+  schema.sections["policy.options"] = {}
+  add_name("policy", "options")
   add("log", "level",
     { kind = "choice", choices = { "debug", "info", "warn", "error" }, default = "info" })
   add("log", "format",
@@ -200,6 +270,10 @@ end
 function schema.find(path)
   local entry = schema.entries[path] or named[path]
   if entry then return entry end
+  if path:find "^policy%.options%.%l[%w_]*$" then
+    named[path] = { path = path, kind = "option" }
+    return named[path]
+  end
   local root, name, rest = split_named(path)
   local model = root and schema.entries[root .. rest]
   if not model then return nil end

@@ -5,6 +5,7 @@ local admin = require "tidepool.admin"
 local control = require "tidepool.control"
 local core = require "tidepool.core"
 local of = require("tidepool.result").of
+local policies = require "tidepool.policies"
 local pools = require "tidepool.pools"
 local reload = require "tidepool.reload"
 local sandbox = require "tidepool.sandbox"
@@ -53,6 +54,7 @@ function Service:admin_handler(health)
   local change = control.new {
     pools = self.pools,
     reload = function() return self.reloader:now() end,
+    policy = self.policy,
   }
   return function(request)
     local status, headers, body = health(request)
@@ -88,6 +90,7 @@ function Service:handler()
     optional = self.optional,
     server = function() return self.server end,
     is_stopping = function() return self.stopping end,
+    policy = self.policy,
   }
   if self.config.server.admin then
     return self:app_handler(), self:admin_handler(health)
@@ -144,15 +147,31 @@ function Service:drain()
       { in_flight = self.server:stats().in_flight })
   end
   self.is_drained = true
+  self.policy:close()
   self.server:close()
   if self.admin then self.admin:close() end
   pools.close(self.pools, math.max(0, limit - core.now()))
   core.log("info", "stopped")
 end
 
+-- The policy is for pools whose size the operator left open, unless it was chosen.
+function Service:start_policy()
+  local settings, flown = self.config:policy(), {}
+  for i, entry in ipairs(self.config:pools()) do
+    if settings.source ~= "default" or not self.config:is_sized(entry.section) then
+      flown[#flown + 1] = self.pools[i]
+    end
+  end
+  local err
+  self.policy, err = policies.start(settings, flown)
+  if self.policy then return true end
+  complain("policy.use (%s): %s", settings.source, err)
+end
+
 function Service:serve(generation)
   sandbox.lock(generation)
   self.app = generation.value
+  if not self:start_policy() then return MISCONFIGURED end
   self.reloader = reload.new(self.path, self.args, generation, self.config.server.drain,
     function(app) self.app = app end)
   if not self:listen() then return FAILED end

@@ -23,6 +23,7 @@
 ---| "timeout" # a wait ended at its deadline
 ---| "leak" # a connection is held longer than `leak_threshold`
 ---| "reclaim" # a connection was taken back after `leak_reclaim`
+---| "policy_changed" # the policy changed a setting
 
 ---What `require "tidepool"` gives.
 ---@class tidepool.Tide
@@ -1461,9 +1462,14 @@ function Task:id() end
 ---@class tidepool.PoolEvent
 ---@field event tidepool.EventName which
 ---@field pool string its name
----@field kind "postgres"|"redis"
+---@field kind? "postgres"|"redis" not of `policy_changed`
 ---@field conn? integer the connection's number
----@field reason? string of `close`, see the counts of stats
+---@field reason? string of `close`, see the counts of stats; of `policy_changed`, the policy's words
+---@field policy? string its name
+---@field setting? string of `policy_changed`, with
+---@field from? number its value before, and
+---@field to? number after
+---@field outcome? string `applied`; `clamped`, not as far as was wanted; `reverted`, for it made waits worse
 ---@field error? string a sentence
 ---@field sqlstate? string
 ---@field site? string "app.lua:42", who holds it or waits
@@ -1717,6 +1723,9 @@ function Response:json() end
 ---@field test_before_acquire? boolean round trip before a lease after a quiet time
 ---@field test_after? number the quiet time, since the last byte
 ---@field max_waiters? integer beyond: refused at once, busy
+---@field concurrency? integer most connections lent at once; 0: all
+---@field codel_target? number waits that stay over this are shed (`busy`), the newest go first meanwhile; 0 never
+---@field codel_interval? number how long they have to stay so
 ---@field lanes? integer most connections shared as lanes at once
 ---@field group_max? integer most statements in a group on a lane
 ---@field group_target? number longest planned group; slower statements run on a lease
@@ -1741,6 +1750,7 @@ function Response:json() end
 ---@field cancelling integer came back busy, being stopped
 ---@field closing integer
 ---@field waiting integer those who stand in line
+---@field queued integer statements that wait for a connection to share
 ---@field max integer connections
 ---@field min integer connections
 ---@field down boolean the server cannot be reached
@@ -1752,16 +1762,21 @@ function Response:json() end
 ---@field wait tidepool.Histogram of waits for a connection
 ---@field create tidepool.Histogram of connects
 ---@field use tidepool.Histogram of leases
+---@field queue tidepool.Histogram of statements until one is sent on a connection that is shared
+---@field service tidepool.Histogram of these, from then to the answer
 ---@field phases tidepool.WaitPhases of waits, by what was waited for
 ---@field subscriber? tidepool.SubscriberStats of all subscriptions together, where there were some
 ---@field consumers? tidepool.ConsumerStats[] of the consumers of streams that run
 
 ---only grow
 ---@class tidepool.PoolCounters
+---@field arrivals integer leases and statements asked for
+---@field completions integer leases given back and statements answered
 ---@field acquires integer leases and lanes handed out
 ---@field waits integer of these, after standing in line
 ---@field timeouts integer waits that ended at their deadline
 ---@field busy integer refused: the line was full
+---@field shed integer refused: waits stayed over `codel_target`
 ---@field refused integer refused: the server cannot be reached
 ---@field closed integer refused: the pool was closing
 ---@field nested integer refused: all are held by who waits for another

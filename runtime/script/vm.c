@@ -167,6 +167,7 @@ static int open_core(lua_State *L)
     bind_pubsub(L, vm);
     bind_listen(L, vm);
     bind_copy(L, vm);
+    bind_policy(L, vm);
     bind_events(L, vm);
     bind_http(L, vm);
     bind_request(L, vm);
@@ -215,6 +216,7 @@ enum err vm_new(struct vm **out, const struct vm_options *options)
     vm->log.ud = vm;
     vm->log.level = LOG_INFO;
     list_init(&vm->pools);
+    list_init(&vm->pilots);
     err = loop_new(&vm->loop, options->uv_loop);
     if (err != ERR_OK)
         goto fail;

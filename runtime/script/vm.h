@@ -48,6 +48,7 @@ struct vm {
 
     struct events *events; /* see bind_events.h; NULL: nobody asked */
     struct list pools;     /* struct script_pool, open ones */
+    struct list pilots;    /* see bind_policy.c */
     size_t external_bytes; /* results that Lua's collector cannot see */
 };
 
@@ -121,6 +122,7 @@ void bind_redis(lua_State *L, struct vm *vm);
 void bind_pubsub(lua_State *L, struct vm *vm); /* after bind_lease() */
 void bind_listen(lua_State *L, struct vm *vm); /* the same */
 void bind_copy(lua_State *L, struct vm *vm);   /* the same */
+void bind_policy(lua_State *L, struct vm *vm); /* after bind_pool() */
 void bind_events(lua_State *L, struct vm *vm);
 void bind_http(lua_State *L, struct vm *vm);
 void bind_request(lua_State *L, struct vm *vm);

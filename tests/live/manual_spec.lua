@@ -2,6 +2,7 @@
 -- events; its examples; and the types that are made of it.
 
 local core = require "tidepool.core"
+local events = require "tidepool.events"
 local sandbox = require "tidepool.sandbox"
 local support = require "support"
 local tide = require "tidepool"
@@ -380,7 +381,7 @@ describe("The manual's fields", function()
   end)
 
   it("are those of events", function()
-    local names, wanted = {}, core.event_names()
+    local names, wanted = {}, events.names()
     for i, value in ipairs(class_named "EventName".values) do names[i] = value.value end
     table.sort(names)
     table.sort(wanted)
