@@ -17,7 +17,7 @@ BEGIN {
   allow("uv", "net"); allow("libpq-fe", "pg"); allow("hiredis", "redis")
   allow("lua", "script policy"); allow("lauxlib", "script policy")
   allow("lualib", "script policy"); allow("luajit", "script policy")
-  allow("llhttp", "http/parse.c"); allow("http_parser", "http/parse.c")
+  allow("llhttp", "http/parse.c http/answer.c"); allow("http_parser", "http/parse.c http/answer.c")
 }
 
 /^FLOORS :=/ {
