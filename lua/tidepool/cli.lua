@@ -4,6 +4,7 @@ local check = require "tidepool.check"
 local config = require "tidepool.config"
 local core = require "tidepool.core"
 local dev = require "tidepool.dev"
+local load = require "tidepool.load"
 local schema = require "tidepool.schema"
 local service = require "tidepool.service"
 local testing = require "tidepool.testing"
@@ -18,6 +19,7 @@ tidepool: Postgres and Redis pools, scripted in Lua
   tidepool dev APP      the same with a private Postgres and Redis, reload on save
   tidepool check APP    check configuration, script and servers, serve nothing
   tidepool test [FILE]  run specs on a private Postgres and Redis
+  tidepool load URL     load an HTTP server, report latency, rate and what pools did
   tidepool version
   tidepool help [COMMAND]
 
@@ -79,6 +81,7 @@ tests/.  schema.sql here, beside the first FILE or above it makes the database; 
 begins with a copy of it, and an empty Redis.
 
 ]] .. OPTIONS,
+  load = load.HELP,
   version = "usage: tidepool version\n",
   help = "usage: tidepool help [COMMAND]\n",
 }
@@ -236,6 +239,7 @@ end
 
 local COMMANDS = { run = run_script, dev = run_script, check = run_script,
                    test = run_script, help = help,
+                   load = function(_, words) return load.main(words) end,
                    version = version, ["--help"] = help, ["-h"] = help,
                    ["--version"] = version }
 
@@ -250,7 +254,7 @@ function cli.main(command, ...)
   local run = COMMANDS[command]
   if run then return run(command, { ... }) end
   return misused("help", "unknown command %q%s", command,
-    suggestion(command, { "run", "dev", "check", "test", "version", "help" }))
+    suggestion(command, { "run", "dev", "check", "test", "load", "version", "help" }))
 end
 
 return cli

@@ -173,6 +173,7 @@ static int open_core(lua_State *L)
     bind_request(L, vm);
     bind_files(L, vm);
     bind_process(L, vm);
+    bind_load(L, vm);
     bind_core(L, vm);
     return 1;
 }

@@ -128,6 +128,7 @@ void bind_http(lua_State *L, struct vm *vm);
 void bind_request(lua_State *L, struct vm *vm);
 void bind_files(lua_State *L, struct vm *vm);
 void bind_process(lua_State *L, struct vm *vm);
+void bind_load(lua_State *L, struct vm *vm);
 void bind_core(lua_State *L, struct vm *vm);
 
 #endif

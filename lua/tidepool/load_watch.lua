@@ -1,0 +1,208 @@
+-- load_watch.lua - what a load test sees of the other side: the pools, by the instance's
+-- /metrics, and the CPU of a Postgres on this machine, by /proc.
+
+local core = require "tidepool.core"
+local options = require "tidepool.load_options"
+
+local PATIENCE = 2 -- seconds for /metrics to answer
+local TICKS = 100 -- of /proc/PID/stat, a second
+
+-- ---- pools
+
+local Watch = {}
+Watch.__index = Watch
+
+-- The body of a GET, or nil and why.
+local function fetch(target)
+  local load = core.load {
+    host = target.host, port = target.port, unix_path = target.unix_path,
+    request = options.request(target, "GET", {}), requests = 1, connections = 1,
+    seconds = PATIENCE, timeout = PATIENCE, keeps_body = true,
+  }
+  load:wait(2 * PATIENCE)
+  local stats = load:stats()
+  if stats.by_class[2] == 1 then return load:body() end
+  if stats.answered == 1 then return nil, "there is no such page" end
+  return nil, stats.why
+end
+
+local function label(labels, name) return labels:match(name .. '="([^"]*)"') end
+
+local function pool_of(pools, labels)
+  local name = label(labels, "pool_name")
+  if not name then return {} end
+  pools[name] = pools[name] or { in_use = 0, waiting = 0, timeouts = 0, errors = {} }
+  return pools[name]
+end
+
+local FAMILIES = {
+  db_client_connection_count = function(pool, value, labels)
+    local state = label(labels, "state")
+    if state == "leased" or state == "shared" then pool.in_use = pool.in_use + value end
+  end,
+  db_client_connection_pending_requests = function(pool, value) pool.waiting = value end,
+  db_client_connection_timeouts_total = function(pool, value) pool.timeouts = value end,
+  tidepool_pool_errors_total = function(pool, value, labels)
+    pool.errors[label(labels, "code") or "?"] = value
+  end,
+}
+
+-- Each pool that a page of metrics tells of.
+local function pools_of(page)
+  local pools = {}
+  for name, labels, value in page:gmatch "([%w_]+){([^}\n]*)} ([^%s]+)" do
+    local take = FAMILIES[name]
+    if take then take(pool_of(pools, labels), tonumber(value) or 0, labels) end
+  end
+  return pools
+end
+
+local function keep_peaks(self, pools)
+  local sum = 0
+  for name, pool in pairs(pools) do
+    local peak = self.peaks[name] or { in_use = 0, waiting = 0 }
+    self.peaks[name] = peak
+    peak.in_use = math.max(peak.in_use, pool.in_use)
+    peak.waiting = math.max(peak.waiting, pool.waiting)
+    sum = sum + pool.in_use
+  end
+  self.peak_in_use = math.max(self.peak_in_use, sum)
+end
+
+-- Looks once; gives false when there is nothing to see.
+function Watch:look()
+  local page, why = fetch(self.target)
+  if not page then
+    self.why = self.why or why
+    return false
+  end
+  self.last = pools_of(page)
+  self.first = self.first or self.last
+  keep_peaks(self, self.last)
+  return true
+end
+
+local function errors_between(first, last)
+  local errors = {}
+  for code, count in pairs(last.errors) do
+    local more = count - (first and first.errors[code] or 0)
+    if more > 0 then errors[code] = more end
+  end
+  return errors
+end
+
+-- What the pools did in so many seconds; or nil and why it is not known.
+function Watch:pools(seconds)
+  if not self.last or not next(self.last) then
+    return nil, self.why or "the page tells of no pools"
+  end
+  local sum, found = 0, {}
+  for name, last in pairs(self.last) do
+    local first = self.first[name]
+    local timeouts = math.max(0, last.timeouts - (first and first.timeouts or 0))
+    sum = sum + timeouts
+    found[name] = {
+      peak_in_use = self.peaks[name].in_use, peak_waiting = self.peaks[name].waiting,
+      timeouts = timeouts, errors = errors_between(first, last),
+    }
+  end
+  return { pools = found, peak_in_use = self.peak_in_use, timeouts = sum,
+           timeouts_per_minute = seconds > 0 and sum * 60 / seconds or 0 }
+end
+
+-- ---- the database's CPU
+
+local function stat_of(pid)
+  local text = core.read_file("/proc/" .. pid .. "/stat")
+  local name, rest = (text or ""):match "^%d+ %((.*)%) %a (.*)$"
+  if not name then return nil end
+  local fields = {}
+  for field in rest:gmatch "%S+" do fields[#fields + 1] = tonumber(field) end
+  -- ppid is the first here; utime, stime, cutime, cstime are 14 to 17 of all
+  return { name = name, parent = fields[1], own = fields[11] + fields[12],
+           ended = fields[13] + fields[14] }
+end
+
+local function processes()
+  local all = {}
+  for _, name in ipairs(core.list_dir "/proc" or {}) do
+    local pid = tonumber(name)
+    local stat = pid and stat_of(pid)
+    if stat then all[pid] = stat end
+  end
+  return all
+end
+
+local function is_postgres(stat)
+  return stat and (stat.name == "postgres" or stat.name == "postmaster")
+end
+
+-- The one Postgres server of this machine, or nil and why not.
+local function find_postmaster()
+  local all, found = processes(), {}
+  for pid, stat in pairs(all) do
+    if is_postgres(stat) and not is_postgres(all[stat.parent]) then
+      found[#found + 1] = pid
+    end
+  end
+  if #found == 1 then return found[1] end
+  if #found == 0 then return nil, "no Postgres runs on this machine" end
+  return nil, ("%d Postgres servers run on this machine; --postgres-pid says which")
+    :format(#found)
+end
+
+-- Seconds of CPU that a Postgres has used: its own, its children's, and what those used
+-- that have ended, which it waits for.
+local function cpu_of(postmaster)
+  local all = processes()
+  local main = all[postmaster]
+  if not is_postgres(main) then return nil end
+  local ticks = main.own + main.ended
+  for _, stat in pairs(all) do
+    if stat.parent == postmaster then ticks = ticks + stat.own + stat.ended end
+  end
+  return ticks / TICKS
+end
+
+local function is_here(target)
+  return target.unix_path or target.host == "localhost" or target.host == "::1"
+    or target.host:find "^127%." ~= nil
+end
+
+function Watch:begin_cpu(target, postmaster)
+  if not postmaster then
+    if not is_here(target) then
+      self.cpu_why = "the server is not on this machine"
+      return
+    end
+    postmaster, self.cpu_why = find_postmaster()
+  end
+  if not postmaster then return end
+  self.postmaster, self.cpu_at = postmaster, core.now()
+  self.cpu_start = cpu_of(postmaster)
+  if not self.cpu_start then
+    self.cpu_why = ("process %d is no Postgres"):format(postmaster)
+  end
+end
+
+-- In percent of one core since the beginning; or nil and why it is not known.
+function Watch:cpu()
+  local now = self.cpu_start and cpu_of(self.postmaster)
+  if now then return 100 * (now - self.cpu_start) / (core.now() - self.cpu_at) end
+  return nil, self.cpu_why or "Postgres ended"
+end
+
+local watch = { _pools_of = pools_of }
+
+-- Begins to watch what words, of load_options.read(), name.
+function watch.new(words)
+  local target = words.target
+  if words.admin then target = options.parse_url(words.admin) end
+  local page = setmetatable({ path = "/metrics" }, { __index = target })
+  local self = setmetatable({ target = page, peaks = {}, peak_in_use = 0 }, Watch)
+  self:look()
+  self:begin_cpu(words.target, words["postgres-pid"])
+  return self
+end
+
+return watch
