@@ -3,6 +3,7 @@
 
 #include "http/load.h"
 #include "net/stream.h"
+#include "oom.h"
 
 #include <stdlib.h>
 
@@ -320,6 +321,36 @@ static void test_ends_at_once_where_nobody_listens(void **state)
     drop_loop(loop);
 }
 
+static void test_start_fails_cleanly_without_memory(void **state)
+{
+    struct load_options options = { .host = "127.0.0.1",
+                                    .port = "1",
+                                    .request = GET,
+                                    .request_len = strlen(GET),
+                                    .connections = 2,
+                                    .rate = 1,
+                                    .duration_ns = MS,
+                                    .timeout_ns = MS };
+    struct loop *loop = make_loop();
+    struct load *load;
+    enum err err;
+    unsigned n;
+
+    (void)state;
+    for (n = 1;; n++) {
+        oom_fail_at(n);
+        err = load_start(&load, loop, &options, on_end, NULL);
+        oom_off();
+        if (!oom_happened())
+            break;
+        assert_err(err, ERR_NOMEM);
+    }
+    assert_ok(err);
+    assert_true(n > 5);
+    load_free(load);
+    drop_loop(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_can_be_freed_in_the_middle),
         cmocka_unit_test(test_errors_are_counted_by_kind),
         cmocka_unit_test(test_ends_at_once_where_nobody_listens),
+        cmocka_unit_test(test_start_fails_cleanly_without_memory),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
