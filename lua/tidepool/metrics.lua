@@ -19,6 +19,8 @@ local POOL_GAUGES = {
 
 local POOL_FLAGS = {
   { "tidepool_pool_down", "down", "1 while no connection is open and connecting fails." },
+  { "tidepool_pool_exhausted", "exhausted",
+    "1 while all connections are in use and somebody waits, for a second or more." },
   { "tidepool_pool_paused", "paused", "1 while the pool hands nothing out." },
 }
 

@@ -21,8 +21,11 @@
 ---| "outdated" # the server is not what it was: connections are replaced
 ---| "slow_acquire" # a wait was over `acquire_slow_threshold`
 ---| "timeout" # a wait ended at its deadline
----| "leak" # a connection is held longer than `leak_threshold`
+---| "leak_suspected" # a connection is held longer than `leak_threshold`
 ---| "reclaim" # a connection was taken back after `leak_reclaim`
+---| "pool_exhausted" # for a second all connections were in use, and somebody waited; once, until it has recovered
+---| "pool_degraded" # the server cannot be reached; once, until it has recovered
+---| "pool_recovered" # neither was so for a second
 ---| "policy_changed" # the policy changed a setting
 
 ---What `require "tidepool"` gives.
@@ -1478,6 +1481,7 @@ function Task:id() end
 ---@field retry? number seconds until the next attempt
 ---@field waited? number seconds of the wait
 ---@field held? number seconds of the lease
+---@field lasted? number seconds that the pool has been exhausted, or was exhausted or degraded before it recovered
 
 ---What `tide.on` gives.
 ---@class tidepool.EventHandler
@@ -1794,6 +1798,8 @@ function Response:json() end
 ---@field slow_acquires integer waits over `acquire_slow_threshold`
 ---@field outdated integer times that the server was not what it was
 ---@field leaks integer leases over `leak_threshold`
+---@field exhaustions integer times that all were in use, and somebody waited
+---@field degradations integer times that the server could not be reached
 ---@field reclaims integer leases taken back after `leak_reclaim`
 
 ---operations that failed, by the code of their err, each once; only grow

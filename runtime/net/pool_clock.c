@@ -156,6 +156,21 @@ static void log_held(struct pool_clock *clock, const struct pool_event *event,
               LOG_MS("held_ms", event->duration_ns));
 }
 
+static void log_alarm(struct pool_clock *clock, const struct pool_event *event)
+{
+    static const char *const words[POOL_EVENTS] = {
+        [POOL_EVENT_EXHAUSTED] = "pool exhausted: all are in use",
+        [POOL_EVENT_DEGRADED] = "pool degraded: the server cannot be reached",
+        [POOL_EVENT_RECOVERED] = "pool recovered",
+    };
+    bool is_well = event->kind == POOL_EVENT_RECOVERED;
+
+    log_event(clock->log, is_well ? LOG_INFO : LOG_WARN, words[event->kind],
+              LOG_STR("pool", clock->name), LOG_STR("held_by", event->site),
+              LOG_STR("error", text_of(event)),
+              LOG_MS("for_ms", event->duration_ns));
+}
+
 static void on_event(void *ud, const struct pool_event *event)
 {
     struct pool_clock *clock = ud;
@@ -177,6 +192,9 @@ static void on_event(void *ud, const struct pool_event *event)
     case POOL_EVENT_RECLAIMED:
         log_held(clock, event, "lease taken back: held over leak_reclaim");
         break;
+    case POOL_EVENT_EXHAUSTED:
+    case POOL_EVENT_DEGRADED:
+    case POOL_EVENT_RECOVERED: log_alarm(clock, event); break;
     case POOL_EVENTS: break;
     }
 }

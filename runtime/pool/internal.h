@@ -22,6 +22,8 @@ struct pool_address {
     uint64_t retry_ns; /* not to be dialled before, when failures > 0 */
 };
 
+enum pool_alarm { POOL_WELL, POOL_EXHAUSTED, POOL_DEGRADED };
+
 struct pool {
     const struct conn_ops *ops;
     void *driver;
@@ -71,6 +73,11 @@ struct pool {
     struct err_text last_error;
     uint64_t last_error_ns;
     uint64_t failed_phase_ns[WAIT_PHASES + 1]; /* of that attempt */
+
+    enum pool_alarm stress; /* what is seen now ... */
+    uint64_t stress_ns;     /* ... and since when */
+    enum pool_alarm alarm;  /* what was told last ... */
+    uint64_t alarm_ns;      /* ... and when that had begun */
 
     struct pool_stats stats;
 };
@@ -179,6 +186,12 @@ bool pool_needs_test(const struct pool *pool, const struct conn *conn);
 bool pool_test_idle(struct pool *pool);
 void pool_test_failed(struct pool *pool, struct conn *conn,
                       enum close_reason reason, const struct err_text *text);
+
+/* ---- alarm.c */
+
+/* After anything that may change it. */
+void pool_watch_alarm(struct pool *pool);
+uint64_t pool_alarm_ns(const struct pool *pool); /* when to look again */
 
 /* ---- hook.c */
 

@@ -18,6 +18,7 @@ static void settle(struct pool *pool)
            pool_line_serve(pool) || pool_test_idle(pool) ||
            pool_approve_idle(pool) || pool_retire(pool) || pool_grow(pool))
         continue;
+    pool_watch_alarm(pool);
 }
 
 static bool is_closed_now(const struct pool *pool)
@@ -42,6 +43,7 @@ static uint64_t next_due(const struct pool *pool)
         due_ns = earlier(due_ns, pool->close_ns);
     due_ns = earlier(due_ns, pool_relief_ns(pool));
     due_ns = earlier(due_ns, pool_line_shed_ns(pool));
+    due_ns = earlier(due_ns, pool_alarm_ns(pool));
     due_ns = earlier(due_ns, wheel_next_ns(&pool->conn_wheel));
     return earlier(due_ns, wheel_next_ns(&pool->wait_wheel));
 }
@@ -78,6 +80,7 @@ void pool_leave_quietly(struct pool *pool)
         while (pool_test_idle(pool) || pool_approve_idle(pool))
             continue;
         pool_grow(pool);
+        pool_watch_alarm(pool);
     }
     if (--pool->depth == 0)
         announce(pool);

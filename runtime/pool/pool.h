@@ -28,7 +28,10 @@ struct pool;
     XX(SLOW_ACQUIRE,   "slow acquire")                                       \
     XX(TIMEOUT,        "a wait ended at its deadline")                       \
     XX(LEAK,           "lease held too long")                                \
-    XX(RECLAIMED,      "lease taken back")
+    XX(RECLAIMED,      "lease taken back")                                   \
+    XX(EXHAUSTED,      "all connections are in use, and somebody waits")     \
+    XX(DEGRADED,       "the server cannot be reached")                       \
+    XX(RECOVERED,      "neither any more")
 /* clang-format on */
 
 enum pool_event_kind {
@@ -41,12 +44,13 @@ enum pool_event_kind {
 /* Borrowed for the duration of the call. */
 struct pool_event {
     enum pool_event_kind kind;
-    const struct conn *conn;     /* NULL for SLOW_ACQUIRE, TIMEOUT */
+    const struct conn *conn;     /* NULL for what is of no connection */
     enum close_reason reason;    /* CLOSED */
     const struct err_text *text; /* CONNECT_FAILED, OUTDATED, CLOSED: or NULL */
     const char *site;            /* of who waited or held; or NULL */
     uint64_t duration_ns;        /* OPENED: took; CLOSED: age; SLOW_ACQUIRE,
-                                    TIMEOUT: waited; LEAK, RECLAIMED: held */
+                                    TIMEOUT: waited; LEAK, RECLAIMED: held;
+                                    EXHAUSTED, RECOVERED: so long it was so */
     uint64_t retry_ns;           /* CONNECT_FAILED: until the next attempt */
     const uint64_t *phase_ns;    /* SLOW_ACQUIRE: [WAIT_PHASES] */
 };
@@ -232,6 +236,8 @@ const struct pool_stats *pool_stats(const struct pool *pool);
 void pool_counts(const struct pool *pool, struct pool_counts *out);
 /* The last failed connect since the last one that succeeded; NULL when none. */
 const struct err_text *pool_last_error(const struct pool *pool);
+/* It was told EXHAUSTED, and not yet RECOVERED. */
+bool pool_is_exhausted(const struct pool *pool);
 /* True while nothing is open (but attempts) and the last attempt failed. */
 bool pool_is_down(const struct pool *pool);
 

@@ -33,6 +33,8 @@
     XX(slow_acquires,    "waits over acquire_slow_threshold")                \
     XX(outdated,         "times that the server was not what it was")        \
     XX(leaks,            "leases over leak_threshold")                       \
+    XX(exhaustions,      "times that all were in use, and somebody waited")  \
+    XX(degradations,     "times that the server could not be reached")       \
     XX(reclaims,         "leases taken back after leak_reclaim")
 /* clang-format on */
 

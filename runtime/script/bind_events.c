@@ -46,8 +46,11 @@ static const struct {
     [POOL_EVENT_OUTDATED] = { "outdated", NULL },
     [POOL_EVENT_SLOW_ACQUIRE] = { "slow_acquire", "waited" },
     [POOL_EVENT_TIMEOUT] = { "timeout", "waited" },
-    [POOL_EVENT_LEAK] = { "leak", "held" },
+    [POOL_EVENT_LEAK] = { "leak_suspected", "held" },
     [POOL_EVENT_RECLAIMED] = { "reclaim", "held" },
+    [POOL_EVENT_EXHAUSTED] = { "pool_exhausted", "lasted" },
+    [POOL_EVENT_DEGRADED] = { "pool_degraded", NULL },
+    [POOL_EVENT_RECOVERED] = { "pool_recovered", "lasted" },
 };
 
 /* ---- inside the pool */

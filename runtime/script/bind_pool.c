@@ -306,6 +306,8 @@ static int l_stats(lua_State *L)
     lua_setfield(L, -2, "down");
     lua_pushboolean(L, pool_is_paused(box->pool));
     lua_setfield(L, -2, "paused");
+    lua_pushboolean(L, pool_is_exhausted(box->pool));
+    lua_setfield(L, -2, "exhausted");
     if (error != NULL) {
         lua_pushstring(L, error->text);
         lua_setfield(L, -2, "last_error");

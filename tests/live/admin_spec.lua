@@ -20,6 +20,7 @@ local function stats(changes)
     kind = "postgres", name = "main", max = 15, min = 5, open = 5, idle = 4, leased = 1,
     shared = 0, opening = 0, testing = 0, resetting = 0, cancelling = 0, closing = 0,
     waiting = 2, down = false, paused = false,
+    exhausted = false,
     counters = { acquires = 100, timeouts = 7, connects = 6, connect_failures = 1 },
     closes = { idle_timeout = 3, lost = 1 },
     errors = { timeout = 6, busy = 0 },

@@ -72,7 +72,8 @@ describe("tide.on", function()
 
   it("tells of a wait that ended at its deadline, and of who held too long", function()
     local pool = open("postgres", { max_connections = 1, leak_threshold = 0.02 })
-    local late, leaks = collect("timeout", pool:name()), collect("leak", pool:name())
+    local late = collect("timeout", pool:name())
+    local leaks = collect("leak_suspected", pool:name())
     local conn = must(pool:acquire())
     tide.spawn(function() pool:acquire { timeout_ms = 5 } end)
     await(late, 1)
@@ -82,6 +83,26 @@ describe("tide.on", function()
     assert.is_true(late[1].waited >= 0.005)
     assert.matches("events_spec%.lua:%d+", leaks[1].site)
     assert.is_true(leaks[1].held >= 0.02)
+  end)
+
+  it("tells once that a pool is exhausted, and once that it has recovered", function()
+    local pool = open("postgres", { max_connections = 1 })
+    local out = collect("pool_exhausted", pool:name())
+    local back = collect("pool_recovered", pool:name())
+    local conn = must(pool:acquire())
+    local waiters = {}
+    for i = 1, 20 do
+      waiters[i] = tide.spawn(function() return pool:with(function() return true end) end)
+    end
+    await(out, 1)
+    assert.is_true(out[1].lasted >= 1)
+    assert.matches("events_spec%.lua:%d+", out[1].site)
+    conn:release()
+    for _, waiter in ipairs(waiters) do waiter:wait() end
+    await(back, 1)
+    assert.are.same({ 1, 1 }, { #out, #back })
+    assert.is_true(back[1].lasted >= 1)
+    assert.are.equal(1, pool:stats().counters.exhaustions)
   end)
 
   it("counts and logs the function's errors and goes on", function()

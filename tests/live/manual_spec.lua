@@ -93,7 +93,7 @@ local function live_types(db, cache)
     return ""
   end)
   local consumer = must(cache:consume({ stream = "s", group = "g" }, print))
-  local sub, handler = must(cache:subscribe("c", print)), tide.on("leak", print)
+  local sub, handler = must(cache:subscribe("c", print)), tide.on("leak_suspected", print)
   local recorder -- has no metatable any more when it is done
   cache:pipeline(function(p) recorder = debug.getmetatable(p) end)
   local live = {
@@ -344,7 +344,7 @@ describe("The manual's fields", function()
     assert_fields("PoolStats", cache:stats())
     assert_fields("SubscriptionStats", sub:stats())
     assert_fields("ConsumerStats", consumer:stats())
-    local handler = tide.on("leak", print)
+    local handler = tide.on("leak_suspected", print)
     assert_fields("EventHandlerStats", handler:stats())
     handler:close()
     consumer:close()
