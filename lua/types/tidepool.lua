@@ -1759,6 +1759,7 @@ function Response:json() end
 ---@field min integer connections
 ---@field down boolean the server cannot be reached
 ---@field paused boolean
+---@field exhausted boolean all connections are in use and somebody waits, for a second or more
 ---@field last_error? string of a connect
 ---@field counters tidepool.PoolCounters only grow
 ---@field errors tidepool.PoolErrors operations that failed, by the code of their err, each once; only grow

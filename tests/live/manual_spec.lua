@@ -26,6 +26,7 @@ local INTERNAL = {
 local INTERNAL_TYPES = {
   "forget", -- of core.at_end
   "listen", -- of core.events
+  "body stats stop wait", -- of core.load
   "body cancel_when_gone ends_with_server headers is_gone method path query remote",
 }
 
