@@ -7,6 +7,7 @@ local dev = require "tidepool.dev"
 local load = require "tidepool.load"
 local schema = require "tidepool.schema"
 local service = require "tidepool.service"
+local simulate = require "tidepool.simulate"
 local testing = require "tidepool.testing"
 local url = require "tidepool.url"
 
@@ -20,6 +21,7 @@ tidepool: Postgres and Redis pools, scripted in Lua
   tidepool check APP    check configuration, script and servers, serve nothing
   tidepool test [FILE]  run specs on a private Postgres and Redis
   tidepool load URL     load an HTTP server, report latency, rate and what pools did
+  tidepool simulate POLICY  try a policy on a virtual clock
   tidepool version
   tidepool help [COMMAND]
 
@@ -82,6 +84,7 @@ begins with a copy of it, and an empty Redis.
 
 ]] .. OPTIONS,
   load = load.HELP,
+  simulate = simulate.HELP,
   version = "usage: tidepool version\n",
   help = "usage: tidepool help [COMMAND]\n",
 }
@@ -240,6 +243,7 @@ end
 local COMMANDS = { run = run_script, dev = run_script, check = run_script,
                    test = run_script, help = help,
                    load = function(_, words) return load.main(words) end,
+                   simulate = function(_, words) return simulate.main(words) end,
                    version = version, ["--help"] = help, ["-h"] = help,
                    ["--version"] = version }
 
@@ -254,7 +258,8 @@ function cli.main(command, ...)
   local run = COMMANDS[command]
   if run then return run(command, { ... }) end
   return misused("help", "unknown command %q%s", command,
-    suggestion(command, { "run", "dev", "check", "test", "load", "version", "help" }))
+    suggestion(command, { "run", "dev", "check", "test", "load", "simulate", "version",
+      "help" }))
 end
 
 return cli

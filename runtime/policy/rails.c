@@ -204,7 +204,7 @@ static enum rails_outcome decide(struct rails *rails, size_t i, double now,
     if (*to == now)
         return RAILS_CLAMPED;
     if (now_ns < track->held_ns)
-        return RAILS_FLAPPING;
+        return RAILS_HELD;
     if (track->changed_ns != 0 &&
         now_ns - track->changed_ns < rail->cooldown_ns)
         return RAILS_COOLING;

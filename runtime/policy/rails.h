@@ -33,6 +33,7 @@ struct policy_wish {
     XX(DRY_RUN,  "dry_run")  /* would have been */                            \
     XX(COOLING,  "cooling")  /* the last change is too recent */              \
     XX(FLAPPING, "flapping") /* it went back and forth: held for a while */   \
+    XX(HELD,     "held")     /* for that, or because it was reverted */       \
     XX(CLOSED,   "closed")   /* not for policies to change */                 \
     XX(REVERTED, "reverted") /* p99 became worse: back, and held a while */   \
     XX(REFUSED,  "refused")  /* the pool does not take it */

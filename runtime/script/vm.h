@@ -123,6 +123,7 @@ void bind_pubsub(lua_State *L, struct vm *vm); /* after bind_lease() */
 void bind_listen(lua_State *L, struct vm *vm); /* the same */
 void bind_copy(lua_State *L, struct vm *vm);   /* the same */
 void bind_policy(lua_State *L, struct vm *vm); /* after bind_pool() */
+void bind_sim(lua_State *L, struct vm *vm);
 void bind_events(lua_State *L, struct vm *vm);
 void bind_http(lua_State *L, struct vm *vm);
 void bind_request(lua_State *L, struct vm *vm);
