@@ -174,7 +174,8 @@ local function simulate(words, use)
   local began = core.now()
   local report, err = core.simulate {
     seed = words.seed, hosts = words.hosts, settings = words.settings,
-    rails = words.rails, revert = true, policy = policy, options = words.options, phases = words.phases,
+    rails = words.rails, revert = true, policy = policy, options = words.options,
+    phases = words.phases,
     outages = words.outages, service = words.service, connect = words.connect,
     cores = words.cores, server_max = words.server_max, sample = words.sample,
   }
