@@ -2,6 +2,7 @@
 -- servers answer, and do both fit together?
 
 local core = require "tidepool.core"
+local policies = require "tidepool.policies"
 local pools = require "tidepool.pools"
 local url = require "tidepool.url"
 
@@ -257,6 +258,18 @@ local function note_chosen(chosen, entry, pool)
   end
 end
 
+-- Gives whether the policy can be one.
+local function policy_is_well(settings)
+  local chosen = settings:policy()
+  local pilot, err = policies.start(chosen, {})
+  if pilot then
+    pilot:close()
+    return true
+  end
+  complain(("policy.use (%s): %s"):format(chosen.source, err))
+  return false
+end
+
 -- Gives whether all servers answered.
 function Check:ask_all(entries, opened)
   local is_well = true
@@ -291,6 +304,7 @@ function check.run(settings, path, options)
     complain(err.message)
     status = FAILED
   end
+  if not policy_is_well(settings) then status = FAILED end
   if not options.offline and not self:ask_all(entries, opened) then status = FAILED end
   self:show_warnings()
   pools.close(opened, 0)

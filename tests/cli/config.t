@@ -295,4 +295,38 @@ subtest "an argument that is a url is not shown" => sub {
     }
 };
 
+subtest "the policy is checked, and its settings shown" => sub {
+    my $dir = project(
+        "tidepool.toml" => <<'TOML', "mine.lua" => "return { decide = 1 }");
+[policy]
+use = "aimd"
+[policy.rails]
+max_connections = "2..40, step 4, every 5s"
+[policy.options]
+slow = "250ms"
+TOML
+    my $shown = settings($dir, []);
+    is $shown->{"policy.use"}, '"aimd"  # tidepool.toml:2';
+    is $shown->{"policy.rails.max_connections"},
+        '"2..40, step 4, every 5s"  # tidepool.toml:4';
+    is $shown->{"policy.options.slow"}, '0.25  # tidepool.toml:6';
+    is $shown->{"policy.revert"}, "true  # default";
+    my @wrong = (
+        ["mine.lua", 1, qr/policy\.use \(--policy\): mine\.lua: decide: function/],
+        ["nix", 1, qr/policy\.use \(--policy\): there is no policy nix/],
+        ["codel", 1, qr/codel has no option slow/],
+    );
+    for my $case (@wrong) {
+        my ($status, undef, $err) =
+            run($dir, ["check", "app.lua", "--offline", "--policy", $case->[0]]);
+        is $status, $case->[1], $case->[0];
+        like $err, $case->[2];
+    }
+    put("$dir/tidepool.toml", "[policy.rails]\nlanes = \"9..2\"\n[policy]\nname = 3\n");
+    my ($status, undef, $err) = run($dir, ["check", "app.lua", "--offline"]);
+    is $status, 2;
+    like $err, qr/tidepool\.toml:2: policy\.rails\.lanes: expected a text like/;
+    like $err, qr/tidepool\.toml:4: unknown key policy\.name/;
+};
+
 done_testing;
