@@ -118,6 +118,8 @@ end)
 describe("password_command", function()
   local own, warnings
 
+  after_each(support.run_ends)
+
   setup(function()
     own = must(servers.postgres {
       directory = support.directory .. "/password_command", tcp = true,
@@ -150,7 +152,7 @@ describe("password_command", function()
       return log(level, event, fields)
     end
     local opened = must(pools.open(settings, function() end))
-    finally(function()
+    support.at_end(function()
       core.log = log -- luacheck: ignore 122
       pools.close(opened, 1)
     end)

@@ -7,6 +7,8 @@ local tide = require "tidepool"
 local eventually, must = support.eventually, support.must
 local FOLDER = "examples/monitoring/"
 
+after_each(support.run_ends)
+
 local function file_text(name)
   local file = must(io.open(FOLDER .. name))
   local text = file:read "*a"
@@ -38,7 +40,7 @@ local function serve(script, ...)
     },
     log = output,
   })
-  finally(function()
+  support.at_end(function()
     process:signal "TERM"
     process:wait()
   end)
@@ -68,7 +70,7 @@ local function prometheus(target)
   local process = support.start({ "prometheus", "--config.file=" .. folder
     .. "/prometheus.yml", "--storage.tsdb.path=" .. folder .. "/data",
     "--web.listen-address=" .. address }, { log = folder .. "/log" })
-  finally(function()
+  support.at_end(function()
     process:signal "TERM"
     process:wait()
   end)

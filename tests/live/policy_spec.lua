@@ -8,6 +8,8 @@ local tide = require "tidepool"
 
 local eventually, must = support.eventually, support.must
 
+after_each(support.run_ends)
+
 -- Settings as [policy] of a configuration gives them.
 local function settings_of(toml)
   local settings = must(config.load {
@@ -25,14 +27,14 @@ local function fly(text, toml, pools)
   local path = support.file("policy.lua", text)
   local settings = settings_of(('[policy]\nuse = "%s"\n%s'):format(path, toml or ""))
   local pilot = must(policies.start(settings, pools))
-  finally(function() pilot:close() end)
+  support.at_end(function() pilot:close() end)
   return pilot
 end
 
 local function hear(event_name)
   local heard = {}
   local handler = tide.on(event_name, function(event) heard[#heard + 1] = event end)
-  finally(function() handler:close() end)
+  support.at_end(function() handler:close() end)
   return heard
 end
 

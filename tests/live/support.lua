@@ -102,6 +102,20 @@ function support.redis(settings, options)
   return pool
 end
 
+-- busted's finally() keeps one function of a test: of several the last.  These all run
+-- after the test, the last first, in files that have after_each(support.run_ends).
+local ends = {}
+
+function support.at_end(fn) ends[#ends + 1] = fn end
+
+function support.run_ends()
+  for i = #ends, 1, -1 do
+    local fn = ends[i]
+    ends[i] = nil
+    fn()
+  end
+end
+
 -- ---- waiting
 
 -- Waits until fn() gives a true value, which it returns; or raises, naming what.
