@@ -33,16 +33,27 @@ const char *rails_outcome_name(enum rails_outcome outcome)
 }
 
 /* What a policy may change without being told so: no more than the operator
- * granted, or sooner. */
-static bool is_safe(const char *name)
-{
-    static const char *const names[] = { "max_connections", "concurrency",
-                                         "codel_target", "codel_interval" };
+ * granted (is_capped: as max_connections), or sooner. */
+static const struct {
+    const char *name;
+    bool is_capped;
+} safe[] = {
+    { "max_connections", true },
+    { "concurrency", true },
+    { "codel_target", false },
+    { "codel_interval", false },
+};
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-        if (strcmp(names[i], name) == 0)
-            return true;
-    return false;
+static void open_safe(struct rails *rails, const struct pool_settings *settings)
+{
+    for (size_t i = 0; i < sizeof(safe) / sizeof(*safe); i++) {
+        struct rail *rail =
+            &rails->rails[pool_setting_find(safe[i].name) - pool_setting_table];
+
+        rail->is_open = true;
+        if (safe[i].is_capped)
+            rail->max = (double)settings->max_connections;
+    }
 }
 
 void rails_init(struct rails *rails, const struct pool_settings *settings)
@@ -58,12 +69,15 @@ void rails_init(struct rails *rails, const struct pool_settings *settings)
             .max = setting->max,
             .cooldown_ns = COOLDOWN_NS,
         };
-        if (!is_safe(setting->name))
-            continue;
-        rails->rails[i].is_open = true;
-        if (strstr(setting->name, "codel") == NULL)
-            rails->rails[i].max = (double)settings->max_connections;
     }
+    open_safe(rails, settings);
+}
+
+void rails_fix(struct rails *rails, const struct rail *fixed)
+{
+    for (size_t i = 0; i < RAILS_SETTINGS; i++)
+        if (fixed[i].is_open)
+            rails->rails[i] = fixed[i];
 }
 
 static void tell(struct rails *rails, const struct rails_event *event)

@@ -88,6 +88,9 @@ struct rails {
  * settings have as max_connections; codel_target and codel_interval move as
  * they like, no other setting does.  5 s between two changes. */
 void rails_init(struct rails *rails, const struct pool_settings *settings);
+/* Those of fixed, RAILS_SETTINGS of them, that are open stand in their place.
+ */
+void rails_fix(struct rails *rails, const struct rail *fixed);
 
 /*
  * Judges the last change by snap, then turns wish (NULL: none) into what may be

@@ -8,15 +8,13 @@
 
 #include "policy/pilot.h"
 #include "script/lua_modules.h"
+#include "script/policy_args.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 static const char PILOT_TYPE[] = "tidepool.pilot";
-
-enum { OPTIONS_MAX = 32 };
 
 /* A userdata, kept until it is closed. */
 struct script_pilot {
@@ -24,8 +22,7 @@ struct script_pilot {
     struct vm *vm;
     struct pilot *pilot; /* NULL once closed */
     struct deadline deadline;
-    struct rail rails[RAILS_SETTINGS]; /* those that the operator fixed */
-    bool is_fixed[RAILS_SETTINGS];
+    struct rail rails[RAILS_SETTINGS]; /* open: those that the operator fixed */
     bool is_dry_run;
     bool reverts;
     int on_event_ref;
@@ -111,73 +108,13 @@ static struct script_pilot *check_pilot(lua_State *L)
     return box;
 }
 
-static double number_field(lua_State *L, const char *key, double without)
-{
-    double value;
-
-    lua_getfield(L, -1, key);
-    value = luaL_optnumber(L, -1, without);
-    lua_pop(L, 1);
-    return value;
-}
-
-/* The table of rails at the top: setting to { min =, max =, step =, every = }.
- */
-static void take_rails(lua_State *L, struct script_pilot *box)
-{
-    int table = lua_gettop(L);
-
-    if (lua_isnil(L, table))
-        return;
-    for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
-        const struct pool_setting *setting =
-            pool_setting_find(luaL_checkstring(L, -2));
-        size_t i;
-
-        if (setting == NULL)
-            luaL_error(L, "unknown pool setting: %s", lua_tostring(L, -2));
-        i = (size_t)(setting - pool_setting_table);
-        box->is_fixed[i] = true;
-        box->rails[i] = (struct rail){
-            .min = number_field(L, "min", setting->min),
-            .max = number_field(L, "max", setting->max),
-            .step = number_field(L, "step", 0),
-            .cooldown_ns = (uint64_t)(number_field(L, "every", 5) * 1e9),
-            .is_open = true,
-        };
-    }
-}
-
-/* The table of options at the top, whose strings it keeps. */
-static size_t take_options(lua_State *L, struct policy_option *options)
-{
-    int table = lua_gettop(L);
-    size_t count = 0;
-
-    if (lua_isnil(L, table))
-        return 0;
-    for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
-        if (count == OPTIONS_MAX)
-            luaL_error(L, "more than %d options of a policy", OPTIONS_MAX);
-        options[count].name = luaL_checkstring(L, -2);
-        options[count].text = NULL;
-        if (lua_type(L, -1) == LUA_TNUMBER)
-            options[count].number = lua_tonumber(L, -1);
-        else
-            options[count].text = luaL_checkstring(L, -1);
-        count++;
-    }
-    return count;
-}
-
-static enum err fly(lua_State *L, struct script_pilot *box,
+static enum err fly(struct script_pilot *box,
                     const struct policy_source *source, struct err_text *why)
 {
     const struct pilot_ops ops = { .ud = box, .on_event = on_event };
     struct policy_host *host;
     enum err err = policy_host_new(&host, source, why);
 
-    (void)L;
     if (err != ERR_OK)
         return err;
     err = pilot_new(&box->pilot, host, &ops);
@@ -191,7 +128,7 @@ static enum err fly(lua_State *L, struct script_pilot *box,
 static int l_pilot(lua_State *L)
 {
     struct vm *vm = vm_of(L);
-    struct policy_option options[OPTIONS_MAX];
+    struct policy_option options[POLICY_OPTIONS_MAX];
     struct policy_source source = { .options = options,
                                     .seed = loop_now_ns(vm->loop) };
     struct err_text why = { .text = "" };
@@ -213,14 +150,14 @@ static int l_pilot(lua_State *L)
     lua_getfield(L, 1, "cores");
     source.cores = (unsigned)luaL_checkint(L, -1);
     lua_getfield(L, 1, "options");
-    source.n_options = take_options(L, options);
+    source.n_options = policy_options_read(L, options);
     lua_getfield(L, 1, "rails");
-    take_rails(L, box);
+    policy_rails_read(L, box->rails);
     lua_getfield(L, 1, "dry_run");
     box->is_dry_run = lua_toboolean(L, -1);
     lua_getfield(L, 1, "revert");
     box->reverts = lua_toboolean(L, -1);
-    err = fly(L, box, &source, &why);
+    err = fly(box, &source, &why);
     if (err != ERR_OK)
         return return_err(L, err, &why);
     lua_getfield(L, 1, "on_event");
@@ -248,9 +185,7 @@ static int l_add(lua_State *L)
     rails_init(&rails, pool_settings(pool->pool));
     rails.is_dry_run = box->is_dry_run;
     rails.reverts = box->reverts;
-    for (size_t i = 0; pool_setting_table[i].name != NULL; i++)
-        if (box->is_fixed[i])
-            rails.rails[i] = box->rails[i];
+    rails_fix(&rails, box->rails);
     err = pilot_add(box->pilot, pool->pool, pool->name,
                     pool->kind == POOL_POSTGRES ? "postgres" : "redis", &rails);
     if (err != ERR_OK)
@@ -269,6 +204,17 @@ void policy_forget_pool(struct script_pool *box)
     }
 }
 
+/* NaN where the table on top does not say. */
+static double fact(lua_State *L, const char *key)
+{
+    double value;
+
+    lua_getfield(L, -1, key);
+    value = luaL_optnumber(L, -1, NAN);
+    lua_pop(L, 1);
+    return value;
+}
+
 /* set_server(pool, facts): what the server says of itself. */
 static int l_set_server(lua_State *L)
 {
@@ -278,7 +224,7 @@ static int l_set_server(lua_State *L)
 
     luaL_checktype(L, 3, LUA_TTABLE);
     lua_settop(L, 3);
-#define XX(field, text) server.field = number_field(L, #field, NAN);
+#define XX(field, text) server.field = fact(L, #field);
     SNAPSHOT_SERVER_MAP(XX)
 #undef XX
     pilot_set_server(box->pilot, pool->pool, &server,

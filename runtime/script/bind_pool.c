@@ -88,9 +88,8 @@ static bool set_one(lua_State *L, struct pool_settings *settings,
     return pool_settings_set(settings, setting, value, why) == ERR_OK;
 }
 
-/* Sets what the table at index holds. */
-static bool set_all(lua_State *L, int index, struct pool_settings *settings,
-                    struct err_text *why)
+bool pool_settings_read(lua_State *L, int index, struct pool_settings *settings,
+                        struct err_text *why)
 {
     lua_pushnil(L);
     while (lua_next(L, index) != 0) {
@@ -128,7 +127,7 @@ bool pool_arguments(lua_State *L, struct pool_arguments *out,
     if (lua_isnil(L, -1))
         return true;
     luaL_checktype(L, -1, LUA_TTABLE);
-    return set_all(L, lua_gettop(L), &out->settings, why);
+    return pool_settings_read(L, lua_gettop(L), &out->settings, why);
 }
 
 uint64_t check_timeout_ms(lua_State *L, int index)
@@ -202,7 +201,7 @@ static int l_set(lua_State *L)
     struct err_text why = { .text = "" };
 
     luaL_checktype(L, 2, LUA_TTABLE);
-    if (!set_all(L, 2, &settings, &why) ||
+    if (!pool_settings_read(L, 2, &settings, &why) ||
         pool_set(box->pool, &settings, loop_now_ns(box->vm->loop), &why) !=
             ERR_OK)
         return return_failure(L, box, ERR_BADARG, &why);

@@ -46,6 +46,11 @@ struct pool_arguments {
 bool pool_arguments(lua_State *L, struct pool_arguments *out,
                     struct err_text *why);
 
+/* Sets what the table at index holds.  Raises for a wrong type or an unknown
+ * key; false, with why, for a wrong value. */
+bool pool_settings_read(lua_State *L, int index, struct pool_settings *settings,
+                        struct err_text *why);
+
 /* Begins to close, with leases until deadline_ns; does nothing when closed. */
 void pool_begin_close(struct script_pool *box, uint64_t deadline_ns);
 

@@ -4,8 +4,6 @@
 #include "script/nested.h"
 #include "script/redis_value.h"
 
-#include <string.h>
-
 /* Adds the command whose words are the values from first to the top. */
 static enum err add_command(lua_State *L, struct redis_request *request,
                             int first, struct err_text *why)

@@ -1,11 +1,9 @@
 /* bind_sim.c - the simulator for `tidepool simulate`. */
-#include "script/vm.h"
+#include "script/bind_pool.h"
+#include "script/policy_args.h"
 #include "sim/sim.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-enum { LIST_MAX = 256, OPTIONS_MAX = 32 };
+enum { LIST_MAX = 256 };
 
 static double number(lua_State *L, const char *key)
 {
@@ -37,77 +35,6 @@ static size_t list_len(lua_State *L, const char *key)
     count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
     if (count > LIST_MAX)
         luaL_error(L, "%s: at most %d", key, LIST_MAX);
-    return count;
-}
-
-static void set_pool(lua_State *L, struct pool_settings *settings)
-{
-    struct err_text why = { .text = "" };
-
-    lua_getfield(L, 1, "settings");
-    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
-        const struct pool_setting *setting =
-            pool_setting_find(luaL_checkstring(L, -2));
-
-        if (setting == NULL ||
-            pool_settings_set(settings, setting,
-                              lua_isboolean(L, -1) ? lua_toboolean(L, -1)
-                                                   : luaL_checknumber(L, -1),
-                              &why) != ERR_OK)
-            luaL_error(L, "%s: %s", lua_tostring(L, -2), why.text);
-    }
-    lua_pop(L, 1);
-}
-
-static double optional(lua_State *L, const char *key, double without)
-{
-    double value;
-
-    lua_getfield(L, -1, key);
-    value = luaL_optnumber(L, -1, without);
-    lua_pop(L, 1);
-    return value;
-}
-
-static void set_rails(lua_State *L, struct rails *rails)
-{
-    lua_getfield(L, 1, "rails");
-    for (lua_pushnil(L); lua_istable(L, -2) && lua_next(L, -2) != 0;
-         lua_pop(L, 1)) {
-        const struct pool_setting *setting =
-            pool_setting_find(luaL_checkstring(L, -2));
-
-        if (setting == NULL)
-            luaL_error(L, "unknown pool setting: %s", lua_tostring(L, -2));
-        rails->rails[setting - pool_setting_table] = (struct rail){
-            .min = optional(L, "min", setting->min),
-            .max = optional(L, "max", setting->max),
-            .step = optional(L, "step", 0),
-            .cooldown_ns = (uint64_t)(optional(L, "every", 5) * 1e9),
-            .is_open = true,
-        };
-    }
-    lua_settop(L, 1);
-}
-
-static size_t take_options(lua_State *L, struct policy_option *options)
-{
-    size_t count = 0;
-
-    lua_getfield(L, 1, "options"); /* stays: it keeps the strings */
-    if (!lua_istable(L, -1))
-        return 0;
-    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
-        if (count == OPTIONS_MAX)
-            luaL_error(L, "more than %d options of a policy", OPTIONS_MAX);
-        options[count] =
-            (struct policy_option){ .name = luaL_checkstring(L, -2) };
-        if (lua_type(L, -1) == LUA_TNUMBER)
-            options[count].number = lua_tonumber(L, -1);
-        else
-            options[count].text = luaL_checkstring(L, -1);
-        count++;
-    }
     return count;
 }
 
@@ -166,63 +93,103 @@ static void push_report(lua_State *L, const struct sim_report *report)
     lua_setfield(L, -2, "total");
 }
 
-/* simulate{ seed =, hosts =, settings =, rails =, dry_run =, revert =, policy =
- * { name, text }, options =, phases = { { rate =, seconds = } }, outages =
- * { { from =, to = } }, service =, connect =, cores =, server_max =, sample =
- * }: samples, changes, total and events; or nil, err. */
-static int l_simulate(lua_State *L)
-{
+/* ---- a run */
+
+/* What a configuration borrows. */
+struct parts {
     struct sim_phase phases[LIST_MAX];
     struct sim_outage outages[LIST_MAX];
-    struct policy_option options[OPTIONS_MAX];
-    struct policy_source source = { .options = options };
+    struct policy_option options[POLICY_OPTIONS_MAX];
+    struct policy_source source;
     struct rails rails;
-    struct sim_config config = { .phases = phases,
-                                 .outages = outages,
-                                 .rails = &rails };
+};
+
+static void take_load(lua_State *L, struct parts *parts,
+                      struct sim_config *config)
+{
+    double two[2];
+
+    config->n_phases = list_len(L, "phases");
+    for (size_t i = 0; i < config->n_phases; i++) {
+        pair_at(L, (int)i + 1, "rate", "seconds", two);
+        parts->phases[i] = (struct sim_phase){ two[0], two[1] };
+    }
+    config->n_outages = list_len(L, "outages");
+    for (size_t i = 0; i < config->n_outages; i++) {
+        pair_at(L, (int)i + 1, "from", "to", two);
+        parts->outages[i] = (struct sim_outage){ two[0], two[1] };
+    }
+    config->phases = parts->phases;
+    config->outages = parts->outages;
+}
+
+static void take_model(lua_State *L, struct sim_config *config)
+{
+    config->seed = (uint64_t)number(L, "seed");
+    config->hosts = (unsigned)number(L, "hosts");
+    config->service = number(L, "service");
+    config->connect = number(L, "connect");
+    config->cores = (unsigned)number(L, "cores");
+    config->server_max = (unsigned)number(L, "server_max");
+    config->sample = number(L, "sample");
+}
+
+/* After the settings, which the default rails go by. */
+static void take_rails(lua_State *L, struct parts *parts,
+                       struct sim_config *config)
+{
+    struct rail fixed[RAILS_SETTINGS] = { { 0 } };
+
+    rails_init(&parts->rails, &config->settings);
+    lua_getfield(L, 1, "rails");
+    policy_rails_read(L, fixed);
+    rails_fix(&parts->rails, fixed);
+    lua_getfield(L, 1, "revert");
+    parts->rails.reverts = lua_toboolean(L, -1);
+    config->rails = &parts->rails;
+}
+
+static void take_policy(lua_State *L, struct parts *parts,
+                        struct sim_config *config)
+{
+    struct policy_source *source = &parts->source;
+
+    lua_getfield(L, 1, "policy");
+    if (lua_isnil(L, -1))
+        return;
+    lua_rawgeti(L, -1, 1);
+    source->name = luaL_checkstring(L, -1);
+    lua_rawgeti(L, -2, 2);
+    source->text = luaL_checklstring(L, -1, &source->len);
+    source->cores = config->cores;
+    lua_getfield(L, 1, "options");
+    source->n_options = policy_options_read(L, parts->options);
+    source->options = parts->options;
+    config->policy = source;
+}
+
+/* simulate{ seed =, hosts =, settings =, rails =, revert =, policy = { name,
+ * text }, options =, phases = { { rate =, seconds = } }, outages = { { from =,
+ * to = } }, service =, connect =, cores =, server_max =, sample = }: samples,
+ * changes, total and events; or nil, err. */
+static int l_simulate(lua_State *L)
+{
+    struct parts parts = { .source = { 0 } };
+    struct sim_config config = { 0 };
     struct sim_report report;
     struct err_text why = { .text = "" };
-    double two[2];
     enum err err;
 
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
-    config.seed = (uint64_t)number(L, "seed");
-    config.hosts = (unsigned)number(L, "hosts");
-    config.service = number(L, "service");
-    config.connect = number(L, "connect");
-    config.cores = (unsigned)number(L, "cores");
-    config.server_max = (unsigned)number(L, "server_max");
-    config.sample = number(L, "sample");
-    config.n_phases = list_len(L, "phases");
-    for (size_t i = 0; i < config.n_phases; i++) {
-        pair_at(L, (int)i + 1, "rate", "seconds", two);
-        phases[i] = (struct sim_phase){ two[0], two[1] };
-    }
-    config.n_outages = list_len(L, "outages");
-    for (size_t i = 0; i < config.n_outages; i++) {
-        pair_at(L, (int)i + 1, "from", "to", two);
-        outages[i] = (struct sim_outage){ two[0], two[1] };
-    }
-    lua_settop(L, 1);
+    take_model(L, &config);
+    take_load(L, &parts, &config);
     pool_settings_init(&config.settings, config.cores);
-    set_pool(L, &config.settings);
-    rails_init(&rails, &config.settings);
-    set_rails(L, &rails);
-    lua_getfield(L, 1, "dry_run");
-    rails.is_dry_run = lua_toboolean(L, -1);
-    lua_getfield(L, 1, "revert");
-    rails.reverts = lua_toboolean(L, -1);
-    lua_getfield(L, 1, "policy");
-    if (lua_istable(L, -1)) {
-        lua_rawgeti(L, -1, 1);
-        source.name = luaL_checkstring(L, -1);
-        lua_rawgeti(L, -2, 2);
-        source.text = luaL_checklstring(L, -1, &source.len);
-        source.cores = config.cores;
-        source.n_options = take_options(L, options);
-        config.policy = &source;
-    }
+    lua_getfield(L, 1, "settings");
+    if (!pool_settings_read(L, lua_gettop(L), &config.settings, &why))
+        return return_err(L, ERR_BADARG, &why);
+    take_rails(L, &parts, &config);
+    take_policy(L, &parts, &config);
     err = sim_run(&config, &report, &why);
     if (err != ERR_OK)
         return return_err(L, err, &why);
