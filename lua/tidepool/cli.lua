@@ -1,15 +1,14 @@
 -- cli.lua - the command line: commands, options, what they say.
 
-local check = require "tidepool.check"
+local check = require "tidepool.command.check"
 local config = require "tidepool.config"
 local core = require "tidepool.core"
-local dev = require "tidepool.dev"
-local load = require "tidepool.load"
+local dev = require "tidepool.command.dev"
 local schema = require "tidepool.schema"
 local service = require "tidepool.service"
-local simulate = require "tidepool.simulate"
-local testing = require "tidepool.testing"
+local testing = require "tidepool.command.testing"
 local url = require "tidepool.url"
+local words = require "tidepool.command.words"
 
 local DONE, MISUSED = 0, 2
 
@@ -83,20 +82,23 @@ tests/.  schema.sql here, beside the first FILE or above it makes the database; 
 begins with a copy of it, and an empty Redis.
 
 ]] .. OPTIONS,
-  load = load.HELP,
-  simulate = simulate.HELP,
   version = "usage: tidepool version\n",
   help = "usage: tidepool help [COMMAND]\n",
 }
 
--- Options that take a value: the setting that each stands for, or true for the others.
-local VALUED = {
+-- Those of the operator, which need no app: HELP, read(list) -> words or nil and what is
+-- wrong, run(words) -> exit status.
+local OPERATOR = {
+  load = require "tidepool.command.load",
+  simulate = require "tidepool.command.simulate",
+}
+for command, module in pairs(OPERATOR) do HELP[command] = module.HELP end
+
+-- Options that stand for a setting.
+local SETTINGS = {
   listen = "server.listen", admin = "server.admin", workers = "server.workers",
   drain = "server.drain", log = "log.format", ["log-level"] = "log.level",
-  policy = "policy.use", config = true, set = true,
-}
-local FLAGS = {
-  run = {}, dev = { fresh = true }, check = { print = true, offline = true }, test = {},
+  policy = "policy.use",
 }
 
 local function say(text)
@@ -110,85 +112,50 @@ local function misused(command, message, ...)
   return MISUSED
 end
 
--- ---- reading the words
-
-local Words = {}
-Words.__index = Words
-
-local function suggestion(word, names)
-  local near = schema.nearest(word, names)
-  return near and ("; did you mean %s?"):format(near) or ""
-end
-
-local function unknown_option(command, name)
-  local names = {}
-  for known in pairs(VALUED) do names[#names + 1] = "--" .. known end
-  for known in pairs(FLAGS[command]) do names[#names + 1] = "--" .. known end
-  table.sort(names)
-  return ("unknown option %s%s"):format(name, suggestion(name, names))
-end
-
-function Words:take_value(name, value)
-  if not value then
-    self.at = self.at + 1
-    value = self.words[self.at]
-    if not value then return ("--%s: a value is missing"):format(name) end
-  end
-  if name == "set" then
-    self.sets[#self.sets + 1] = value
-  elseif name == "config" then
-    self.file = value
-  else
-    self.flags[VALUED[name]] = { name = "--" .. name, value = value }
-  end
-end
-
--- Takes one word; gives what is wrong with it, or nil.
-function Words:take(word)
-  local name, value = word:match("^%-%-([^=]+)=(.*)$")
-  name = name or word:match("^%-%-(.+)$")
-  if word == "--help" or word == "-h" then
-    self.wants_help = true
-  elseif name and VALUED[name] then
-    return self:take_value(name, value)
-  elseif name and FLAGS[self.command][name] and not value then
-    self[name] = true
-  elseif word:find("^%-.") then
-    return unknown_option(self.command, word:match("^[^=]+"))
-  elseif self.command == "test" then
-    self.files[#self.files + 1] = word
-  elseif self.app then
-    local set = self.sets[#self.sets]
-    if set and not set:find("=", 1, true) then
-      return ('--set: expected KEY=VALUE, found "%s"'):format(url.mask_inside(set))
-    end
-    return ('unexpected "%s"; arguments of the script stand after --'):format(
-      url.mask_inside(word))
-  else
-    self.app = word
-  end
-end
+-- ---- the words of those that read the configuration
 
 local function is_url(word)
   return word ~= nil and word:find "^%a[%w+.-]*://" ~= nil
 end
 
--- Reads the words after the command.  Returns what they say, or nil and what is wrong.
-local function read_words(command, words)
-  local self = setmetatable({ command = command, words = words, at = 1, args = {},
-                              flags = {}, sets = {}, files = {} }, Words)
-  while words[self.at] do
-    if words[self.at] == "--" then
-      self.args = { unpack(words, self.at + 1) }
-      break
-    end
-    local wrong = self:take(words[self.at])
-    if wrong then return nil, wrong end
-    self.at = self.at + 1
+local function take_app(self, word)
+  if not self.app then
+    self.app = word
+    return nil
   end
-  if command ~= "test" and not self.app and not self.wants_help then
-    return nil, "APP is missing"
+  local set = self.sets[#self.sets]
+  if set and not set:find("=", 1, true) then
+    return ('--set: expected KEY=VALUE, found "%s"'):format(url.mask_inside(set))
   end
+  return ('unexpected "%s"; arguments of the script stand after --'):format(
+    url.mask_inside(word))
+end
+
+local function take_set(self, value) table.insert(self.sets, value) end
+local function take_file(self, value) self.file = value end
+
+local OPTIONS_OF_ALL = { set = take_set, config = take_file }
+for name, setting in pairs(SETTINGS) do
+  OPTIONS_OF_ALL[name] = function(self, value)
+    self.flags[setting] = { name = "--" .. name, value = value }
+  end
+end
+
+local function spec_of(flags, operand)
+  return { options = OPTIONS_OF_ALL, flags = flags, operand = operand,
+           takes_args = true }
+end
+
+local SPECS = {
+  run = spec_of({}, take_app), dev = spec_of({ fresh = true }, take_app),
+  check = spec_of({ print = true, offline = true }, take_app), test = spec_of {},
+}
+
+local function read_words(command, list)
+  local self, wrong = words.read(SPECS[command], list,
+    { args = {}, flags = {}, sets = {} })
+  if not self or self.wants_help then return self, wrong end
+  if command ~= "test" and not self.app then return nil, "APP is missing" end
   local not_a_file = is_url(self.app) and "APP" or is_url(self.file) and "--config"
   if not_a_file then
     return nil, not_a_file .. ": expected a file, found a url; one stands in --set or "
@@ -200,32 +167,45 @@ end
 -- ---- commands
 
 local RUNNERS = {
-  run = function(settings, words) return service.run(settings, words.app, words.args) end,
-  dev = function(settings, words)
-    return dev.run(settings, words.app, words.args, words.fresh)
+  run = function(settings, self) return service.run(settings, self.app, self.args) end,
+  dev = function(settings, self)
+    return dev.run(settings, self.app, self.args, self.fresh)
   end,
-  test = function(settings, words) return testing.run(settings, words.files) end,
-  check = function(settings, words)
+  test = function(settings, self) return testing.run(settings, self.operands) end,
+  check = function(settings, self)
     core.log_setup { level = "error" }
-    return check.run(settings, words.app, words)
+    return check.run(settings, self.app, self)
   end,
 }
 
-local function run_script(command, arguments)
-  local words, wrong = read_words(command, arguments)
-  if not words then return misused(command, "%s", wrong) end
-  if words.wants_help then
-    say(HELP[command])
-    return DONE
-  end
-  local settings, problems = config.load(words)
-  if settings then return RUNNERS[command](settings, words) end
+local function run_script(command, self)
+  local settings, problems = config.load(self)
+  if settings then return RUNNERS[command](settings, self) end
   for _, problem in ipairs(problems) do io.stderr:write("tidepool: ", problem, "\n") end
   return MISUSED
 end
 
-local function help(_, words)
-  local command = words[1]
+-- Reads a command's words and runs it, unless they are wrong or ask for help.
+local function run_read(command, read, run)
+  local self, wrong = read()
+  if not self then return misused(command, "%s", wrong) end
+  if not self.wants_help then return run(self) end
+  say(HELP[command])
+  return DONE
+end
+
+local function script_command(command, list)
+  return run_read(command, function() return read_words(command, list) end,
+    function(self) return run_script(command, self) end)
+end
+
+local function operator_command(command, list)
+  local module = OPERATOR[command]
+  return run_read(command, function() return module.read(list) end, module.run)
+end
+
+local function help(_, list)
+  local command = list[1]
   if command and not HELP[command] then
     return misused("help", "unknown command %q", command)
   end
@@ -233,19 +213,17 @@ local function help(_, words)
   return DONE
 end
 
-local function version(_, words)
-  if words[1] == "--help" then return help("help", { "version" }) end
-  if words[1] then return misused("version", "unexpected %q", words[1]) end
+local function version(_, list)
+  if list[1] == "--help" then return help("help", { "version" }) end
+  if list[1] then return misused("version", "unexpected %q", list[1]) end
   say(("tidepool %s (%s)\n"):format(core.version, jit.version))
   return DONE
 end
 
-local COMMANDS = { run = run_script, dev = run_script, check = run_script,
-                   test = run_script, help = help,
-                   load = function(_, words) return load.main(words) end,
-                   simulate = function(_, words) return simulate.main(words) end,
-                   version = version, ["--help"] = help, ["-h"] = help,
+local COMMANDS = { help = help, version = version, ["--help"] = help, ["-h"] = help,
                    ["--version"] = version }
+for command in pairs(SPECS) do COMMANDS[command] = script_command end
+for command in pairs(OPERATOR) do COMMANDS[command] = operator_command end
 
 local cli = {}
 
@@ -257,9 +235,12 @@ function cli.main(command, ...)
   end
   local run = COMMANDS[command]
   if run then return run(command, { ... }) end
+  local names = {}
+  for name in pairs(HELP) do names[#names + 1] = name end
+  table.sort(names)
+  local near = schema.nearest(command, names)
   return misused("help", "unknown command %q%s", command,
-    suggestion(command, { "run", "dev", "check", "test", "load", "simulate", "version",
-      "help" }))
+    near and ("; did you mean %s?"):format(near) or "")
 end
 
 return cli

@@ -1,7 +1,7 @@
 -- check_spec.lua - `tidepool check` against real servers: what it reports, what it warns
 -- of, and what it never shows.  That a pooler is in front: see pg_pooler_spec.lua.
 
-local check_module = require "tidepool.check"
+local check_module = require "tidepool.command.check"
 local core = require "tidepool.core"
 local servers = require "tidepool.servers"
 local support = require "support"
@@ -11,7 +11,7 @@ local must = support.must
 local PASSWORD = "s3cret"
 local MAX, RESERVED = 20, 3
 
-describe("tidepool check", function()
+describe("tidepool.command.check", function()
   local own, cache, app
 
   setup(function()
@@ -267,7 +267,7 @@ describe("tidepool check", function()
   end)
 end)
 
-describe("tidepool check", function()
+describe("tidepool.command.check", function()
   it("tells whose connection others can read", function()
     local function row(is_secret, client, host)
       return { is_secret = is_secret, client = client, host = host }

@@ -2,7 +2,7 @@
 -- /metrics, and the CPU of a Postgres on this machine, by /proc.
 
 local core = require "tidepool.core"
-local options = require "tidepool.load_options"
+local load_request = require "tidepool.command.load_request"
 
 local PATIENCE = 2 -- seconds for /metrics to answer
 local TICKS = 100 -- of /proc/PID/stat, a second
@@ -16,7 +16,7 @@ Watch.__index = Watch
 local function fetch(target)
   local load = core.load {
     host = target.host, port = target.port, unix_path = target.unix_path,
-    request = options.request(target, "GET", {}), requests = 1, connections = 1,
+    request = load_request.request(target, "GET", {}), requests = 1, connections = 1,
     seconds = PATIENCE, timeout = PATIENCE, keeps_body = true,
   }
   load:wait(2 * PATIENCE)
@@ -194,14 +194,14 @@ end
 
 local watch = { _pools_of = pools_of }
 
--- Begins to watch what words, of load_options.read(), name.
+-- Begins to watch what words, of load_load_request.read(), name.
 function watch.new(words)
   local target = words.target
-  if words.admin then target = options.parse_url(words.admin) end
+  if words.admin then target = load_request.parse_url(words.admin) end
   local page = setmetatable({ path = "/metrics" }, { __index = target })
   local self = setmetatable({ target = page, peaks = {}, peak_in_use = 0 }, Watch)
   self:look()
-  self:begin_cpu(words.target, words["postgres-pid"])
+  self:begin_cpu(words.target, words.postgres_pid)
   return self
 end
 

@@ -1,10 +1,11 @@
 -- load.lua - `tidepool load`: loads an HTTP server, reports, compares two reports.
 
 local core = require "tidepool.core"
-local options = require "tidepool.load_options"
-local report = require "tidepool.load_report"
-local tide = require "tidepool"
-local watch = require "tidepool.load_watch"
+local files = require "tidepool.command.files"
+local load_request = require "tidepool.command.load_request"
+local load_words = require "tidepool.command.load_words"
+local report = require "tidepool.command.load_report"
+local watch = require "tidepool.command.load_watch"
 
 local DONE, FAILED, MISUSED = 0, 1, 2
 local LOOK_SECONDS = 0.25 -- between two looks at the pools
@@ -39,8 +40,6 @@ Ctrl-C ends it early, with the report.  Status 1 when nothing was answered with 
 3xx.
 ]]
 
-local load = {}
-
 local function complain(message, ...)
   io.stderr:write("tidepool: ", message:format(...), "\n")
 end
@@ -48,12 +47,8 @@ end
 -- ---- comparing
 
 local function read_result(path)
-  local file, why = io.open(path, "rb")
-  if not file then return nil, why end
-  local text = file:read "*a"
-  file:close()
-  local result, err = tide.decode(text or "")
-  if not result then return nil, ("%s: %s"):format(path, tostring(err)) end
+  local result, why = files.read_json(path)
+  if why then return nil, why end
   if type(result) ~= "table" or result.tidepool_load ~= FORMAT then
     return nil, ("%s: expected what `tidepool load --out` writes"):format(path)
   end
@@ -80,7 +75,7 @@ local function start(words)
   local target = words.target
   return core.load {
     host = target.host, port = target.port, unix_path = target.unix_path,
-    request = options.request(target, words.method, words.headers, words.body),
+    request = load_request.request(target, words.method, words.headers, words.body),
     is_head = words.method == "HEAD", connections = words.connections,
     rate = words.rate, seconds = words.duration, requests = words.requests,
     timeout = words.timeout,
@@ -133,16 +128,6 @@ local function result_of(words, stats, seen)
   return result
 end
 
-local function write_out(path, result)
-  local file, why = io.open(path, "wb")
-  if not file then return nil, why end
-  local ok
-  ok, why = file:write(tide.encode(result), "\n")
-  local closed, close_why = file:close()
-  if ok and closed then return true end
-  return nil, path .. ": " .. tostring(why or close_why)
-end
-
 local function run(words)
   local seen = watch.new(words)
   local test, err = start(words)
@@ -159,7 +144,7 @@ local function run(words)
   io.stdout:write(report.text(result))
   io.stdout:flush()
   if words.out then
-    local ok, why = write_out(words.out, result)
+    local ok, why = files.write_json(words.out, result)
     if not ok then
       complain("--out: %s", why)
       return FAILED
@@ -171,22 +156,11 @@ local function run(words)
   return FAILED
 end
 
-load.HELP = HELP
-
--- Runs the command with its words; returns the exit status.
-function load.main(arguments)
-  local words, wrong = options.read(arguments)
-  if not words then
-    complain("%s", wrong)
-    io.stderr:write "see: tidepool load --help\n"
-    return MISUSED
-  end
-  if words.wants_help then
-    io.stdout:write(HELP)
-    return DONE
-  end
-  if words.compares then return compare(words.operands) end
-  return run(words)
-end
-
-return load
+-- read(list): what the words say, or nil and what is wrong.  run(words): the exit status.
+return {
+  HELP = HELP, read = load_words.read,
+  run = function(words)
+    if words.compare then return compare(words.operands) end
+    return run(words)
+  end,
+}

@@ -1,0 +1,103 @@
+-- simulate_table.lua - what simulations did, as text.
+
+local ROWS = 24      -- of the table
+local CHANGES = 20   -- that are told, of each policy
+
+local function ms(seconds) return ("%.1f"):format(seconds * 1000) end
+
+local function row_of(sample, interval)
+  local function per_second(count) return ("%.0f"):format(count / interval) end
+  local function count(number) return ("%d"):format(number) end
+  return { ("%.0f"):format(sample.at), per_second(sample.arrivals),
+    per_second(sample.done), per_second(sample.shed),
+    per_second(sample.timeouts + sample.refused), count(sample.max),
+    count(sample.in_use), count(sample.waiting), ms(sample.wait_p50),
+    ms(sample.wait_p99), ms(sample.service_p50) }
+end
+
+local HEAD = { "s", "asked/s", "done/s", "shed/s", "failed/s", "max", "in use", "waiting",
+  "wait p50", "p99 ms", "service" }
+
+-- Several samples as one: counts added, the others as they were last, times at worst.
+local function merge(samples, from, to)
+  local merged = {}
+  for name, value in pairs(samples[to]) do merged[name] = value end
+  for _, name in ipairs { "arrivals", "done", "shed", "timeouts", "refused" } do
+    merged[name] = 0
+    for i = from, to do merged[name] = merged[name] + samples[i][name] end
+  end
+  for _, name in ipairs { "wait_p50", "wait_p99" } do
+    for i = from, to do merged[name] = math.max(merged[name], samples[i][name]) end
+  end
+  return merged
+end
+
+local function put_table(out, rows)
+  for _, row in ipairs(rows) do
+    local cells = {}
+    for i, cell in ipairs(row) do cells[i] = ("%9s"):format(cell) end
+    out[#out + 1] = table.concat(cells, " ")
+  end
+end
+
+local function put_samples(out, report, words)
+  local samples, rows = report.samples, { HEAD }
+  local step = math.max(1, math.ceil(#samples / ROWS))
+  for from = 1, #samples, step do
+    local to = math.min(from + step - 1, #samples)
+    rows[#rows + 1] = row_of(merge(samples, from, to), (to - from + 1) * words.sample)
+  end
+  put_table(out, rows)
+end
+
+local function put_changes(out, report)
+  local told = 0
+  for _, change in ipairs(report.changes) do
+    if told == CHANGES then
+      out[#out + 1] = ("  and %d more")
+        :format(#report.changes - told + report.changes_lost)
+      break
+    end
+    told = told + 1
+    local what = change.outcome == "failed" and "failed"
+      or ("%s %s %.6g -> %.6g"):format(change.outcome, change.setting, change.from,
+        change.to)
+    out[#out + 1] = ("  %6.1f s  host %d  %s: %s"):format(change.at, change.host + 1,
+      what, change.reason)
+  end
+  if told == 0 then out[#out + 1] = "  it changed nothing" end
+end
+
+local simulate_table = {}
+
+-- Adds a report's lines to out.
+function simulate_table.put(out, report, words)
+  local total = report.total
+  out[#out + 1] = ("policy %s: %d host%s, %.0f s, seed %d"):format(report.policy,
+    words.hosts, words.hosts > 1 and "s" or "", total.at, words.seed)
+  put_samples(out, report, words)
+  out[#out + 1] = ("in all %d asked, %d done, %d shed, %d timed out, %d refused; "
+    .. "wait p50 %s ms, p99 %s ms"):format(total.arrivals, total.done, total.shed,
+      total.timeouts, total.refused, ms(total.wait_p50), ms(total.wait_p99))
+  put_changes(out, report)
+  out[#out + 1] = ""
+end
+
+-- Adds two reports side by side.
+function simulate_table.put_comparison(out, one, other)
+  local function line(name, value)
+    return { name, value(one.total), value(other.total) }
+  end
+  local rows = {
+    { "", one.policy:sub(-9), other.policy:sub(-9) },
+    line("done", function(t) return ("%d"):format(t.done) end),
+    line("shed", function(t) return ("%d"):format(t.shed) end),
+    line("failed", function(t) return ("%d"):format(t.timeouts + t.refused) end),
+    line("wait p50", function(t) return ms(t.wait_p50) end),
+    line("wait p99", function(t) return ms(t.wait_p99) end),
+    line("max, last", function(t) return ("%d"):format(t.max) end),
+  }
+  put_table(out, rows)
+end
+
+return simulate_table
