@@ -168,10 +168,31 @@ static void take_policy(lua_State *L, struct parts *parts,
     config->policy = source;
 }
 
+/* Of what the field progress is: fn(at, end). */
+static void on_sample(void *ud, double at, double end)
+{
+    lua_State *L = ud;
+
+    lua_getfield(L, 1, "progress");
+    lua_pushnumber(L, at);
+    lua_pushnumber(L, end);
+    if (lua_pcall(L, 2, 0, 0) != 0)
+        lua_pop(L, 1); /* what only shows something fails alone */
+}
+
+static void take_progress(lua_State *L, struct sim_config *config)
+{
+    lua_getfield(L, 1, "progress");
+    if (lua_isnil(L, -1))
+        return;
+    config->on_sample = on_sample;
+    config->ud = L;
+}
+
 /* simulate{ seed =, hosts =, settings =, rails =, revert =, policy = { name,
  * text }, options =, phases = { { rate =, seconds = } }, outages = { { from =,
- * to = } }, service =, connect =, cores =, server_max =, sample = }: samples,
- * changes, total and events; or nil, err. */
+ * to = } }, service =, connect =, cores =, server_max =, sample =, progress =
+ * fn(at, end) }: samples, changes, total and events; or nil, err. */
 static int l_simulate(lua_State *L)
 {
     struct parts parts = { .source = { 0 } };
@@ -190,6 +211,7 @@ static int l_simulate(lua_State *L)
         return return_err(L, ERR_BADARG, &why);
     take_rails(L, &parts, &config);
     take_policy(L, &parts, &config);
+    take_progress(L, &config);
     err = sim_run(&config, &report, &why);
     if (err != ERR_OK)
         return return_err(L, err, &why);

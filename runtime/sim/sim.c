@@ -359,6 +359,8 @@ static void on_sample(void *ud, uint64_t now_ns)
     sim->wait_before = sim->wait;
     sim->service_before = sim->server.service;
     memset(&sim->now, 0, sizeof(sim->now));
+    if (sim->config->on_sample != NULL)
+        sim->config->on_sample(sim->config->ud, sample->at, sim->end_s);
     if (seconds(now_ns) + sim->config->sample <= sim->end_s + 1e-9)
         sim_queue_put(&sim->server.queue,
                       now_ns + nanoseconds(sim->config->sample), on_sample,

@@ -41,6 +41,8 @@ struct sim_config {
     unsigned cores;      /* of the server */
     unsigned server_max; /* connections that it takes */
     double sample;       /* seconds between two samples */
+    void (*on_sample)(void *ud, double at, double end); /* or NULL */
+    void *ud;
 };
 
 /* All hosts together, in one interval. */

@@ -51,10 +51,44 @@ subtest "two policies beside one another" => sub {
     my ($status, $out) = simulate("codel", "none", "--load", "50x2s 800x30s",
         "--pool", "max_connections=4", "--pool", "acquire_timeout=1000s");
     is $status, 0;
-    my ($with, $without) = $out =~ /^ wait p99 +([\d.]+) +([\d.]+)$/m;
+    my ($with, $without) = $out =~ /^ *wait p99 ms +([\d.]+) +([\d.]+)$/m;
     cmp_ok $with * 10, "<", $without, "codel keeps waits short";
-    my ($done, $all) = $out =~ /^     done +(\d+) +(\d+)$/m;
+    my ($done, $all) = $out =~ /^ *done +(\d+) +(\d+)$/m;
     cmp_ok $done, ">", $all * 0.9, "and does as much";
+};
+
+# The numbers of a line of a chart: pixels, down the page.
+sub heights
+{
+    my ($page, $title, $name) = @_;
+    my ($chart) = $page =~ m{<svg [^>]*aria-label="\Q$title\E">(.*?)</svg>}s or return;
+    my ($points) = $chart =~ m{data-name="\Q$name\E"[^>]* points="([^"]*)"} or return;
+    return map { (split /,/)[1] } split / /, $points;
+}
+
+subtest "the page has plots, and data in them" => sub {
+    my ($status) = simulate("aimd", "codel", "--load", "50x10s 600x20s 50x10s",
+        "--pool", "max_connections=4", "--rail", "max_connections=2..20",
+        "--html", "out.html");
+    is $status, 0;
+    my $page = slurp("$dir/out.html");
+    for my $policy (qw(aimd codel)) {
+        for my $line (["wait, ms", "p99"], ["connections", "in use"],
+            ["requests in line", "waiting"], ["requests a second", "done"]) {
+            my @heights = heights($page, "$policy: $line->[0]", $line->[1]);
+            is scalar @heights, 40, "$policy, $line->[1]: a point for each second";
+            my %different = map { $_ => 1 } @heights;
+            cmp_ok scalar keys %different, ">", 3, "and they differ";
+        }
+    }
+    my @shed = heights($page, "codel: refused a second", "shed");
+    cmp_ok $shed[20], "<", $shed[5], "shed while there was too much to do";
+    like $page, qr{<g class="mark"><title>[\d.]+ s  host 1  applied max_connections 4 -&gt; 5: },
+        "a change is marked, with its reason";
+    unlike $page, qr/<script|https?:/, "nothing from elsewhere";
+    ($status, undef, my $err) = simulate("aimd", "--html", "missing/out.html");
+    is $status, 1;
+    like $err, qr{--html: missing/out.html: No such file};
 };
 
 subtest "a policy that errs is told of" => sub {

@@ -4,6 +4,7 @@
 local core = require "tidepool.core"
 local files = require "tidepool.command.files"
 local policies = require "tidepool.policies"
+local simulate_page = require "tidepool.command.simulate_page"
 local simulate_table = require "tidepool.command.simulate_table"
 local simulate_words = require "tidepool.command.simulate_words"
 
@@ -27,7 +28,9 @@ load that you name, and tells what the policy did: a stock policy, a file that e
   --rail KEY=RAIL     what the policy may do: --rail "max_connections=2..50, step 4"
   --option KEY=VALUE  of the policy; may stand repeatedly
   --seed N            of all that is random (1): the same seed gives the same output
-  --sample TIME       between two rows of --out (1s)
+  --sample TIME       between two points of the plots and rows of --out (1s)
+  --html FILE         a report with plots: waits, sizes, line and refusals over time, each
+                      change of the policy marked with its reason
   --out FILE          all samples and changes, as JSON
 
 The model: services are distributed exponentially; with more of them at once than cores
@@ -40,6 +43,23 @@ local function complain(text, ...)
 end
 
 -- ---- a run
+
+local BAR = 30      -- characters
+local TELL_EVERY = 0.1 -- seconds
+
+-- Draws a bar over itself, on a terminal; else nil.
+local function progress(use)
+  if not core.isatty(2) then return nil end
+  local told = 0
+  return function(at, last)
+    if core.now() - told < TELL_EVERY then return end
+    told = core.now()
+    local full = math.floor(at / last * BAR)
+    io.stderr:write(("\r\27[K%s [%s%s] %.0f of %.0f s"):format(use, ("#"):rep(full),
+      ("."):rep(BAR - full), at, last))
+    io.stderr:flush()
+  end
+end
 
 local function simulate(words, use)
   local policy
@@ -55,7 +75,9 @@ local function simulate(words, use)
     phases = words.phases,
     outages = words.outages, service = words.service, connect = words.connect,
     cores = words.cores, server_max = words.server_max, sample = words.sample,
+    progress = progress(use),
   }
+  if core.isatty(2) then io.stderr:write "\r\27[K" end
   if not report then return nil, err.message end
   report.policy = use
   return report, core.now() - began
@@ -66,8 +88,21 @@ end
 local function tell(words, reports)
   local out = {}
   for _, report in ipairs(reports) do simulate_table.put(out, report, words) end
-  if reports[2] then simulate_table.put_comparison(out, reports[1], reports[2]) end
+  if reports[2] then simulate_table.put_comparison(out, reports) end
   io.stdout:write(table.concat(out, "\n"), "\n")
+end
+
+-- Writes the files that were asked for.
+local function save(words, reports)
+  local ok, why, name = true, nil, "--out"
+  if words.out then ok, why = files.write_json(words.out, reports) end
+  if ok and words.html then
+    name = "--html"
+    ok, why = files.write(words.html, simulate_page.make(reports, words))
+  end
+  if ok then return DONE end
+  complain("%s: %s", name, why)
+  return FAILED
 end
 
 local function run(words)
@@ -83,11 +118,7 @@ local function run(words)
       report.total.at, took, report.events))
   end
   tell(words, reports)
-  if not words.out then return DONE end
-  local ok, err = files.write_json(words.out, reports)
-  if ok then return DONE end
-  complain("--out: %s", err)
-  return FAILED
+  return save(words, reports)
 end
 
 -- read(list): what the words say, or nil and what is wrong.  run(words): the exit status.

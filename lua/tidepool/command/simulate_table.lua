@@ -3,6 +3,8 @@
 local ROWS = 24      -- of the table
 local CHANGES = 20   -- that are told, of each policy
 
+local simulate_table = {}
+
 local function ms(seconds) return ("%.1f"):format(seconds * 1000) end
 
 local function row_of(sample, interval)
@@ -32,10 +34,11 @@ local function merge(samples, from, to)
   return merged
 end
 
-local function put_table(out, rows)
+local function put_table(out, rows, width)
+  local form = ("%%%ds"):format(width)
   for _, row in ipairs(rows) do
     local cells = {}
-    for i, cell in ipairs(row) do cells[i] = ("%9s"):format(cell) end
+    for i, cell in ipairs(row) do cells[i] = form:format(cell) end
     out[#out + 1] = table.concat(cells, " ")
   end
 end
@@ -47,28 +50,33 @@ local function put_samples(out, report, words)
     local to = math.min(from + step - 1, #samples)
     rows[#rows + 1] = row_of(merge(samples, from, to), (to - from + 1) * words.sample)
   end
-  put_table(out, rows)
+  put_table(out, rows, 9)
+end
+
+-- What a change did to which setting.
+function simulate_table.what(change)
+  if change.outcome == "failed" then return "failed" end
+  return ("%s %s %.6g -> %.6g"):format(change.outcome, change.setting, change.from,
+    change.to)
+end
+
+-- The same, and why.
+function simulate_table.change(change)
+  return ("%.1f s  host %d  %s: %s"):format(change.at, change.host + 1,
+    simulate_table.what(change), change.reason)
 end
 
 local function put_changes(out, report)
-  local told = 0
-  for _, change in ipairs(report.changes) do
-    if told == CHANGES then
-      out[#out + 1] = ("  and %d more")
-        :format(#report.changes - told + report.changes_lost)
+  for i, change in ipairs(report.changes) do
+    if i > CHANGES then
+      out[#out + 1] = ("  and %d more"):format(
+        #report.changes - CHANGES + report.changes_lost)
       break
     end
-    told = told + 1
-    local what = change.outcome == "failed" and "failed"
-      or ("%s %s %.6g -> %.6g"):format(change.outcome, change.setting, change.from,
-        change.to)
-    out[#out + 1] = ("  %6.1f s  host %d  %s: %s"):format(change.at, change.host + 1,
-      what, change.reason)
+    out[#out + 1] = "  " .. simulate_table.change(change)
   end
-  if told == 0 then out[#out + 1] = "  it changed nothing" end
+  if #report.changes == 0 then out[#out + 1] = "  it changed nothing" end
 end
-
-local simulate_table = {}
 
 -- Adds a report's lines to out.
 function simulate_table.put(out, report, words)
@@ -83,21 +91,44 @@ function simulate_table.put(out, report, words)
   out[#out + 1] = ""
 end
 
--- Adds two reports side by side.
-function simulate_table.put_comparison(out, one, other)
-  local function line(name, value)
-    return { name, value(one.total), value(other.total) }
+-- name, of a report's total
+local TOTALS = {
+  { "asked", function(t) return ("%d"):format(t.arrivals) end },
+  { "done", function(t) return ("%d"):format(t.done) end },
+  { "shed", function(t) return ("%d"):format(t.shed) end },
+  { "failed", function(t) return ("%d"):format(t.timeouts + t.refused) end },
+  { "wait p50 ms", function(t) return ms(t.wait_p50) end },
+  { "wait p99 ms", function(t) return ms(t.wait_p99) end },
+  { "max, last", function(t) return ("%d"):format(t.max) end },
+}
+
+-- The totals of reports, a column for each.  Rows, the first their head.
+function simulate_table.totals(reports)
+  local rows = { { "" } }
+  for i, report in ipairs(reports) do rows[1][i + 1] = report.policy:sub(-12) end
+  for _, entry in ipairs(TOTALS) do
+    local row = { entry[1] }
+    for i, report in ipairs(reports) do row[i + 1] = entry[2](report.total) end
+    rows[#rows + 1] = row
   end
-  local rows = {
-    { "", one.policy:sub(-9), other.policy:sub(-9) },
-    line("done", function(t) return ("%d"):format(t.done) end),
-    line("shed", function(t) return ("%d"):format(t.shed) end),
-    line("failed", function(t) return ("%d"):format(t.timeouts + t.refused) end),
-    line("wait p50", function(t) return ms(t.wait_p50) end),
-    line("wait p99", function(t) return ms(t.wait_p99) end),
-    line("max, last", function(t) return ("%d"):format(t.max) end),
-  }
-  put_table(out, rows)
+  return rows
+end
+
+-- Adds reports side by side.
+function simulate_table.put_comparison(out, reports)
+  put_table(out, simulate_table.totals(reports), 12)
+end
+
+-- What was asked for, in a line.
+function simulate_table.said(words)
+  local load = {}
+  for i, phase in ipairs(words.phases) do
+    load[i] = ("%.6gx%.6gs"):format(phase.rate, phase.seconds)
+  end
+  return ("load %s, %d host%s, service %s ms, connect %s ms, %d cores, %d connections "
+    .. "at most, seed %d"):format(table.concat(load, " "), words.hosts,
+    words.hosts > 1 and "s" or "", ms(words.service), ms(words.connect), words.cores,
+    words.server_max, words.seed)
 end
 
 return simulate_table

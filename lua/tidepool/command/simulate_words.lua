@@ -79,6 +79,7 @@ local SPEC = {
     sample = { kind = "time", min = 0.01, max = 3600 },
     load = take_load, outage = take_outage, pool = take_pool, rail = take_rail,
     option = take_option, out = function(self, value) self.out = value end,
+    html = function(self, value) self.html = value end,
   },
 }
 
