@@ -3,6 +3,7 @@
 
 local core = require "tidepool.core"
 local events = require "tidepool.events"
+local of = require("tidepool.result").of
 local standing = require "tidepool.standing"
 local Task = require "tidepool.task"
 
@@ -11,16 +12,15 @@ local module = { limit = 10 } -- seconds, for a source to answer
 
 local followed = setmetatable({}, { __mode = "k" }) -- pool to its Follower
 
--- A login; or nil, err.
-local function login_of(source)
+-- A login; or nil, err.  The limit cancels the source.
+function module.login_of(source)
   local login, err = Task.timeout(module.limit, source)
   if login ~= nil then return login end
   return nil, err or core.err("badarg", "the function for credentials gave nothing")
 end
 
--- Asks source for a login; true, or nil, err.
-local function ask(pool, source)
-  local login, err = login_of(source)
+-- true; or nil, err, which may be the source's.
+local function give(pool, login, err)
   if login == nil then return nil, err end
   return pool:raw_credentials(login)
 end
@@ -46,14 +46,22 @@ function Follower:warn(err)
     { pool = self.pool:name(), error = tostring(err) })
 end
 
+-- In a task of its own, so that rest() ends it.
 function Follower:ask()
-  local ok, done, err = pcall(ask, self.pool, self.source)
-  if not (ok and done) then self:warn(ok and err or done) end
+  if self.asking and not self.asking:done() then return end
+  local task = core.spawn(module.login_of, self.source)
+  self.asking = task
+  local ok, login, err = of(task:wait())
+  if self.asking ~= task then return end
+  if not ok then return self:warn(login) end
+  local is_taken, done, why = pcall(give, self.pool, login, err)
+  if not (is_taken and done) then self:warn(is_taken and why or done) end
 end
 
 function Follower:rest()
   if self.handler then self.handler:close() end
-  self.handler = nil
+  if self.asking then self.asking:cancel() end
+  self.handler, self.asking = nil, nil
 end
 
 -- Its script has ended: the pool goes back to the script before, if that goes on, or to
@@ -69,8 +77,8 @@ function Follower:close()
   end
   followed[pool] = self.before
   if not self.before then return pool:raw_credentials() end
-  self.before:ask()
   self.before:hear()
+  self.before:ask()
 end
 
 local function unfollow(pool)
@@ -116,7 +124,7 @@ end
 local function credentials(self, login)
   local source = type(login) == "function" and login
   if source then
-    local given, why = login_of(source)
+    local given, why = module.login_of(source)
     if given == nil then return nil, why end
     login = given
   end

@@ -4,11 +4,16 @@
 local core = require "tidepool.core"
 local credentials = require "tidepool.credentials"
 local of = require("tidepool.result").of
-local Task = require "tidepool.task"
-
-local LIMIT = 10 -- seconds
 
 local function failure(text, ...) return nil, core.err("refused", text:format(...)) end
+
+-- Its status and output.  It does not outlive a task that is cancelled meanwhile.
+local function wait(process)
+  local ok, status, output = pcall(function() return of(process:wait()) end)
+  if ok then return status, output end
+  process:signal "KILL"
+  error(status, 0)
+end
 
 -- What the command printed, as { password = }; or nil, err.  What it says on stderr is
 -- for whoever reads ours.
@@ -17,16 +22,16 @@ local function run(command)
     args = { "/bin/sh", "-c", command }, shares_errors = true,
   }
   if not process then return nil, err end
-  local status, output = Task.timeout(LIMIT, function() return of(process:wait()) end)
-  if not status then
-    process:signal "KILL"
-    return failure("password_command did not end in %d s", LIMIT)
-  end
+  local status, output = wait(process)
   if status ~= 0 then return failure("password_command ended with status %d", status) end
   local password = output:match "^([^%c]+)\r?\n?$"
   if password then return { password = password } end
   return failure("password_command: a password on one line expected, got %s",
     output == "" and "nothing" or "other output")
+end
+
+local function source_of(entry)
+  return function() return run(entry.password_command) end
 end
 
 local password_command = {}
@@ -37,7 +42,7 @@ function password_command.ask(entries)
   local tasks, logins = {}, {}
   for _, entry in ipairs(entries) do
     if entry.password_command then
-      tasks[entry] = core.spawn(function() return run(entry.password_command) end)
+      tasks[entry] = core.spawn(credentials.login_of, source_of(entry))
     end
   end
   for entry, task in pairs(tasks) do
@@ -49,8 +54,7 @@ end
 
 -- pool begins with what ask() gave for its entry.
 function password_command.begin(pool, entry, answer)
-  credentials.begin(pool, function() return run(entry.password_command) end,
-    answer[1], answer[2])
+  credentials.begin(pool, source_of(entry), answer[1], answer[2])
 end
 
 return password_command

@@ -116,6 +116,7 @@ describe("credentials of Postgres", function()
 end)
 
 describe("password_command", function()
+  local KILLED = 128 + 9
   local own, warnings
 
   after_each(support.run_ends)
@@ -185,6 +186,63 @@ describe("password_command", function()
       assert.are.equal("refused", err.code)
       assert.matches(message, table.concat(warnings, "\n")) -- those before warn again
     end
+  end)
+
+  -- The list of the processes that start until the test ends.
+  local function watch_processes()
+    local processes, start = {}, core.process
+    function core.process(options) -- luacheck: ignore 122
+      local process, err = start(options)
+      processes[#processes + 1] = process
+      return process, err
+    end
+    support.at_end(function()
+      core.process = start -- luacheck: ignore 122
+      for _, process in ipairs(processes) do process:signal "KILL" end
+    end)
+    return processes
+  end
+
+  local function set_limit(seconds)
+    local limit = credentials.limit
+    credentials.limit = seconds
+    support.at_end(function() credentials.limit = limit end)
+  end
+
+  -- Prints a wrong password, for which it is asked again; then it does not end.
+  local function open_hanging()
+    local marker = support.directory .. "/asked"
+    os.remove(marker)
+    return open(("test -e %s && exec sleep 60; touch %s; echo wrong"):format(marker,
+      marker))
+  end
+
+  it("that does not end in time is killed, and the pool goes on without", function()
+    local processes = watch_processes()
+    set_limit(0.02)
+    open "exec sleep 60"
+    assert.are.equal(KILLED, (processes[1]:wait()))
+    assert.matches("took longer than 0.02 s", warnings[1])
+  end)
+
+  it("that does not end in time is killed when it is run anew, too", function()
+    local processes = watch_processes()
+    open_hanging()
+    set_limit(0.02)
+    eventually("it is run anew", function() return processes[2] end)
+    assert.are.equal(KILLED, (processes[2]:wait()))
+    eventually("it is told of", function() return warnings[1] end)
+    assert.matches("took longer than 0.02 s", warnings[1])
+  end)
+
+  it("that runs when its pool is closed is killed", function()
+    local processes = watch_processes()
+    local pool = open_hanging()
+    set_limit(3600)
+    eventually("it is run anew", function() return processes[2] end)
+    pool:close()
+    assert.are.equal(KILLED, (processes[2]:wait()))
+    assert.are.same({}, warnings)
   end)
 end)
 
