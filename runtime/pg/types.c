@@ -39,13 +39,6 @@ struct pg_types {
 
 /* ---- life */
 
-struct pg_types *pg_types_ref(struct pg_types *types)
-{
-    if (types != NULL)
-        types->refs++;
-    return types;
-}
-
 void pg_types_unref(struct pg_types *types)
 {
     if (types == NULL || --types->refs > 0)
@@ -69,7 +62,8 @@ struct pg_types *pg_pool_types(struct pg_pool *pg)
         pg->types->refs = 1;
         pg->types->epoch = epoch;
     }
-    return pg_types_ref(pg->types);
+    pg->types->refs++;
+    return pg->types;
 }
 
 /* ---- finding */

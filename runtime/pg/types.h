@@ -14,8 +14,7 @@ struct pg_types;
 
 /* That of the pool now, one reference more; NULL when there is no memory. */
 struct pg_types *pg_pool_types(struct pg_pool *pg);
-struct pg_types *pg_types_ref(struct pg_types *types); /* accepts NULL */
-void pg_types_unref(struct pg_types *types);           /* accepts NULL */
+void pg_types_unref(struct pg_types *types); /* accepts NULL */
 
 /* Some column's type is not built in. */
 bool pg_rows_need_types(const struct pg_rows *rows);

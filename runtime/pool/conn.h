@@ -137,7 +137,6 @@ struct conn {
     bool is_resting;          /* SHARED and nothing is on it */
     bool is_bare;             /* after_connect must run (again) */
     bool is_returned;         /* after_release must run */
-    bool was_lent;            /* ever */
 };
 
 /*

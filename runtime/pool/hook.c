@@ -89,7 +89,7 @@ void pool_hook_failed(struct pool *pool, struct conn *conn,
         return;
     }
     /* or connecting and refusing would go on and on */
-    if (conn->hook == HOOK_BEFORE_ACQUIRE && !conn->was_lent)
+    if (conn->hook == HOOK_BEFORE_ACQUIRE && conn->generation == 0)
         pool_back_off(pool, conn, text);
     pool_shut(pool, conn,
               verdict == HOOK_REFUSED ? CLOSE_HOOK_REFUSED : CLOSE_HOOK_FAILED,

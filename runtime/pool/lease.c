@@ -23,7 +23,6 @@ void pool_lend(struct pool *pool, struct conn *conn, bool shared,
     conn->generation = ++pool->last_generation;
     conn->site = site;
     conn->is_fresh = false;
-    conn->was_lent = true;
 }
 
 struct conn *pool_try_acquire(struct pool *pool, bool shared, const char *site,
