@@ -3,13 +3,6 @@
 
 #include <string.h>
 
-static bool has_sqlstate(const PGresult *error, const char *sqlstate)
-{
-    const char *actual = PQresultErrorField(error, PG_DIAG_SQLSTATE);
-
-    return actual != NULL && strcmp(actual, sqlstate) == 0;
-}
-
 /* Off the cache, not at the server; later answers may still refer to it. */
 static void forget_stmt(struct pg_link *link, struct stmt *stmt)
 {
@@ -48,17 +41,15 @@ static void reroute(struct pg_link *link, struct step *step)
 
 static bool is_changed(const PGresult *error)
 {
-    const char *where = PQresultErrorField(error, PG_DIAG_SOURCE_FUNCTION);
-
-    return has_sqlstate(error, "0A000") && where != NULL &&
-           strcmp(where, "RevalidateCachedQuery") == 0;
+    return link_has_sqlstate(error, "0A000") &&
+           link_is_raised_by(error, "RevalidateCachedQuery");
 }
 
 /* The server does not know the statement, or knows it otherwise than we do. */
 static bool is_stale(struct pg_link *link, struct step *step,
                      const PGresult *error)
 {
-    if (has_sqlstate(error, "26000") || has_sqlstate(error, "42P05"))
+    if (link_has_sqlstate(error, "26000") || link_has_sqlstate(error, "42P05"))
         forget_stmt(link, step->stmt);
     else if (is_changed(error) && step->stmt != NULL)
         stmts_drop(&link->stmts, step->stmt, true);
@@ -74,7 +65,7 @@ static bool is_stale(struct pg_link *link, struct step *step,
 static bool is_innocent(const struct pg_link *link, const struct step *step,
                         const PGresult *error)
 {
-    return link->lane.is_held && has_sqlstate(error, "57014") &&
+    return link->lane.is_held && link_has_sqlstate(error, "57014") &&
            (link->lane.kind == LANE_READ ||
             known_check(&link->pg->knowns, step->known) == CALLS_HARMLESS);
 }
@@ -85,9 +76,10 @@ static void fail(struct pg_link *link, struct step *step, PGresult *error)
     struct err_text text = { .text = "" };
 
     step->has_failed = true;
-    if (request == NULL && has_sqlstate(error, "57014")) /* for being slow */
+    if (request == NULL &&
+        link_has_sqlstate(error, "57014")) /* for being slow */
         step->known->cost_ns = link_now(link) - link->lane.head_ns;
-    if (link->lane.kind == LANE_READ && has_sqlstate(error, "25006")) {
+    if (link->lane.kind == LANE_READ && link_has_sqlstate(error, "25006")) {
         reroute(link, step);
     } else if (is_stale(link, step, error) || is_innocent(link, step, error)) {
         again(link, step);

@@ -67,6 +67,16 @@ bool link_is_fatal(const PGresult *error)
     return strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0;
 }
 
+bool link_has_sqlstate(const PGresult *error, const char *sqlstate)
+{
+    return strcmp(field(error, PG_DIAG_SQLSTATE), sqlstate) == 0;
+}
+
+bool link_is_raised_by(const PGresult *error, const char *function)
+{
+    return strcmp(field(error, PG_DIAG_SOURCE_FUNCTION), function) == 0;
+}
+
 /* ---- the end */
 
 void link_break(struct pg_link *link)

@@ -119,8 +119,11 @@ bool link_chore(struct pg_link *link, enum link_chore chore) MUST_CHECK;
 void link_error_text(const struct pg_link *link, const PGresult *error,
                      struct err_text *text);
 
-/* Whether the server ends the connection after this error; NULL: no. */
+/* What error is; NULL is none.  Whether the server ends the connection after
+ * it, its SQLSTATE, and the function of the server that raised it. */
 bool link_is_fatal(const PGresult *error);
+bool link_has_sqlstate(const PGresult *error, const char *sqlstate);
+bool link_is_raised_by(const PGresult *error, const char *function);
 
 /* heed.c: retires what the pool has open when the error tells that the server
  * goes, or must not be written to any more.  text has its SQLSTATE. */

@@ -18,13 +18,6 @@ static bool is_error(const PGresult *result)
     return result != NULL && query_is_error(result);
 }
 
-static bool has_sqlstate(const PGresult *error, const char *sqlstate)
-{
-    const char *actual = PQresultErrorField(error, PG_DIAG_SQLSTATE);
-
-    return actual != NULL && strcmp(actual, sqlstate) == 0;
-}
-
 static void drop_result(struct pg_link *link)
 {
     PQclear(link->result);
@@ -340,15 +333,13 @@ void query_run_answer(struct pg_link *link, PGresult *answer)
 static bool is_stale(struct pg_link *link)
 {
     const PGresult *result = link->result;
-    const char *where;
 
     if (!is_error(result) || link->stmt == NULL)
         return false;
-    where = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
-    if (has_sqlstate(result, "26000"))
+    if (link_has_sqlstate(result, "26000"))
         stmts_drop(&link->stmts, link->stmt, false);
-    else if (has_sqlstate(result, "0A000") && where != NULL &&
-             strcmp(where, "RevalidateCachedQuery") == 0)
+    else if (link_has_sqlstate(result, "0A000") &&
+             link_is_raised_by(result, "RevalidateCachedQuery"))
         stmts_drop(&link->stmts, link->stmt, true);
     else
         return false;
@@ -375,7 +366,7 @@ static void retry(struct pg_link *link)
 /* The name is taken: someone else's, behind a pooler. */
 static bool is_taken(const struct pg_link *link)
 {
-    return is_error(link->result) && has_sqlstate(link->result, "42P05");
+    return is_error(link->result) && link_has_sqlstate(link->result, "42P05");
 }
 
 /* What the server said is now the cache's; else nothing is left of it. */
@@ -459,13 +450,9 @@ void query_prepared(struct pg_link *link)
 /* Of a statement that was not described: only the server counts. */
 static void note_miscount(struct pg_link *link)
 {
-    const char *where;
-
     if (link->err != ERR_OK || link->stmt != NULL || !is_error(link->result) ||
-        !has_sqlstate(link->result, "08P01"))
-        return;
-    where = PQresultErrorField(link->result, PG_DIAG_SOURCE_FUNCTION);
-    if (where == NULL || strcmp(where, "exec_bind_message") != 0)
+        !link_has_sqlstate(link->result, "08P01") ||
+        !link_is_raised_by(link->result, "exec_bind_message"))
         return;
     link->err = ERR_BADARG;
     link_error_text(link, link->result, &link->text);
