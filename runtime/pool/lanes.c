@@ -13,11 +13,6 @@ enum { GROUP_MIN = 4 };
 
 static const char *const sites[LANE_KINDS] = { "read lane", "write lane" };
 
-static struct lane_item *item_of(struct list_node *node)
-{
-    return node != NULL ? container_of(node, struct lane_item, node) : NULL;
-}
-
 static struct lane *lane_of(struct list_node *node)
 {
     return container_of(node, struct lane, node);
@@ -31,101 +26,6 @@ static uint64_t target_ns(const struct lanes *lanes)
 static uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
 {
     return a_ns < b_ns ? a_ns : b_ns;
-}
-
-/* ---- the queue */
-
-enum err lanes_add(struct lanes *lanes, struct lane_item *item, uint64_t now_ns)
-{
-    struct lane_set *set = &lanes->sets[item->kind];
-    uint64_t most = lanes->pool->settings.max_waiters;
-
-    item->since_ns = now_ns;
-    item->sent_ns = 0;
-    lanes->pool->stats.arrivals++;
-    if (set->queue.len > 0 && set->queue.len >= most) {
-        lanes->pool->stats.busy++;
-        return ERR_BUSY;
-    }
-    list_push_back(&set->queue, &item->node);
-    lanes->ops->wake(lanes);
-    return ERR_OK;
-}
-
-void lanes_return(struct lanes *lanes, struct lane_item *item)
-{
-    list_push_front(&lanes->sets[item->kind].queue, &item->node);
-    lanes->ops->wake(lanes);
-}
-
-void lanes_expire(struct lanes *lanes, struct lane_item *item)
-{
-    lanes_remove(lanes, item);
-    lanes->pool->stats.timeouts++;
-    pool_tell_timeout(lanes->pool, NULL, item->since_ns);
-}
-
-void lanes_remove(struct lanes *lanes, struct lane_item *item)
-{
-    list_remove(&lanes->sets[item->kind].queue, &item->node);
-    lanes->ops->wake(lanes); /* a lane may not be needed any more */
-}
-
-static void refuse_set(struct lane_set *set, enum err err,
-                       const struct pool_waiter *waiter)
-{
-    struct lane_item *item;
-    uint32_t count = set->queue.len; /* those that come meanwhile may stay */
-
-    for (; count > 0 && set->queue.len > 0; count--) {
-        item = item_of(list_pop_front(&set->queue));
-        set->owner->ops->refuse(set->owner, item, err, waiter);
-    }
-}
-
-void lanes_answered(struct lanes *lanes, const struct lane_item *item,
-                    uint64_t now_ns)
-{
-    struct pool_stats *stats = &lanes->pool->stats;
-
-    stats->completions++;
-    if (now_ns > item->sent_ns)
-        hist_record(&stats->service, now_ns - item->sent_ns);
-    else
-        hist_record(&stats->service, 0);
-}
-
-void lanes_count_resend(struct lanes *lanes)
-{
-    lanes->pool->stats.resends++;
-}
-
-void lanes_reroute(struct lanes *lanes, struct lane_item *item)
-{
-    lanes->pool->stats.reroutes++;
-    item->kind = LANE_WRITE;
-    lanes_return(lanes, item);
-}
-
-uint32_t lanes_queued(const struct lanes *lanes, uint64_t *oldest_ns)
-{
-    uint32_t count = 0;
-
-    for (int kind = 0; kind < LANE_KINDS; kind++) {
-        const struct list *queue = &lanes->sets[kind].queue;
-
-        count += queue->len;
-        if (queue->len > 0)
-            *oldest_ns =
-                earlier(*oldest_ns, item_of(list_first(queue))->since_ns);
-    }
-    return count;
-}
-
-void lanes_refuse_all(struct lanes *lanes, enum err err)
-{
-    for (int kind = 0; kind < LANE_KINDS; kind++)
-        refuse_set(&lanes->sets[kind], err, NULL);
 }
 
 /* ---- groups */
@@ -200,36 +100,6 @@ static uint64_t most_of(const struct lane_set *set, const struct lane *lane,
     return share < most ? share : most;
 }
 
-/* While the queue stands, the newest first, as in the line. */
-static struct lane_item *next_item(const struct lane_set *set)
-{
-    return item_of(set->codel.is_standing ? list_last(&set->queue)
-                                          : list_first(&set->queue));
-}
-
-static uint64_t first_ns(const struct lane_set *set)
-{
-    return set->queue.len > 0 ? item_of(list_first(&set->queue))->since_ns
-                              : UINT64_MAX;
-}
-
-/* One that a lane has had goes on: its turn was due. */
-static void shed_items(struct lane_set *set, uint64_t now_ns)
-{
-    struct pool *pool = set->owner->pool;
-
-    codel_look(&set->codel, &pool->settings, first_ns(set), now_ns);
-    while (set->queue.len > 0 &&
-           codel_sheds(&set->codel, &pool->settings, first_ns(set), now_ns) &&
-           item_of(list_first(&set->queue))->sent_ns == 0) {
-        struct lane_item *item = item_of(list_pop_front(&set->queue));
-
-        pool->stats.shed++;
-        pool->shed_ns = pool->now_ns;
-        set->owner->ops->refuse(set->owner, item, ERR_BUSY, NULL);
-    }
-}
-
 static void send_group(struct lane_set *set, struct lane *lane, uint32_t count,
                        uint64_t now_ns)
 {
@@ -239,17 +109,12 @@ static void send_group(struct lane_set *set, struct lane *lane, uint32_t count,
 
     list_init(&group);
     while (set->queue.len > 0 && group.len < most) {
-        struct lane_item *item = next_item(set);
+        struct lane_item *item = lane_queue_next(set);
 
         if (group.len > 0 && item->cost_ns > left_ns)
             break;
         left_ns -= item->cost_ns < left_ns ? item->cost_ns : left_ns;
-        codel_note(&set->codel, &set->owner->pool->settings,
-                   now_ns > first_ns(set) ? now_ns - first_ns(set) : 0, now_ns);
-        item->sent_ns = now_ns;
-        hist_record(&set->owner->pool->stats.queue,
-                    now_ns > item->since_ns ? now_ns - item->since_ns : 0);
-        list_remove(&set->queue, &item->node);
+        lane_queue_take(set, item, now_ns);
         list_push_back(&group, &item->node);
     }
     if (set->owner->ops->flow == NULL && lane->groups++ == 0)
@@ -309,7 +174,7 @@ static void on_lane(struct pool_waiter *waiter, enum err err, struct conn *conn)
     if (err == ERR_OK)
         begin_lane(set, conn);
     else if (set->lanes.len == 0)
-        refuse_set(set, err, waiter);
+        lane_queue_refuse(set, err, waiter);
     else
         set->retry_ns = set->owner->pool->now_ns + RETRY_NS;
     set->owner->ops->wake(set->owner);
@@ -345,7 +210,7 @@ static void await_lane(struct lane_set *set, uint64_t now_ns)
         return;
     set->retry_ns = now_ns + RETRY_NS;
     if (set->lanes.len == 0)
-        refuse_set(set, err, &set->waiter);
+        lane_queue_refuse(set, err, &set->waiter);
 }
 
 /* Every lane without groups is busy. */
@@ -452,10 +317,9 @@ static bool end_lane(struct lane_set *set, uint64_t now_ns, uint64_t *due_ns)
 static bool yield_lane(struct lane_set *set)
 {
     const struct pool_waiter *waiter = pool_first_waiter(set->owner->pool);
-    const struct lane_item *item = item_of(list_first(&set->queue));
 
-    if (waiter == NULL || waiter->shared || item == NULL ||
-        waiter->since_ns > item->since_ns)
+    if (waiter == NULL || waiter->shared || set->queue.len == 0 ||
+        waiter->since_ns > lane_queue_since_ns(set))
         return false;
     list_each (node, &set->lanes) {
         struct lane *lane = lane_of(node);
@@ -503,7 +367,7 @@ static uint64_t pump(struct lane_set *set, uint64_t now_ns)
     uint64_t until_ns;
 
     shed_lane(set, now_ns);
-    shed_items(set, now_ns);
+    lane_queue_shed(set, now_ns);
     while (set == &set->owner->sets[LANE_WRITE] && yield_lane(set))
         continue;
     while (may_grow(set, now_ns) && grab_lane(set, now_ns))
@@ -520,10 +384,7 @@ static uint64_t pump(struct lane_set *set, uint64_t now_ns)
     while (end_lane(set, now_ns, &due_ns))
         continue;
     rest_lanes(set);
-    if (set->queue.len > 0)
-        due_ns = earlier(due_ns,
-                         codel_due_ns(&set->codel, &set->owner->pool->settings,
-                                      first_ns(set)));
+    due_ns = earlier(due_ns, lane_queue_shed_ns(set));
     until_ns = late_ns(set);
     if (until_ns > now_ns)
         due_ns = earlier(due_ns, until_ns);
@@ -553,4 +414,23 @@ void lanes_init(struct lanes *lanes, struct pool *pool,
         list_init(&lanes->sets[kind].queue);
         list_init(&lanes->sets[kind].lanes);
     }
+}
+
+/* ---- counting */
+
+void lanes_answered(struct lanes *lanes, const struct lane_item *item,
+                    uint64_t now_ns)
+{
+    struct pool_stats *stats = &lanes->pool->stats;
+
+    stats->completions++;
+    if (now_ns > item->sent_ns)
+        hist_record(&stats->service, now_ns - item->sent_ns);
+    else
+        hist_record(&stats->service, 0);
+}
+
+void lanes_count_resend(struct lanes *lanes)
+{
+    lanes->pool->stats.resends++;
 }
