@@ -214,8 +214,13 @@ enum err pool_clock_open(struct pool_clock *clock,
     clock->closed = (struct loop_job){ .fn = on_closed_job };
     clock->told_ns = 0;
     clock->timeout_ns = 0;
-    err = pool_new(&clock->pool, &ours, now_ns);
+    clock->flight = flight_new();
+    ours.flight = clock->flight;
+    err = clock->flight != NULL ? pool_new(&clock->pool, &ours, now_ns)
+                                : ERR_NOMEM;
     if (err != ERR_OK) {
+        flight_free(clock->flight);
+        clock->flight = NULL;
         deadline_stop(clock->loop, &clock->deadline);
         return err;
     }
@@ -229,4 +234,6 @@ void pool_clock_free(struct pool_clock *clock)
     loop_cancel(clock->loop, LOOP_RUN, &clock->closed);
     pool_free(clock->pool);
     clock->pool = NULL;
+    flight_free(clock->flight);
+    clock->flight = NULL;
 }

@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 #include "net/deadline.h"
-#include "pool/pool.h"
+#include "pool/flight.h"
 
 /*
  * Embedded in the backend's pool, which sets loop, log, name and on_closed.
@@ -20,6 +20,7 @@ struct pool_clock {
     void (*on_closed)(struct pool_clock *clock);
 
     /* its own */
+    struct flight *flight;
     struct deadline deadline;
     struct loop_job closed;
     uint64_t told_hash;  /* of the connect error that was last a warning */

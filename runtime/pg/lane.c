@@ -101,14 +101,19 @@ static void leave_lane(struct pg_request *request)
     lane_watch_dead(link);
 }
 
-void lane_cancel_request(struct pg_request *request)
+void lane_cancel_request(struct pg_request *request, enum demand_end why)
 {
     struct pg_pool *pg = request->pg;
     struct list_node *node = &request->item.node;
 
     switch (request->place) {
-    case PG_PLACE_QUEUE: lanes_remove(&pg->lanes, &request->item); break;
-    case PG_PLACE_LANE: leave_lane(request); break;
+    case PG_PLACE_QUEUE:
+        lanes_cancel(&pg->lanes, &request->item, now_of(pg));
+        break;
+    case PG_PLACE_LANE:
+        lane_forgot(&request->link->lane, &request->item, why, now_of(pg));
+        leave_lane(request);
+        break;
     case PG_PLACE_AGAIN: list_remove(&request->link->again, node); break;
     case PG_PLACE_ENDING: list_remove(&pg->ending, node); break;
     case PG_PLACE_OWN: break;
@@ -151,7 +156,7 @@ static void on_deadline(struct deadline *deadline)
     struct err_text text = { .text = "" };
 
     if (request->place == PG_PLACE_QUEUE) {
-        lanes_expire(&pg->lanes, &request->item);
+        lanes_expire(&pg->lanes, &request->item, now_of(pg));
         explain(pg, request, ERR_TIMEOUT, &text);
         lane_end(request, ERR_TIMEOUT, NULL, &text);
         return;
@@ -160,7 +165,7 @@ static void on_deadline(struct deadline *deadline)
         deadline_start(pg->loop, deadline, request->deadline_ns);
         return;
     }
-    lane_cancel_request(request);
+    lane_cancel_request(request, DEMAND_TIMEOUT);
     err_text_set(&text, "the statement did not end within %.3g s",
                  (double)request->timeout_ns / 1e9);
     lane_end(request, ERR_TIMEOUT, NULL, &text);

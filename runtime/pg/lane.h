@@ -54,7 +54,7 @@ enum err lane_submit(struct pg_pool *pg, struct pg_request *request) MUST_CHECK;
 /* Runs the reads that are queued on connections of their own. */
 void lane_send_reads_alone(struct pg_pool *pg);
 /* Forgets the request, wherever it is. */
-void lane_cancel_request(struct pg_request *request);
+void lane_cancel_request(struct pg_request *request, enum demand_end why);
 /* Ends a request that is on no queue and no lane. */
 void lane_end(struct pg_request *request, enum err err, PGresult *result,
               const struct err_text *text);

@@ -85,7 +85,7 @@ static void fail(struct pg_link *link, struct step *step, PGresult *error)
         again(link, step);
     } else if (request != NULL) {
         step->request = NULL;
-        lanes_answered(link->lane.lanes, &request->item, link_now(link));
+        lane_answered(&link->lane, &request->item, link_now(link));
         link_error_text(link, error, &text);
         link_heed(link, &text, link_is_fatal(error));
         lane_end(request, ERR_SERVER, error, &text);
@@ -105,7 +105,7 @@ static void take_run(struct pg_link *link, struct step *step, PGresult *answer)
     default:
         step->request = NULL;
         if (request != NULL) {
-            lanes_answered(link->lane.lanes, &request->item, link_now(link));
+            lane_answered(&link->lane, &request->item, link_now(link));
             lane_end(request, ERR_OK, answer, NULL);
             return;
         }

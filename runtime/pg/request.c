@@ -306,7 +306,7 @@ void pg_request_cancel(struct pg_request *request)
     request->known = NULL;
     request->loop = NULL;
     if (request->place != PG_PLACE_OWN)
-        lane_cancel_request(request);
+        lane_cancel_request(request, DEMAND_CANCELLED);
     else if (request->is_forgotten != NULL)
         *request->is_forgotten = true;
     else if (request->link != NULL)

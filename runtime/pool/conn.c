@@ -196,12 +196,25 @@ void pool_add(struct pool *pool, struct conn *conn)
     pool_arm(pool, conn);
 }
 
+static void note_lease(struct pool *pool, const struct conn *conn)
+{
+    const struct flight_demand demand = {
+        .end = DEMAND_SERVED,
+        .conn = conn->id,
+        .wait_ns = conn->state_ns - conn->asked_ns,
+        .service_ns = pool->now_ns - conn->state_ns,
+    };
+
+    flight_demand(pool->flight, &demand, pool->now_ns);
+}
+
 /* Ends what is true only of the state that conn leaves. */
 static void leave_state(struct pool *pool, struct conn *conn)
 {
     if (conn->state == CONN_LEASED) {
         hist_record(&pool->stats.use, pool->now_ns - conn->state_ns);
         pool->stats.completions++;
+        note_lease(pool, conn);
     }
     if (conn->state == CONN_LEASED || conn->state == CONN_SHARED)
         conn->used_ns = pool->now_ns;

@@ -114,6 +114,7 @@ struct conn {
     uint64_t opened_ns;                 /* when open() was called */
     uint64_t phase_ns[WAIT_PHASES + 1]; /* start of each phase, then the end */
     uint64_t state_ns;                  /* since when it is in its state */
+    uint64_t asked_ns;                  /* when this lease was asked for */
     uint64_t byte_ns;                   /* when a byte last arrived */
     uint64_t ready_ns;                  /* when it had connected */
     uint64_t proven_ns;                 /* when it last opened or was tested */

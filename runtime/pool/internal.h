@@ -12,11 +12,10 @@
 
 #include "base/rand.h"
 #include "pool/codel.h"
+#include "pool/flight.h"
 #include "pool/hook.h"
 #include "pool/pool.h"
 
-struct lane_item;
-struct lane_set;
 struct lanes;
 
 struct pool_address {
@@ -32,6 +31,7 @@ struct pool {
     struct pool_host host;
     pool_observe_fn observe; /* or NULL */
     void *observe_ud;
+    struct flight *flight; /* or NULL */
     struct pool_hooks hooks;
     struct pool_settings settings;
     struct rand rand;
@@ -158,7 +158,7 @@ bool pool_is_full(const struct pool *pool);
 /* ---- lease.c */
 
 void pool_lend(struct pool *pool, struct conn *conn, bool shared,
-               const char *site);
+               const char *site, uint64_t since_ns);
 /* Ends the lease on conn against its holder's will. */
 void pool_take_back(struct pool *pool, struct conn *conn);
 /* Makes conn idle, or closes it when it must go; then runs what hook is due. */
@@ -180,25 +180,6 @@ bool pool_line_has_work(const struct pool *pool);
 
 void pool_tell_timeout(const struct pool *pool, const char *site,
                        uint64_t since_ns);
-
-/* ---- lane_queue.c */
-
-/* Since when the first is queued; UINT64_MAX: none is. */
-uint64_t lane_queue_since_ns(const struct lane_set *set);
-/* Whose turn it is: while the queue stands the newest, as in the line.  NULL:
- * nobody's. */
-struct lane_item *lane_queue_next(const struct lane_set *set);
-/* Takes item off the queue, for a lane. */
-void lane_queue_take(struct lane_set *set, struct lane_item *item,
-                     uint64_t now_ns);
-/* Ends what is queued now. */
-void lane_queue_refuse(struct lane_set *set, enum err err,
-                       const struct pool_waiter *waiter);
-/* Ends those that wait for too long in a queue that stands; one that a lane has
- * had goes on: its turn was due. */
-void lane_queue_shed(struct lane_set *set, uint64_t now_ns);
-/* When that is to be looked at again; WHEEL_NEVER. */
-uint64_t lane_queue_shed_ns(const struct lane_set *set);
 
 /* ---- liveness.c */
 

@@ -1,20 +1,38 @@
-/* lane_queue.c - see lanes.h: statements that wait for a lane, and those that
- * wait for too long. */
-#include "pool/internal.h"
-#include "pool/lanes.h"
+/* lane_queue.c - the statements that wait for a lane: queued, taken, refused.
+ */
+#include "pool/lanes_inside.h"
 
-static struct lane_item *item_of(struct list_node *node)
+static uint64_t between(uint64_t from_ns, uint64_t to_ns)
 {
-    return node != NULL ? container_of(node, struct lane_item, node) : NULL;
+    return to_ns > from_ns ? to_ns - from_ns : 0;
 }
 
-uint64_t lane_queue_since_ns(const struct lane_set *set)
+/* item ends without having been on a lane, or off it again. */
+static void note_queued(const struct lanes *lanes, const struct lane_item *item,
+                        enum demand_end end, uint64_t now_ns)
 {
-    return set->queue.len > 0 ? item_of(list_first(&set->queue))->since_ns
-                              : UINT64_MAX;
+    const struct flight_demand demand = {
+        .end = end,
+        .is_shared = true,
+        .wait_ns = between(item->since_ns, now_ns),
+    };
+
+    flight_demand(lanes->pool->flight, &demand, now_ns);
 }
 
-/* ---- joining and leaving */
+static void note_sent(const struct lane *lane, const struct lane_item *item,
+                      enum demand_end end, uint64_t began_ns, uint64_t now_ns)
+{
+    const struct flight_demand demand = {
+        .end = end,
+        .is_shared = true,
+        .conn = lane->conn->id,
+        .wait_ns = between(item->since_ns, item->sent_ns),
+        .service_ns = between(began_ns, now_ns),
+    };
+
+    flight_demand(lane->lanes->pool->flight, &demand, now_ns);
+}
 
 enum err lanes_add(struct lanes *lanes, struct lane_item *item, uint64_t now_ns)
 {
@@ -26,6 +44,7 @@ enum err lanes_add(struct lanes *lanes, struct lane_item *item, uint64_t now_ns)
     lanes->pool->stats.arrivals++;
     if (set->queue.len > 0 && set->queue.len >= most) {
         lanes->pool->stats.busy++;
+        note_queued(lanes, item, DEMAND_BUSY, now_ns);
         return ERR_BUSY;
     }
     list_push_back(&set->queue, &item->node);
@@ -39,10 +58,11 @@ void lanes_return(struct lanes *lanes, struct lane_item *item)
     lanes->ops->wake(lanes);
 }
 
-void lanes_expire(struct lanes *lanes, struct lane_item *item)
+void lanes_expire(struct lanes *lanes, struct lane_item *item, uint64_t now_ns)
 {
     lanes_remove(lanes, item);
     lanes->pool->stats.timeouts++;
+    note_queued(lanes, item, DEMAND_TIMEOUT, now_ns);
     pool_tell_timeout(lanes->pool, NULL, item->since_ns);
 }
 
@@ -50,6 +70,58 @@ void lanes_remove(struct lanes *lanes, struct lane_item *item)
 {
     list_remove(&lanes->sets[item->kind].queue, &item->node);
     lanes->ops->wake(lanes); /* a lane may not be needed any more */
+}
+
+void lanes_cancel(struct lanes *lanes, struct lane_item *item, uint64_t now_ns)
+{
+    lanes_remove(lanes, item);
+    lanes->pool->stats.cancelled++;
+    note_queued(lanes, item, DEMAND_CANCELLED, now_ns);
+}
+
+static void refuse(struct lane_set *set, struct lane_item *item, enum err err,
+                   enum demand_end end, const struct pool_waiter *waiter)
+{
+    note_queued(set->owner, item, end, set->owner->pool->now_ns);
+    set->owner->ops->refuse(set->owner, item, err, waiter);
+}
+
+void lane_queue_refuse(struct lane_set *set, enum err err,
+                       const struct pool_waiter *waiter)
+{
+    struct lane_item *item;
+    uint32_t count = set->queue.len; /* those that come meanwhile may stay */
+
+    for (; count > 0 && set->queue.len > 0; count--) {
+        item = lane_item_of(list_pop_front(&set->queue));
+        refuse(set, item, err, demand_end_of(err, false), waiter);
+    }
+}
+
+/* The server works on what is on a lane one after another: what came before
+ * item's answer was not for item. */
+void lane_answered(struct lane *lane, const struct lane_item *item,
+                   uint64_t now_ns)
+{
+    struct pool_stats *stats = &lane->lanes->pool->stats;
+    uint64_t began_ns =
+        item->sent_ns > lane->answer_ns ? item->sent_ns : lane->answer_ns;
+
+    stats->completions++;
+    hist_record(&stats->service, between(item->sent_ns, now_ns));
+    note_sent(lane, item, DEMAND_SERVED, began_ns, now_ns);
+    lane->answer_ns = now_ns;
+}
+
+void lane_forgot(const struct lane *lane, const struct lane_item *item,
+                 enum demand_end end, uint64_t now_ns)
+{
+    note_sent(lane, item, end, item->sent_ns, now_ns);
+}
+
+void lanes_count_resend(struct lanes *lanes)
+{
+    lanes->pool->stats.resends++;
 }
 
 void lanes_reroute(struct lanes *lanes, struct lane_item *item)
@@ -64,25 +136,14 @@ uint32_t lanes_queued(const struct lanes *lanes, uint64_t *oldest_ns)
     uint32_t count = 0;
 
     for (int kind = 0; kind < LANE_KINDS; kind++) {
-        const struct lane_set *set = &lanes->sets[kind];
+        const struct list *queue = &lanes->sets[kind].queue;
 
-        count += set->queue.len;
-        if (lane_queue_since_ns(set) < *oldest_ns)
-            *oldest_ns = lane_queue_since_ns(set);
+        count += queue->len;
+        if (queue->len > 0)
+            *oldest_ns =
+                earlier(*oldest_ns, lane_item_of(list_first(queue))->since_ns);
     }
     return count;
-}
-
-void lane_queue_refuse(struct lane_set *set, enum err err,
-                       const struct pool_waiter *waiter)
-{
-    struct lane_item *item;
-    uint32_t count = set->queue.len; /* those that come meanwhile may stay */
-
-    for (; count > 0 && set->queue.len > 0; count--) {
-        item = item_of(list_pop_front(&set->queue));
-        set->owner->ops->refuse(set->owner, item, err, waiter);
-    }
 }
 
 void lanes_refuse_all(struct lanes *lanes, enum err err)
@@ -91,51 +152,35 @@ void lanes_refuse_all(struct lanes *lanes, enum err err)
         lane_queue_refuse(&lanes->sets[kind], err, NULL);
 }
 
-/* ---- taking */
+/* ---- its order */
 
+/* While the queue stands, the newest first, as in the line. */
 struct lane_item *lane_queue_next(const struct lane_set *set)
 {
-    return item_of(set->codel.is_standing ? list_last(&set->queue)
-                                          : list_first(&set->queue));
+    return lane_item_of(set->codel.is_standing ? list_last(&set->queue)
+                                               : list_first(&set->queue));
 }
 
-void lane_queue_take(struct lane_set *set, struct lane_item *item,
-                     uint64_t now_ns)
+uint64_t lane_queue_first_ns(const struct lane_set *set)
 {
-    struct pool *pool = set->owner->pool;
-    uint64_t first_ns = lane_queue_since_ns(set);
-
-    codel_note(&set->codel, &pool->settings,
-               now_ns > first_ns ? now_ns - first_ns : 0, now_ns);
-    item->sent_ns = now_ns;
-    hist_record(&pool->stats.queue,
-                now_ns > item->since_ns ? now_ns - item->since_ns : 0);
-    list_remove(&set->queue, &item->node);
+    return set->queue.len > 0 ? lane_item_of(list_first(&set->queue))->since_ns
+                              : UINT64_MAX;
 }
 
-/* ---- shedding */
-
+/* One that a lane has had goes on: its turn was due. */
 void lane_queue_shed(struct lane_set *set, uint64_t now_ns)
 {
     struct pool *pool = set->owner->pool;
 
-    codel_look(&set->codel, &pool->settings, lane_queue_since_ns(set), now_ns);
+    codel_look(&set->codel, &pool->settings, lane_queue_first_ns(set), now_ns);
     while (set->queue.len > 0 &&
-           codel_sheds(&set->codel, &pool->settings, lane_queue_since_ns(set),
+           codel_sheds(&set->codel, &pool->settings, lane_queue_first_ns(set),
                        now_ns) &&
-           item_of(list_first(&set->queue))->sent_ns == 0) {
-        struct lane_item *item = item_of(list_pop_front(&set->queue));
+           lane_item_of(list_first(&set->queue))->sent_ns == 0) {
+        struct lane_item *item = lane_item_of(list_pop_front(&set->queue));
 
         pool->stats.shed++;
         pool->shed_ns = pool->now_ns;
-        set->owner->ops->refuse(set->owner, item, ERR_BUSY, NULL);
+        refuse(set, item, ERR_BUSY, DEMAND_SHED, NULL);
     }
-}
-
-uint64_t lane_queue_shed_ns(const struct lane_set *set)
-{
-    if (set->queue.len == 0)
-        return WHEEL_NEVER;
-    return codel_due_ns(&set->codel, &set->owner->pool->settings,
-                        lane_queue_since_ns(set));
 }

@@ -1,7 +1,5 @@
 /* lanes.c - see lanes.h. */
-#include "pool/lanes.h"
-
-#include "pool/internal.h"
+#include "pool/lanes_inside.h"
 
 static const uint64_t LINGER_NS = 1000000000;   /* of a read lane at rest */
 static const uint64_t RETRY_NS = 50000000;      /* after one was refused */
@@ -21,11 +19,6 @@ static struct lane *lane_of(struct list_node *node)
 static uint64_t target_ns(const struct lanes *lanes)
 {
     return lanes->pool->settings.group_target_ns;
-}
-
-static uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
-{
-    return a_ns < b_ns ? a_ns : b_ns;
 }
 
 /* ---- groups */
@@ -114,7 +107,15 @@ static void send_group(struct lane_set *set, struct lane *lane, uint32_t count,
         if (group.len > 0 && item->cost_ns > left_ns)
             break;
         left_ns -= item->cost_ns < left_ns ? item->cost_ns : left_ns;
-        lane_queue_take(set, item, now_ns);
+        codel_note(&set->codel, &set->owner->pool->settings,
+                   now_ns > lane_queue_first_ns(set)
+                       ? now_ns - lane_queue_first_ns(set)
+                       : 0,
+                   now_ns);
+        item->sent_ns = now_ns;
+        hist_record(&set->owner->pool->stats.queue,
+                    now_ns > item->since_ns ? now_ns - item->since_ns : 0);
+        list_remove(&set->queue, &item->node);
         list_push_back(&group, &item->node);
     }
     if (set->owner->ops->flow == NULL && lane->groups++ == 0)
@@ -317,9 +318,10 @@ static bool end_lane(struct lane_set *set, uint64_t now_ns, uint64_t *due_ns)
 static bool yield_lane(struct lane_set *set)
 {
     const struct pool_waiter *waiter = pool_first_waiter(set->owner->pool);
+    const struct lane_item *item = lane_item_of(list_first(&set->queue));
 
-    if (waiter == NULL || waiter->shared || set->queue.len == 0 ||
-        waiter->since_ns > lane_queue_since_ns(set))
+    if (waiter == NULL || waiter->shared || item == NULL ||
+        waiter->since_ns > item->since_ns)
         return false;
     list_each (node, &set->lanes) {
         struct lane *lane = lane_of(node);
@@ -384,7 +386,10 @@ static uint64_t pump(struct lane_set *set, uint64_t now_ns)
     while (end_lane(set, now_ns, &due_ns))
         continue;
     rest_lanes(set);
-    due_ns = earlier(due_ns, lane_queue_shed_ns(set));
+    if (set->queue.len > 0)
+        due_ns = earlier(due_ns,
+                         codel_due_ns(&set->codel, &set->owner->pool->settings,
+                                      lane_queue_first_ns(set)));
     until_ns = late_ns(set);
     if (until_ns > now_ns)
         due_ns = earlier(due_ns, until_ns);
@@ -414,23 +419,4 @@ void lanes_init(struct lanes *lanes, struct pool *pool,
         list_init(&lanes->sets[kind].queue);
         list_init(&lanes->sets[kind].lanes);
     }
-}
-
-/* ---- counting */
-
-void lanes_answered(struct lanes *lanes, const struct lane_item *item,
-                    uint64_t now_ns)
-{
-    struct pool_stats *stats = &lanes->pool->stats;
-
-    stats->completions++;
-    if (now_ns > item->sent_ns)
-        hist_record(&stats->service, now_ns - item->sent_ns);
-    else
-        hist_record(&stats->service, 0);
-}
-
-void lanes_count_resend(struct lanes *lanes)
-{
-    lanes->pool->stats.resends++;
 }

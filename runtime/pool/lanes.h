@@ -20,6 +20,7 @@
 #define TIDEPOOL_POOL_LANES_H
 
 #include "pool/codel.h"
+#include "pool/flight.h"
 #include "pool/pool.h"
 
 enum lane_kind { LANE_READ, LANE_WRITE, LANE_KINDS };
@@ -43,12 +44,13 @@ struct lane {
     struct conn *conn;
     enum lane_kind kind;
     struct list_node node;
-    bool is_ready;     /* may take groups */
-    bool is_held;      /* the driver's: takes none for the moment */
-    bool is_finishing; /* takes no more */
-    unsigned groups;   /* in flight */
-    uint64_t head_ns;  /* since when the first of them runs */
-    uint64_t rest_ns;  /* since when there are none */
+    bool is_ready;      /* may take groups */
+    bool is_held;       /* the driver's: takes none for the moment */
+    bool is_finishing;  /* takes no more */
+    unsigned groups;    /* in flight */
+    uint64_t head_ns;   /* since when the first of them runs */
+    uint64_t rest_ns;   /* since when there are none */
+    uint64_t answer_ns; /* when it last brought an answer */
 };
 
 /* What is on a lane that has no groups. */
@@ -105,14 +107,19 @@ enum err lanes_add(struct lanes *lanes, struct lane_item *item,
 void lanes_return(struct lanes *lanes, struct lane_item *item);
 /* Queues one that a read lane refused for a write lane. */
 void lanes_reroute(struct lanes *lanes, struct lane_item *item);
-/* Takes item off the queue. */
+/* Takes item off the queue: it goes elsewhere. */
 void lanes_remove(struct lanes *lanes, struct lane_item *item);
-/* The same, for its deadline has passed. */
-void lanes_expire(struct lanes *lanes, struct lane_item *item);
+/* The same, for its deadline has passed, or its caller waits no more. */
+void lanes_expire(struct lanes *lanes, struct lane_item *item, uint64_t now_ns);
+void lanes_cancel(struct lanes *lanes, struct lane_item *item, uint64_t now_ns);
 void lanes_count_resend(struct lanes *lanes);
 /* The server has answered item, with whatever. */
-void lanes_answered(struct lanes *lanes, const struct lane_item *item,
-                    uint64_t now_ns);
+void lane_answered(struct lane *lane, const struct lane_item *item,
+                   uint64_t now_ns);
+/* Its caller waits no more for an answer to item: DEMAND_TIMEOUT or
+ * DEMAND_CANCELLED. */
+void lane_forgot(const struct lane *lane, const struct lane_item *item,
+                 enum demand_end end, uint64_t now_ns);
 /* How many are queued; *oldest_ns becomes since when the first is, if that is
  * earlier. */
 uint32_t lanes_queued(const struct lanes *lanes, uint64_t *oldest_ns);

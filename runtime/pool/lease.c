@@ -16,12 +16,13 @@ bool pool_is_full(const struct pool *pool)
 }
 
 void pool_lend(struct pool *pool, struct conn *conn, bool shared,
-               const char *site)
+               const char *site, uint64_t since_ns)
 {
     pool->stats.acquires++;
     pool_move(pool, conn, shared ? CONN_SHARED : CONN_LEASED);
     conn->generation = ++pool->last_generation;
     conn->site = site;
+    conn->asked_ns = since_ns;
     conn->is_fresh = false;
 }
 
@@ -37,7 +38,7 @@ struct conn *pool_try_acquire(struct pool *pool, bool shared, const char *site,
     if (pool_needs_test(pool, conn) || pool_needs_approval(pool, conn)) {
         conn = NULL;
     } else {
-        pool_lend(pool, conn, shared, site);
+        pool_lend(pool, conn, shared, site, pool->now_ns);
         pool->stats.arrivals += !shared;
         hist_record(&pool->stats.wait, 0);
         codel_note(&pool->codel, &pool->settings, 0, pool->now_ns);

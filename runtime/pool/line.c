@@ -65,16 +65,28 @@ static void attribute(struct pool *pool, struct pool_waiter *waiter,
 
 /* ---- ending a wait */
 
-static void count_end(struct pool_stats *stats, enum err err)
+static void count_end(struct pool *pool, const struct pool_waiter *waiter,
+                      enum demand_end end)
 {
-    switch (err) {
-    case ERR_OK: stats->waits++; break;
-    case ERR_TIMEOUT: stats->timeouts++; break;
-    case ERR_REFUSED: stats->refused++; break;
-    case ERR_BUSY: stats->busy++; break; /* or shed, see shed() */
-    case ERR_CLOSED: stats->closed++; break;
-    default: assert(false); /* no wait ends so */
+    struct pool_stats *stats = &pool->stats;
+
+    switch (end) {
+    case DEMAND_SERVED: stats->waits++; return; /* noted when it comes back */
+    case DEMAND_TIMEOUT: stats->timeouts++; break;
+    case DEMAND_REFUSED: stats->refused++; break;
+    case DEMAND_BUSY: stats->busy++; break;
+    case DEMAND_SHED: stats->shed++; break;
+    case DEMAND_CLOSED: stats->closed++; break;
+    case DEMAND_CANCELLED: stats->cancelled++; break;
+    case DEMAND_ENDS: break;
     }
+    if (!waiter->shared)
+        flight_demand(pool->flight,
+                      &(struct flight_demand){
+                          .end = end,
+                          .wait_ns = pool->now_ns - waiter->since_ns,
+                      },
+                      pool->now_ns);
 }
 
 static void warn_if_slow(struct pool *pool, const struct pool_waiter *waiter)
@@ -117,7 +129,7 @@ static void finish(struct pool *pool, struct pool_waiter *waiter, enum err err,
                    struct conn *conn)
 {
     leave_line(pool, waiter);
-    count_end(&pool->stats, err);
+    count_end(pool, waiter, demand_end_of(err, true));
     if (err == ERR_OK || err == ERR_TIMEOUT) {
         hist_record(&pool->stats.wait, pool->now_ns - waiter->since_ns);
         for (size_t i = 0; i < WAIT_PHASES; i++)
@@ -137,8 +149,6 @@ static void fail(struct pool *pool, struct pool_waiter *waiter, enum err err)
 
 static void shed(struct pool *pool, struct pool_waiter *waiter)
 {
-    pool->stats.shed++;
-    pool->stats.busy--; /* it counts as one of them only once */
     pool->shed_ns = pool->now_ns;
     fail(pool, waiter, ERR_BUSY);
 }
@@ -149,7 +159,7 @@ static void serve(struct pool *pool, struct pool_waiter *waiter,
     codel_note(&pool->codel, &pool->settings,
                pool->now_ns - pool_first_waiter(pool)->since_ns, pool->now_ns);
     attribute(pool, waiter, ERR_OK, conn);
-    pool_lend(pool, conn, waiter->shared, waiter->site);
+    pool_lend(pool, conn, waiter->shared, waiter->site, waiter->since_ns);
     finish(pool, waiter, ERR_OK, conn);
 }
 
@@ -303,7 +313,7 @@ enum err pool_wait(struct pool *pool, struct pool_waiter *waiter,
         list_push_back(&pool->line, &waiter->node);
         wheel_add(&pool->wait_wheel, &waiter->timer, waiter->deadline_ns);
     } else {
-        count_end(&pool->stats, err);
+        count_end(pool, waiter, demand_end_of(err, false));
         if (err == ERR_TIMEOUT)
             pool_tell_timeout(pool, waiter->site, waiter->since_ns);
     }
@@ -319,6 +329,6 @@ void pool_wait_cancel(struct pool *pool, struct pool_waiter *waiter,
     assert(waiter->pool == pool);
     pool_enter(pool, now_ns);
     leave_line(pool, waiter);
-    pool->stats.cancelled++;
+    count_end(pool, waiter, DEMAND_CANCELLED);
     pool_leave_quietly(pool);
 }

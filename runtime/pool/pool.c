@@ -96,6 +96,7 @@ void pool_tell(const struct pool *pool, const struct pool_event *event)
 {
     if (pool->host.on_event != NULL)
         pool->host.on_event(pool->host.ud, event);
+    flight_event(pool->flight, event, pool->now_ns);
     if (pool->observe != NULL)
         pool->observe(pool->observe_ud, event);
 }
@@ -114,6 +115,7 @@ static void init(struct pool *pool, const struct pool_config *config,
     pool->ops = config->ops;
     pool->driver = config->driver;
     pool->host = config->host;
+    pool->flight = config->flight;
     pool->settings = config->settings;
     pool->rand.state = config->seed;
     pool->address_count = config->addresses;
@@ -254,6 +256,11 @@ uint64_t pool_epoch(const struct pool *pool)
 const struct pool_stats *pool_stats(const struct pool *pool)
 {
     return &pool->stats;
+}
+
+struct flight *pool_flight(const struct pool *pool)
+{
+    return pool->flight;
 }
 
 void pool_counts(const struct pool *pool, struct pool_counts *out)

@@ -17,6 +17,7 @@
 
 enum { POOL_ADDRESSES_MAX = 16 };
 
+struct flight;
 struct pool;
 
 /* clang-format off */
@@ -77,8 +78,9 @@ struct pool_config {
     void *driver; /* given to ops->open */
     struct pool_host host;
     struct pool_settings settings;
-    uint64_t seed;      /* of the jitter */
-    unsigned addresses; /* how many servers open() may dial, at least 1 */
+    struct flight *flight; /* borrowed; NULL: nothing is recorded */
+    uint64_t seed;         /* of the jitter */
+    unsigned addresses;    /* how many servers open() may dial, at least 1 */
 };
 
 /* The pool opens no connection before the first pool_tick(), which the host
@@ -233,6 +235,7 @@ void pool_close(struct pool *pool, uint64_t deadline_ns, uint64_t now_ns);
 /* Grows when the server becomes another, and with each drain. */
 uint64_t pool_epoch(const struct pool *pool);
 const struct pool_stats *pool_stats(const struct pool *pool);
+struct flight *pool_flight(const struct pool *pool); /* or NULL */
 void pool_counts(const struct pool *pool, struct pool_counts *out);
 /* The last failed connect since the last one that succeeded; NULL when none. */
 const struct err_text *pool_last_error(const struct pool *pool);

@@ -112,6 +112,17 @@ void redis_request_end_all(struct redis_pool *redis)
 
 /* ---- requests */
 
+/* It was sent, and its caller waits no more; of a lease the lease tells. */
+static void note_forgotten(const struct redis_request *request,
+                           enum demand_end end)
+{
+    const struct redis_link *link = request->link;
+
+    if (link->conn.state == CONN_SHARED)
+        lane_forgot(&link->lane, &request->item, end,
+                    redis_now(request->redis));
+}
+
 static void on_deadline(struct deadline *deadline)
 {
     struct redis_request *request =
@@ -119,12 +130,13 @@ static void on_deadline(struct deadline *deadline)
     struct redis_pool *redis = request->redis;
 
     if (request->state == REDIS_REQUEST_QUEUED) {
-        lanes_expire(&redis->lanes, &request->item);
+        lanes_expire(&redis->lanes, &request->item, redis_now(redis));
         redis_request_end(request, ERR_TIMEOUT);
     } else if (request->state == REDIS_REQUEST_SENT &&
                redis_request_owns_link(request)) {
         redis_lease_end(request, ERR_TIMEOUT);
     } else if (request->state == REDIS_REQUEST_SENT) {
+        note_forgotten(request, DEMAND_TIMEOUT);
         redis_wire_forget(request);
         redis_request_end(request, ERR_TIMEOUT);
     } /* else it is ending already */
@@ -180,6 +192,7 @@ static void forget_sent(struct redis_request *request)
     struct conn *conn = &request->link->conn;
     struct redis_pool *redis = request->redis;
 
+    note_forgotten(request, DEMAND_CANCELLED);
     redis_wire_forget(request);
     if (redis_request_owns_link(request)) /* busy: the pool has it closed */
         pool_release(redis->clock.pool, conn, redis_now(redis));
@@ -196,7 +209,7 @@ void redis_request_cancel(struct redis_request *request)
     request->state = REDIS_REQUEST_DONE;
     switch (state) {
     case REDIS_REQUEST_QUEUED:
-        lanes_remove(&redis->lanes, &request->item);
+        lanes_cancel(&redis->lanes, &request->item, redis_now(redis));
         break;
     case REDIS_REQUEST_WAITING:
         pool_wait_cancel(redis->clock.pool, &request->waiter, redis_now(redis));

@@ -120,8 +120,7 @@ static void answered(struct redis_link *link, struct redis_request *request)
         request->was_sent = true;
         request->link = NULL;
         if (link->conn.state == CONN_SHARED)
-            lanes_answered(&link->redis->lanes, &request->item,
-                           redis_now(link->redis));
+            lane_answered(&link->lane, &request->item, redis_now(link->redis));
         redis_request_end(request, ERR_OK);
     }
 }

@@ -198,6 +198,7 @@ void fake_start(struct fake *fake)
                   .on_event = on_event,
                   .on_closed = on_closed },
         .settings = fake->settings,
+        .flight = fake->flight,
         .seed = fake->seed,
         .addresses = fake->addresses,
     };

@@ -36,7 +36,8 @@ struct fake_link {
 
 struct fake {
     struct pool *pool;
-    struct pool_settings settings; /* for fake_start() */
+    struct flight *flight; /* as settings: for fake_start() */
+    struct pool_settings settings;
     uint64_t seed;
     unsigned addresses;
     uint64_t now_ns;

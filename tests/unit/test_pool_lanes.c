@@ -153,6 +153,68 @@ static void close_yard(struct yard *yard)
     fake_end(&yard->fake);
 }
 
+/* ---- the flight recorder */
+
+/* 3 on one lane: sent after 1 ms, answered after 2, 4 and 4 more. */
+static void test_own_time_of_each_is_noted(void **state)
+{
+    static const uint32_t own_us[] = { 2000, 4000, 0 };
+    struct yard yard;
+    struct flight_walk walk = { 0 };
+    const struct flight_note *note;
+    unsigned count = 0;
+
+    (void)state;
+    init_yard(&yard);
+    yard.fake.flight = flight_new();
+    open_yard(&yard, 1);
+    add_many(&yard, LANE_READ, 3);
+    yard.fake.now_ns += MS;
+    pump(&yard);
+    yard.fake.now_ns += 2 * MS;
+    lane_answered(yard.on[0], &yard.items[0], yard.fake.now_ns);
+    yard.fake.now_ns += 4 * MS;
+    lane_answered(yard.on[0], &yard.items[1], yard.fake.now_ns);
+    lane_answered(yard.on[0], &yard.items[2], yard.fake.now_ns);
+    while ((note = flight_next(yard.fake.flight, &walk)) != NULL) {
+        if (!note->is_shared)
+            continue;
+        assert_int_equal(note->what, DEMAND_SERVED);
+        assert_int_equal(note->wait_us, 1000);
+        assert_int_equal(note->service_us, own_us[count++]);
+    }
+    assert_int_equal(count, 3);
+    close_yard(&yard);
+    flight_free(yard.fake.flight);
+}
+
+static void test_statements_that_leave_are_noted(void **state)
+{
+    static const enum demand_end ends[] = { DEMAND_TIMEOUT, DEMAND_CANCELLED,
+                                            DEMAND_CANCELLED };
+    struct yard yard;
+    struct flight_walk walk = { 0 };
+    const struct flight_note *note;
+    unsigned count = 0;
+
+    (void)state;
+    init_yard(&yard);
+    yard.fake.flight = flight_new();
+    open_yard(&yard, 1);
+    add_many(&yard, LANE_READ, 3);
+    lanes_expire(&yard.lanes, &yard.items[0], yard.fake.now_ns);
+    lanes_cancel(&yard.lanes, &yard.items[1], yard.fake.now_ns);
+    pump(&yard);
+    lane_forgot(yard.on[0], &yard.items[2], DEMAND_CANCELLED,
+                yard.fake.now_ns + MS);
+    while ((note = flight_next(yard.fake.flight, &walk)) != NULL)
+        if (note->is_shared)
+            assert_int_equal(note->what, ends[count++]);
+    assert_int_equal(count, 3);
+    close_yard(&yard);
+    flight_free(yard.fake.flight);
+}
+
 /* ---- groups */
 
 static void test_group_is_made_of_what_is_queued(void **state)
@@ -529,7 +591,7 @@ static void test_item_that_leaves_is_not_sent_and_needs_no_lane(void **state)
     pump(&yard);
     pool_counts(yard.fake.pool, &counts);
     assert_int_equal(counts.waiting, 1);
-    lanes_expire(&yard.lanes, &yard.items[0]);
+    lanes_expire(&yard.lanes, &yard.items[0], yard.fake.now_ns);
     pump(&yard);
     pool_counts(yard.fake.pool, &counts);
     assert_int_equal(counts.waiting, 0);
@@ -607,6 +669,8 @@ static void test_cost_falls_quickly_and_rises_slowly(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_own_time_of_each_is_noted),
+        cmocka_unit_test(test_statements_that_leave_are_noted),
         cmocka_unit_test(test_group_is_made_of_what_is_queued),
         cmocka_unit_test(test_two_groups_of_group_max_are_in_flight),
         cmocka_unit_test(test_group_takes_no_longer_than_planned),

@@ -1,0 +1,28 @@
+/* lanes_inside.h - what lanes.c and lane_queue.c share. */
+#ifndef TIDEPOOL_POOL_LANES_INSIDE_H
+#define TIDEPOOL_POOL_LANES_INSIDE_H
+
+#include "pool/internal.h"
+#include "pool/lanes.h"
+
+static inline struct lane_item *lane_item_of(struct list_node *node)
+{
+    return node != NULL ? container_of(node, struct lane_item, node) : NULL;
+}
+
+static inline uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
+{
+    return a_ns < b_ns ? a_ns : b_ns;
+}
+
+/* Ends all that is queued now; waiter may be NULL. */
+void lane_queue_refuse(struct lane_set *set, enum err err,
+                       const struct pool_waiter *waiter);
+/* Since when the first is queued; UINT64_MAX when none is. */
+uint64_t lane_queue_first_ns(const struct lane_set *set);
+/* The one whose turn it is. */
+struct lane_item *lane_queue_next(const struct lane_set *set);
+/* Refuses what has waited for too long, while the queue stands. */
+void lane_queue_shed(struct lane_set *set, uint64_t now_ns);
+
+#endif
