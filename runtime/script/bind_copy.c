@@ -236,7 +236,5 @@ void bind_copy(lua_State *L, struct vm *vm)
 {
     vm_metatable(L, vm, COPY_TYPE, methods);
     lua_setfield(L, -2, "postgres_copy");
-    lua_getfield(L, -1, "postgres_lease");
-    vm_register(L, vm, lease_methods);
-    lua_pop(L, 1);
+    vm_extend(L, vm, "postgres_lease", lease_methods);
 }

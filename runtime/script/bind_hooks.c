@@ -154,18 +154,10 @@ static const luaL_Reg lease_methods[] = {
     { NULL, NULL },
 };
 
-static void add_methods(lua_State *L, struct vm *vm, const char *type,
-                        const luaL_Reg *methods)
-{
-    lua_getfield(L, -1, type);
-    vm_register(L, vm, methods);
-    lua_pop(L, 1);
-}
-
 void bind_hooks(lua_State *L, struct vm *vm)
 {
-    add_methods(L, vm, "postgres", pool_methods);
-    add_methods(L, vm, "redis", pool_methods);
-    add_methods(L, vm, "postgres_lease", lease_methods);
-    add_methods(L, vm, "redis_lease", lease_methods);
+    vm_extend(L, vm, "postgres", pool_methods);
+    vm_extend(L, vm, "redis", pool_methods);
+    vm_extend(L, vm, "postgres_lease", lease_methods);
+    vm_extend(L, vm, "redis_lease", lease_methods);
 }

@@ -136,7 +136,5 @@ void bind_listen(lua_State *L, struct vm *vm)
 {
     vm_metatable(L, vm, LISTENER_TYPE, methods);
     lua_setfield(L, -2, "postgres_listener");
-    lua_getfield(L, -1, "postgres_lease");
-    vm_register(L, vm, lease_methods);
-    lua_pop(L, 1);
+    vm_extend(L, vm, "postgres_lease", lease_methods);
 }

@@ -67,11 +67,6 @@ static const luaL_Reg methods[] = {
 
 void bind_login(lua_State *L, struct vm *vm)
 {
-    static const char *const pools[] = { "postgres", "redis" };
-
-    for (int i = 0; i < 2; i++) {
-        lua_getfield(L, -1, pools[i]);
-        vm_register(L, vm, methods);
-        lua_pop(L, 1);
-    }
+    vm_extend(L, vm, "postgres", methods);
+    vm_extend(L, vm, "redis", methods);
 }

@@ -193,11 +193,7 @@ static const luaL_Reg functions[] = {
 
 void bind_pg(lua_State *L, struct vm *vm)
 {
-    lua_getfield(L, -1, "postgres");
-    vm_register(L, vm, pool_methods);
-    lua_pop(L, 1);
-    lua_getfield(L, -1, "postgres_lease");
-    vm_register(L, vm, lease_methods);
-    lua_pop(L, 1);
+    vm_extend(L, vm, "postgres", pool_methods);
+    vm_extend(L, vm, "postgres_lease", lease_methods);
     vm_register(L, vm, functions);
 }

@@ -174,7 +174,5 @@ void bind_pubsub(lua_State *L, struct vm *vm)
 {
     vm_metatable(L, vm, PUBSUB_TYPE, methods);
     lua_setfield(L, -2, "redis_pubsub");
-    lua_getfield(L, -1, "redis_lease");
-    vm_register(L, vm, lease_methods);
-    lua_pop(L, 1);
+    vm_extend(L, vm, "redis_lease", lease_methods);
 }

@@ -296,11 +296,7 @@ static const luaL_Reg functions[] = {
 
 void bind_redis(lua_State *L, struct vm *vm)
 {
-    lua_getfield(L, -1, "redis");
-    vm_register(L, vm, pool_methods);
-    lua_pop(L, 1);
-    lua_getfield(L, -1, "redis_lease");
-    vm_register(L, vm, lease_methods);
-    lua_pop(L, 1);
+    vm_extend(L, vm, "redis", pool_methods);
+    vm_extend(L, vm, "redis_lease", lease_methods);
     vm_register(L, vm, functions);
 }

@@ -106,14 +106,7 @@ static const luaL_Reg lease_methods[] = {
 
 void bind_failure(lua_State *L, struct vm *vm)
 {
-    static const char *const pools[] = { "postgres", "redis" };
-
-    for (int i = 0; i < 2; i++) {
-        lua_getfield(L, -1, pools[i]);
-        vm_register(L, vm, pool_methods);
-        lua_pop(L, 1);
-    }
-    lua_getfield(L, -1, "postgres_lease");
-    vm_register(L, vm, lease_methods);
-    lua_pop(L, 1);
+    vm_extend(L, vm, "postgres", pool_methods);
+    vm_extend(L, vm, "redis", pool_methods);
+    vm_extend(L, vm, "postgres_lease", lease_methods);
 }

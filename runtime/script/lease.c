@@ -243,13 +243,8 @@ static const luaL_Reg redis_methods[] = {
 /* core.postgres_lease and core.redis_lease are the method tables. */
 void bind_lease(lua_State *L, struct vm *vm)
 {
-    static const char *const pools[] = { "postgres", "redis" };
-
-    for (int i = 0; i < 2; i++) {
-        lua_getfield(L, -1, pools[i]);
-        vm_register(L, vm, pool_methods);
-        lua_pop(L, 1);
-    }
+    vm_extend(L, vm, "postgres", pool_methods);
+    vm_extend(L, vm, "redis", pool_methods);
     vm_metatable(L, vm, TYPES[POOL_POSTGRES], postgres_methods);
     lua_setfield(L, -2, "postgres_lease");
     vm_metatable(L, vm, TYPES[POOL_REDIS], redis_methods);

@@ -25,6 +25,14 @@ void vm_register(lua_State *L, struct vm *vm, const luaL_Reg *functions)
     }
 }
 
+void vm_extend(lua_State *L, struct vm *vm, const char *name,
+               const luaL_Reg *functions)
+{
+    lua_getfield(L, -1, name);
+    vm_register(L, vm, functions);
+    lua_pop(L, 1);
+}
+
 void vm_metatable(lua_State *L, struct vm *vm, const char *type,
                   const luaL_Reg *functions)
 {

@@ -65,6 +65,10 @@ static inline struct vm *vm_of(lua_State *L)
 
 /* Adds functions to the table on top of the stack. */
 void vm_register(lua_State *L, struct vm *vm, const luaL_Reg *functions);
+/* Adds functions to the table that the one on top holds by this name: a type
+ * that another part made. */
+void vm_extend(lua_State *L, struct vm *vm, const char *name,
+               const luaL_Reg *functions);
 
 /* ---- types of userdata: each a metatable, found by the address of the name,
  * which takes no string look-up and no second type can claim */
