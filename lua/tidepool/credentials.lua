@@ -4,13 +4,11 @@
 local core = require "tidepool.core"
 local events = require "tidepool.events"
 local of = require("tidepool.result").of
-local standing = require "tidepool.standing"
+local succession = require "tidepool.succession"
 local Task = require "tidepool.task"
 
 local PAUSE = 5 -- seconds; a server that is away is no reason to ask all the time
 local module = { limit = 10 } -- seconds, for a source to answer
-
-local followed = setmetatable({}, { __mode = "k" }) -- pool to its Follower
 
 -- A login; or nil, err.  The limit cancels the source.
 function module.login_of(source)
@@ -64,56 +62,28 @@ function Follower:rest()
   self.handler, self.asking = nil, nil
 end
 
--- Its script has ended: the pool goes back to the script before, if that goes on, or to
--- what is configured.
-function Follower:close()
-  local pool, other = self.pool, followed[self.pool]
-  self:rest()
-  standing.remove(self)
-  if other ~= self then
-    while other and other.before ~= self do other = other.before end
-    if other then other.before = self.before end
-    return
-  end
-  followed[pool] = self.before
-  if not self.before then return pool:raw_credentials() end
-  self.before:hear()
-  self.before:ask()
-end
-
-local function unfollow(pool)
-  local follower = followed[pool]
-  followed[pool] = nil
-  while follower do
-    follower:rest()
-    standing.remove(follower)
-    follower = follower.before
-  end
-end
-
--- One of another script, which may yet fail to load or be replaced, rests meanwhile.
-local function follow(pool, source)
-  local before = followed[pool]
-  while before and getfenv(before.source) == getfenv(source) do
-    before:rest()
-    standing.remove(before)
-    before = before.before
-  end
-  if before then before:rest() end
-  local follower = setmetatable({ pool = pool, source = source, before = before },
-    Follower)
-  followed[pool] = follower
+-- One of another script, which may yet fail to load or be replaced, rests meanwhile;
+-- without any, what is configured counts.
+local followers = succession.new(Follower.rest, function(pool, follower)
+  if not follower then return pool:raw_credentials() end
   follower:hear()
-  standing.add(follower, source)
+  follower:ask()
+end)
+
+local function follow(pool, source)
+  local follower = setmetatable({ pool = pool, source = source }, Follower)
+  followers:add(pool, follower, source)
+  follower:hear()
+  return follower
 end
 
 -- Follows source, of the configuration, whose first answer is login; or nil, err.
 function module.begin(pool, source, login, err)
-  follow(pool, source)
+  local follower = follow(pool, source)
   if login then
     pool:raw_credentials(login)
   else
-    followed[pool]:warn(err)
+    follower:warn(err)
   end
 end
 
@@ -130,19 +100,11 @@ local function credentials(self, login)
   end
   local ok, err = self:raw_credentials(login)
   if not ok then return nil, err end
-  if source then follow(self, source) else unfollow(self) end
+  if source then follow(self, source) else followers:clear(self) end
   return true
 end
 
-for _, Pool in ipairs { core.postgres, core.redis } do
-  local close = Pool.close
-  Pool.credentials = credentials
-
-  function Pool:close(seconds)
-    unfollow(self)
-    local closed = close(self, seconds)
-    return closed
-  end
-end
+core.postgres.credentials = credentials
+core.redis.credentials = credentials
 
 return module

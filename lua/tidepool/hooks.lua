@@ -2,11 +2,9 @@
 -- has connected, before it is lent, after it came back.
 
 local core = require "tidepool.core"
-local standing = require "tidepool.standing"
+local succession = require "tidepool.succession"
 
 local NAMES = { after_connect = true, before_acquire = true, after_release = true }
-
-local current = setmetatable({}, { __mode = "k" }) -- pool to its Set
 
 -- What a hook's end says of its connection, and why.
 local function verdict_of(ok, first, second)
@@ -32,23 +30,9 @@ local function apply(pool, fns)
   pool:raw_hooks(runners)
 end
 
--- The hooks that a script gave a pool.
-local Set = {}
-Set.__index = Set
-
--- Its script has ended: the pool goes back to the hooks of the script before, if that
--- goes on, or to none.
-function Set:close()
-  local pool, other = self.pool, current[self.pool]
-  standing.remove(self)
-  if other == self then
-    current[pool] = self.before
-    apply(pool, self.before and self.before.fns or {})
-    return
-  end
-  while other and other.before ~= self do other = other.before end
-  if other then other.before = self.before end
-end
+local given = succession.new(function() end, function(pool, fns)
+  apply(pool, fns or {})
+end)
 
 local function check(hooks)
   if type(hooks) ~= "table" then
@@ -65,16 +49,6 @@ local function check(hooks)
   end
 end
 
--- Those that the same script gave before are replaced.
-local function before_of(pool, env)
-  local before = current[pool]
-  while before and before.env == env do
-    standing.remove(before)
-    before = before.before
-  end
-  return before
-end
-
 -- Sets the functions that run on the pool's connections, in place of all that were set
 -- before; none with {}.  Each is called with (conn, info): a lease, which ends with the
 -- function, and its age and idle time in seconds.  Gives true.
@@ -82,31 +56,12 @@ local function hooks(self, fns)
   check(fns)
   local _, owner = next(fns)
   if not owner then owner = debug.getinfo(2, "f").func end
-  local set = setmetatable({ pool = self, fns = {}, env = getfenv(owner) }, Set)
-  for name, fn in pairs(fns) do set.fns[name] = fn end
-  apply(self, set.fns)
-  set.before = before_of(self, set.env)
-  standing.add(set, owner)
-  current[self] = set
+  local copy = {}
+  for name, fn in pairs(fns) do copy[name] = fn end
+  apply(self, copy)
+  given:add(self, copy, owner)
   return true
 end
 
-local function forget(pool)
-  local set = current[pool]
-  current[pool] = nil
-  while set do
-    standing.remove(set)
-    set = set.before
-  end
-end
-
-for _, Pool in ipairs { core.postgres, core.redis } do
-  local close = Pool.close
-  Pool.hooks = hooks
-
-  function Pool:close(seconds)
-    forget(self)
-    local closed = close(self, seconds)
-    return closed
-  end
-end
+core.postgres.hooks = hooks
+core.redis.hooks = hooks
