@@ -34,6 +34,7 @@ local OPTIONS = [[
   --workers N|auto   this version runs one
   --policy NAME|FILE what tunes the pools: a stock policy, or a file that ends in
                      .lua (formula)
+  --record FILE      what is asked of the pools, for tidepool simulate --trace FILE
   --drain TIME       how long what runs may go on after INT or TERM (30s)
   --log FORMAT       logfmt or json (logfmt)
   --log-level LEVEL  debug, info, warn or error (info)
@@ -98,7 +99,7 @@ for command, module in pairs(OPERATOR) do HELP[command] = module.HELP end
 local SETTINGS = {
   listen = "server.listen", admin = "server.admin", workers = "server.workers",
   drain = "server.drain", log = "log.format", ["log-level"] = "log.level",
-  policy = "policy.use",
+  policy = "policy.use", record = "record.file",
 }
 
 local function say(text)

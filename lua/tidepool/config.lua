@@ -244,6 +244,7 @@ function config.load(options)
   result.server = result:section("server")
   result.server.limits = result:section("server.limits")
   result.log = result:section("log")
+  result.record = result:section("record")
   if result.unread then
     table.insert(result.warnings, 1, ("%s is not read, because %s is"):format(
       result.unread, result.file))

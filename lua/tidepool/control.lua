@@ -7,6 +7,8 @@ local reply = require "tidepool.reply"
 local schema = require "tidepool.schema"
 
 local JSON = { ["content-type"] = "application/json", ["cache-control"] = "no-store" }
+local TEXT = { ["content-type"] = "text/plain; charset=utf-8",
+               ["cache-control"] = "no-store" }
 local SECTIONS = { postgres = "database.pool", redis = "redis.pool" }
 local HISTOGRAMS = { "wait", "create", "use" }
 
@@ -100,6 +102,11 @@ local function act(state, pool, action)
   return answer(200, describe(state, pool))
 end
 
+-- As `tidepool simulate --trace` reads it.
+local function tell_events(pool)
+  return 200, TEXT, core.dump_text(pool)
+end
+
 local ACTIONS = { drain = true, pause = true, resume = true }
 
 local function list(state)
@@ -119,13 +126,18 @@ local function methods_of(state, path)
   if path == "/pools" then return { GET = function() return list(state) end } end
   if path == "/reload" then return { POST = function() return reload(state) end } end
   local name, action = path:match "^/pools/([^/]+)/?([^/]*)$"
-  if not name or (action ~= "" and not ACTIONS[action]) then return nil end
+  if not name or (action ~= "" and action ~= "events" and not ACTIONS[action]) then
+    return nil
+  end
   local pool = find(state, name)
   local function with_pool(fn)
     if pool then return fn end
     return function()
       return refuse(404, "no pool %s; there are: %s", name, names_of(state))
     end
+  end
+  if action == "events" then
+    return { GET = with_pool(function() return tell_events(pool) end) }
   end
   if action ~= "" then
     return { POST = with_pool(function() return act(state, pool, action) end) }

@@ -289,6 +289,17 @@ local function add_policy(out, policy)
   end
 end
 
+local function add_recording(out, recording)
+  out:family("tidepool_recorded_total", "counter", "Lines of the recording.")
+  out:sample("tidepool_recorded_total", {}, recording.lines)
+  out:family("tidepool_recorded_lost_total", "counter",
+    "Of these, dropped because the disk was too slow.")
+  out:sample("tidepool_recorded_lost_total", {}, recording.lost)
+  out:family("tidepool_recording_failed", "gauge",
+    "1 when the recording's last write failed.")
+  out:sample("tidepool_recording_failed", {}, recording.error and 1 or 0)
+end
+
 local function add_runtime(out, tasks)
   out:family("tidepool_build_info", "gauge", "1, and the version as a label.")
   out:sample("tidepool_build_info", { "version", core.version }, 1)
@@ -307,8 +318,8 @@ local metrics = {}
 metrics.TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 -- The page.  pools: array of what pool:stats() gives; http: server:stats() or nil; tasks:
--- core.task_counts(); policy: what the policy's stats() gives, or nil.
-function metrics.page(pools, http, tasks, policy)
+-- core.task_counts(); policy, recording: what their stats() give, or nil.
+function metrics.page(pools, http, tasks, policy, recording)
   local out = setmetatable({}, Writer)
   if #pools > 0 then
     add_states(out, pools)
@@ -322,6 +333,7 @@ function metrics.page(pools, http, tasks, policy)
   add_events(out, events.counts())
   if http then add_http(out, http) end
   if policy then add_policy(out, policy) end
+  if recording then add_recording(out, recording) end
   add_runtime(out, tasks)
   return table.concat(out)
 end

@@ -243,6 +243,10 @@ local function build()
   end
   schema.sections["policy.options"] = {}
   add_name("policy", "options")
+  add("record", "file", { kind = "text" })
+  add("record", "max_bytes",
+    { kind = "count", min = 65536, max = 1e15, default = 64 * 2 ^ 20 })
+  add("record", "dump_dir", { kind = "text", default = os.getenv "TMPDIR" or "/tmp" })
   add("log", "level",
     { kind = "choice", choices = { "debug", "info", "warn", "error" }, default = "info" })
   add("log", "format",

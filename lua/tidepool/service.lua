@@ -7,6 +7,7 @@ local core = require "tidepool.core"
 local of = require("tidepool.result").of
 local policies = require "tidepool.policies"
 local pools = require "tidepool.pools"
+local recording = require "tidepool.recording"
 local reload = require "tidepool.reload"
 local sandbox = require "tidepool.sandbox"
 local tide = require "tidepool"
@@ -91,6 +92,7 @@ function Service:handler()
     server = function() return self.server end,
     is_stopping = function() return self.stopping end,
     policy = self.policy,
+    recording = self.recording,
   }
   if self.config.server.admin then
     return self:app_handler(), self:admin_handler(health)
@@ -148,6 +150,7 @@ function Service:drain()
   end
   self.is_drained = true
   self.policy:close()
+  self.recording:close()
   self.server:close()
   if self.admin then self.admin:close() end
   pools.close(self.pools, math.max(0, limit - core.now()))
@@ -168,10 +171,17 @@ function Service:start_policy()
   complain("policy.use (%s): %s", settings.source, err)
 end
 
+function Service:start_recording()
+  local err
+  self.recording, err = recording.start(self.config.record, self.pools)
+  if self.recording then return true end
+  complain("record.file: %s", err)
+end
+
 function Service:serve(generation)
   sandbox.lock(generation)
   self.app = generation.value
-  if not self:start_policy() then return MISCONFIGURED end
+  if not self:start_policy() or not self:start_recording() then return MISCONFIGURED end
   self.reloader = reload.new(self.path, self.args, generation, self.config.server.drain,
     function(app) self.app = app end)
   if not self:listen() then return FAILED end

@@ -27,7 +27,7 @@ static void note_sent(const struct lane *lane, const struct lane_item *item,
         .end = end,
         .is_shared = true,
         .conn = lane->conn->id,
-        .wait_ns = between(item->since_ns, item->sent_ns),
+        .wait_ns = between(item->since_ns, began_ns),
         .service_ns = between(began_ns, now_ns),
     };
 

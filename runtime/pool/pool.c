@@ -263,6 +263,13 @@ struct flight *pool_flight(const struct pool *pool)
     return pool->flight;
 }
 
+void pool_each_lease(const struct pool *pool,
+                     void (*fn)(void *ud, const struct conn *conn), void *ud)
+{
+    list_each (node, &pool->by_state[CONN_LEASED])
+        fn(ud, pool_conn_of(node));
+}
+
 void pool_counts(const struct pool *pool, struct pool_counts *out)
 {
     for (enum conn_state state = 0; state < CONN_STATES; state++)

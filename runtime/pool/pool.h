@@ -237,6 +237,10 @@ uint64_t pool_epoch(const struct pool *pool);
 const struct pool_stats *pool_stats(const struct pool *pool);
 struct flight *pool_flight(const struct pool *pool); /* or NULL */
 void pool_counts(const struct pool *pool, struct pool_counts *out);
+/* Calls fn for each lease, the oldest first: its site, which may be NULL, and
+ * state_ns, since when it is lent, are those of conn. */
+void pool_each_lease(const struct pool *pool,
+                     void (*fn)(void *ud, const struct conn *conn), void *ud);
 /* The last failed connect since the last one that succeeded; NULL when none. */
 const struct err_text *pool_last_error(const struct pool *pool);
 /* It was told EXHAUSTED, and not yet RECOVERED. */

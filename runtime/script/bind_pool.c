@@ -1,6 +1,7 @@
 /* bind_pool.c - see bind_pool.h. */
 #include "script/bind_events.h"
 #include "script/bind_policy.h"
+#include "script/bind_trace.h"
 #include "script/failure.h"
 
 #include <stdio.h>
@@ -376,6 +377,7 @@ void pool_begin_close(struct script_pool *box, uint64_t deadline_ns)
     if (box->pool == NULL)
         return;
     policy_forget_pool(box);
+    trace_forget_pool(box);
     box->pool = NULL;
     if (box->kind == POOL_POSTGRES)
         pg_pool_close(box->pg, deadline_ns, on_pool_closed, box);

@@ -1,5 +1,5 @@
 /* bind_sim.c - the simulator for `tidepool simulate`. */
-#include "script/bind_pool.h"
+#include "script/bind_trace.h"
 #include "script/policy_args.h"
 #include "sim/sim.h"
 
@@ -109,6 +109,9 @@ static void take_load(lua_State *L, struct parts *parts,
 {
     double two[2];
 
+    lua_getfield(L, 1, "trace");
+    if (!lua_isnil(L, -1))
+        config->trace = check_trace(L, lua_gettop(L));
     config->n_phases = list_len(L, "phases");
     for (size_t i = 0; i < config->n_phases; i++) {
         pair_at(L, (int)i + 1, "rate", "seconds", two);
@@ -190,9 +193,9 @@ static void take_progress(lua_State *L, struct sim_config *config)
 }
 
 /* simulate{ seed =, hosts =, settings =, rails =, revert =, policy = { name,
- * text }, options =, phases = { { rate =, seconds = } }, outages = { { from =,
- * to = } }, service =, connect =, cores =, server_max =, sample =, progress =
- * fn(at, end) }: samples, changes, total and events; or nil, err. */
+ * text }, options =, trace =, phases = { { rate =, seconds = } }, outages = { {
+ * from =, to = } }, service =, connect =, cores =, server_max =, sample =,
+ * progress = fn(at, end) }: samples, changes, total and events; or nil, err. */
 static int l_simulate(lua_State *L)
 {
     struct parts parts = { .source = { 0 } };

@@ -177,6 +177,7 @@ static int open_core(lua_State *L)
     bind_copy(L, vm);
     bind_policy(L, vm);
     bind_sim(L, vm);
+    bind_trace(L, vm);
     bind_events(L, vm);
     bind_http(L, vm);
     bind_request(L, vm);

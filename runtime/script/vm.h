@@ -46,10 +46,11 @@ struct vm {
     uint64_t tasks_started;
     uint64_t task_errors;
 
-    struct events *events; /* see bind_events.h; NULL: nobody asked */
-    struct list pools;     /* struct script_pool, open ones */
-    struct list pilots;    /* see bind_policy.c */
-    size_t external_bytes; /* results that Lua's collector cannot see */
+    struct events *events;     /* see bind_events.h; NULL: nobody asked */
+    struct list pools;         /* struct script_pool, open ones */
+    struct list pilots;        /* see bind_policy.c */
+    struct recorder *recorder; /* see bind_trace.c; or NULL */
+    size_t external_bytes;     /* results that Lua's collector cannot see */
 };
 
 enum err vm_new(struct vm **out, const struct vm_options *options) MUST_CHECK;
@@ -128,6 +129,7 @@ void bind_listen(lua_State *L, struct vm *vm); /* the same */
 void bind_copy(lua_State *L, struct vm *vm);   /* the same */
 void bind_policy(lua_State *L, struct vm *vm); /* after bind_pool() */
 void bind_sim(lua_State *L, struct vm *vm);
+void bind_trace(lua_State *L, struct vm *vm);
 void bind_events(lua_State *L, struct vm *vm);
 void bind_http(lua_State *L, struct vm *vm);
 void bind_request(lua_State *L, struct vm *vm);

@@ -1,20 +1,13 @@
 /* server.c - see server.h. */
 #include "sim/server.h"
 
+#include "sim/replay.h"
+
 #include <math.h>
 #include <stdlib.h>
 
 /* A round trip with nothing to do. */
 static const uint64_t TRIP_NS = 200000;
-
-struct sim_link {
-    struct conn conn;
-    struct list_node node;
-    struct sim_driver *driver;
-    bool is_counted; /* among the server's connections */
-    bool is_closed;  /* freed when its last event has come */
-    unsigned events; /* under way */
-};
 
 uint64_t sim_draw_ns(struct sim_server *server, double mean_s)
 {
@@ -36,24 +29,23 @@ bool sim_is_away(const struct sim_server *server, uint64_t now_ns)
     return false;
 }
 
-uint64_t sim_service_ns(struct sim_server *server)
+uint64_t sim_service_ns(const struct sim_server *server, uint64_t base_ns)
 {
-    double share =
-        (double)(server->running + 1) / (double)server->config->cores;
+    uint64_t ns =
+        (uint64_t)((double)base_ns *
+                   sim_slowdown(server->running, server->config->cores));
 
-    return sim_draw_ns(server,
-                       server->config->service * (share > 1 ? share : 1));
+    return ns > 0 ? ns : 1;
 }
 
 /* ---- the driver */
 
-static struct sim_link *link_of(struct conn *conn)
+struct sim_link *sim_link_of(struct conn *conn)
 {
     return container_of(conn, struct sim_link, conn);
 }
 
-/* True when the link was closed meanwhile. */
-static bool end_event(struct sim_link *link)
+bool sim_link_end_event(struct sim_link *link)
 {
     bool is_closed = link->is_closed;
 
@@ -62,8 +54,8 @@ static bool end_event(struct sim_link *link)
     return is_closed;
 }
 
-static void after(struct sim_link *link, uint64_t ns,
-                  void (*fn)(void *ud, uint64_t now_ns))
+void sim_link_after(struct sim_link *link, uint64_t ns,
+                    void (*fn)(void *ud, uint64_t now_ns))
 {
     struct sim_server *server = link->driver->server;
 
@@ -77,7 +69,7 @@ static void on_connected(void *ud, uint64_t now_ns)
     struct sim_server *server = link->driver->server;
     struct err_text text = { 0 };
 
-    if (end_event(link))
+    if (sim_link_end_event(link))
         return;
     if (sim_is_away(server, now_ns)) {
         err_text_set(&text, "the server is away");
@@ -102,9 +94,11 @@ static struct conn *open_link(void *ud)
     if (link == NULL)
         return NULL;
     link->driver = driver;
+    list_init(&link->sent);
     list_push_back(&driver->links, &link->node);
-    after(link, sim_draw_ns(driver->server, driver->server->config->connect),
-          on_connected);
+    sim_link_after(link,
+                   sim_draw_ns(driver->server, driver->server->config->connect),
+                   on_connected);
     return &link->conn;
 }
 
@@ -123,7 +117,7 @@ static void on_tested(void *ud, uint64_t now_ns)
     struct sim_link *link = ud;
     bool is_alive = !sim_is_away(link->driver->server, now_ns);
 
-    if (!end_event(link))
+    if (!sim_link_end_event(link))
         pool_conn_tested(&link->conn, is_alive, now_ns);
 }
 
@@ -131,7 +125,7 @@ static void on_reset(void *ud, uint64_t now_ns)
 {
     struct sim_link *link = ud;
 
-    if (!end_event(link))
+    if (!sim_link_end_event(link))
         pool_conn_reset(&link->conn, true, now_ns);
 }
 
@@ -139,23 +133,23 @@ static void on_cancelled(void *ud, uint64_t now_ns)
 {
     struct sim_link *link = ud;
 
-    if (!end_event(link))
+    if (!sim_link_end_event(link))
         pool_conn_cancelled(&link->conn, true, now_ns);
 }
 
 static void test_link(struct conn *conn)
 {
-    after(link_of(conn), TRIP_NS, on_tested);
+    sim_link_after(sim_link_of(conn), TRIP_NS, on_tested);
 }
 
 static void reset_link(struct conn *conn)
 {
-    after(link_of(conn), TRIP_NS, on_reset);
+    sim_link_after(sim_link_of(conn), TRIP_NS, on_reset);
 }
 
 static void cancel_link(struct conn *conn)
 {
-    after(link_of(conn), TRIP_NS, on_cancelled);
+    sim_link_after(sim_link_of(conn), TRIP_NS, on_cancelled);
 }
 
 static bool keep_link(struct conn *conn, bool is_baseline)
@@ -170,12 +164,18 @@ static void nothing(struct conn *conn)
     (void)conn;
 }
 
+static void unshare_link(struct conn *conn)
+{
+    lane_finish(&sim_link_of(conn)->lane);
+}
+
 static void close_link(struct conn *conn, enum close_reason reason)
 {
-    struct sim_link *link = link_of(conn);
+    struct sim_link *link = sim_link_of(conn);
     struct sim_server *server = link->driver->server;
 
     (void)reason;
+    lane_leave(&link->lane);
     list_remove(&link->driver->links, &link->node);
     if (link->is_counted)
         server->connections--;
@@ -194,6 +194,6 @@ const struct conn_ops sim_ops = {
     .cancel = cancel_link,
     .keep = keep_link,
     .abandon = nothing,
-    .unshare = nothing,
+    .unshare = unshare_link,
     .close = close_link,
 };

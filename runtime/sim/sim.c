@@ -1,196 +1,12 @@
-/* sim.c - see sim.h: hosts, what arrives at them, and what is measured. */
+/* sim.c - see sim.h: hosts, and what is measured. */
 #include "sim/sim.h"
 
-#include "sim/server.h"
+#include "sim/inside.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const double NS = 1e9; /* in a second */
-
-struct sim;
-
-/* One instance: its pool and its policy. */
-struct host {
-    struct sim *sim;
-    unsigned index;
-    struct sim_driver driver;
-    struct pool *pool;
-    struct pilot *pilot;
-    bool is_gone; /* its pool */
-};
-
-struct request {
-    struct pool_waiter waiter;
-    struct host *host;
-    struct conn *conn;
-    uint64_t began_ns;    /* of its service */
-    struct request *next; /* while it is none */
-};
-
-struct sim {
-    const struct sim_config *config;
-    struct sim_report *report;
-    struct sim_server server;
-    struct host *hosts;
-    struct request *spare;
-    struct hist wait; /* of those served */
-    struct hist wait_before, service_before;
-    struct sim_sample now; /* counts since the last sample */
-    size_t phase;
-    double phase_end_s;
-    double end_s;
-};
-
-static double seconds(uint64_t ns)
-{
-    return (double)ns / NS;
-}
-
-static uint64_t nanoseconds(double s)
-{
-    return (uint64_t)(s * NS);
-}
-
-/* ---- requests */
-
-static struct request *new_request(struct sim *sim)
-{
-    struct request *request = sim->spare;
-
-    if (request == NULL)
-        return calloc(1, sizeof(*request));
-    sim->spare = request->next;
-    memset(request, 0, sizeof(*request));
-    return request;
-}
-
-static void spare_request(struct request *request)
-{
-    struct sim *sim = request->host->sim;
-
-    request->next = sim->spare;
-    sim->spare = request;
-}
-
-/* Its connection may have gone with the server meanwhile. */
-static void on_served(void *ud, uint64_t now_ns)
-{
-    struct request *request = ud;
-    struct sim *sim = request->host->sim;
-
-    sim->server.running--;
-    sim->now.done++;
-    hist_record(&sim->server.service, now_ns - request->began_ns);
-    if (request->conn != NULL)
-        pool_release(request->host->pool, request->conn, now_ns);
-    spare_request(request);
-}
-
-static void serve(struct request *request, struct conn *conn, uint64_t now_ns)
-{
-    struct sim *sim = request->host->sim;
-
-    request->conn = conn;
-    request->began_ns = now_ns;
-    conn_set_holder(conn, &request->conn, "simulated");
-    sim_queue_put(&sim->server.queue, now_ns + sim_service_ns(&sim->server),
-                  on_served, request);
-    sim->server.running++;
-}
-
-static void count_refusal(struct sim *sim, enum err err, bool has_waited)
-{
-    if (err == ERR_TIMEOUT)
-        sim->now.timeouts++;
-    else if (err == ERR_BUSY && has_waited)
-        sim->now.shed++;
-    else
-        sim->now.refused++;
-}
-
-static void on_done(struct pool_waiter *waiter, enum err err, struct conn *conn)
-{
-    struct request *request = container_of(waiter, struct request, waiter);
-    struct sim *sim = request->host->sim;
-    uint64_t now_ns = sim->server.now_ns;
-
-    if (err == ERR_OK) {
-        hist_record(&sim->wait, now_ns - waiter->since_ns);
-        serve(request, conn, now_ns);
-        return;
-    }
-    count_refusal(sim, err, true);
-    spare_request(request);
-}
-
-static void ask(struct sim *sim, struct host *host, uint64_t now_ns)
-{
-    struct request *request = new_request(sim);
-    struct conn *conn;
-    enum err err;
-
-    sim->now.arrivals++;
-    if (request == NULL) {
-        sim->server.queue.has_failed = true;
-        return;
-    }
-    request->host = host;
-    conn = pool_try_acquire(host->pool, false, "simulated", now_ns);
-    if (conn != NULL) {
-        hist_record(&sim->wait, 0);
-        serve(request, conn, now_ns);
-        return;
-    }
-    request->waiter.on_done = on_done;
-    request->waiter.site = "simulated";
-    err = pool_wait(host->pool, &request->waiter, now_ns);
-    if (err == ERR_OK)
-        return;
-    count_refusal(sim, err, false);
-    spare_request(request);
-}
-
-/* ---- arrivals: of each phase, one after another */
-
-static void on_arrival(void *ud, uint64_t now_ns);
-
-static double rate_of(const struct sim *sim)
-{
-    return sim->phase < sim->config->n_phases
-               ? sim->config->phases[sim->phase].rate
-               : 0;
-}
-
-static void next_arrival(struct sim *sim, uint64_t now_ns)
-{
-    while (sim->phase < sim->config->n_phases) {
-        double rate = rate_of(sim);
-        uint64_t end_ns = nanoseconds(sim->phase_end_s);
-
-        if (rate > 0) {
-            uint64_t at_ns = now_ns + sim_draw_ns(&sim->server, 1 / rate);
-
-            if (at_ns < end_ns) {
-                sim_queue_put(&sim->server.queue, at_ns, on_arrival, sim);
-                return;
-            }
-        }
-        now_ns = end_ns;
-        if (++sim->phase < sim->config->n_phases)
-            sim->phase_end_s += sim->config->phases[sim->phase].seconds;
-    }
-}
-
-static void on_arrival(void *ud, uint64_t now_ns)
-{
-    struct sim *sim = ud;
-    unsigned host = (unsigned)rand_below(&sim->server.rand, sim->config->hosts);
-
-    ask(sim, &sim->hosts[host], now_ns);
-    next_arrival(sim, now_ns);
-}
 
 /* ---- hosts */
 
@@ -233,7 +49,7 @@ static void on_policy(void *ud, const struct pilot_event *event)
     }
     change = &report->changes[report->n_changes++];
     *change = (struct sim_change){
-        .at = seconds(host->sim->server.now_ns),
+        .at = sim_seconds(host->sim->server.now_ns),
         .host = host->index,
         .is_error = event->error != NULL,
         .setting = "",
@@ -263,10 +79,10 @@ static void on_pilot(void *ud, uint64_t now_ns)
         .idle = host->sim->server.connections - host->sim->server.running,
         .latency = 0.0002,
     };
-    struct policy_time time = { .now_ns = now_ns, .day = seconds(now_ns) };
+    struct policy_time time = { .now_ns = now_ns, .day = sim_seconds(now_ns) };
     uint64_t due_ns;
 
-    if (host->pilot == NULL || seconds(now_ns) >= host->sim->end_s)
+    if (host->pilot == NULL || sim_seconds(now_ns) >= host->sim->end_s)
         return;
     pilot_set_server(host->pilot, host->pool, &server, now_ns);
     due_ns = pilot_tick(host->pilot, &time);
@@ -312,10 +128,12 @@ static enum err start_host(struct sim *sim, unsigned index,
     host->sim = sim;
     host->index = index;
     host->driver.server = &sim->server;
+    host->pump_ns = WHEEL_NEVER;
     list_init(&host->driver.links);
     err = pool_new(&host->pool, &config, 0);
     if (err != ERR_OK)
         return err;
+    sim_lanes_init(host);
     sim_queue_put(&sim->server.queue, 0, on_tick, host);
     return sim->config->policy != NULL ? start_policy(host, why) : ERR_OK;
 }
@@ -330,8 +148,9 @@ static void count_now(struct sim *sim, struct sim_sample *sample)
         pool_counts(sim->hosts[i].pool, &counts);
         sample->max += counts.max;
         sample->open += counts.open;
-        sample->in_use += counts.states[CONN_LEASED];
-        sample->waiting += counts.waiting;
+        sample->in_use +=
+            counts.states[CONN_LEASED] + counts.states[CONN_SHARED];
+        sample->waiting += counts.waiting + counts.queued;
     }
 }
 
@@ -343,13 +162,13 @@ static void on_sample(void *ud, uint64_t now_ns)
     struct hist wait = { 0 }, service = { 0 };
 
     *sample = sim->now;
-    sample->at = seconds(now_ns);
-    sample->rate = rate_of(sim);
+    sample->at = sim_seconds(now_ns);
+    sample->rate = sim_rate(sim);
     hist_add_since(&wait, &sim->wait, &sim->wait_before);
     hist_add_since(&service, &sim->server.service, &sim->service_before);
-    sample->wait_p50 = seconds(hist_quantile(&wait, 0.5));
-    sample->wait_p99 = seconds(hist_quantile(&wait, 0.99));
-    sample->service_p50 = seconds(hist_quantile(&service, 0.5));
+    sample->wait_p50 = sim_seconds(hist_quantile(&wait, 0.5));
+    sample->wait_p99 = sim_seconds(hist_quantile(&wait, 0.99));
+    sample->service_p50 = sim_seconds(hist_quantile(&service, 0.5));
     count_now(sim, sample);
     report->total.arrivals += sample->arrivals;
     report->total.done += sample->done;
@@ -361,10 +180,9 @@ static void on_sample(void *ud, uint64_t now_ns)
     memset(&sim->now, 0, sizeof(sim->now));
     if (sim->config->on_sample != NULL)
         sim->config->on_sample(sim->config->ud, sample->at, sim->end_s);
-    if (seconds(now_ns) + sim->config->sample <= sim->end_s + 1e-9)
-        sim_queue_put(&sim->server.queue,
-                      now_ns + nanoseconds(sim->config->sample), on_sample,
-                      sim);
+    if (sim_seconds(now_ns) + sim->config->sample <= sim->end_s + 1e-9)
+        sim_queue_put(&sim->server.queue, now_ns + sim_ns(sim->config->sample),
+                      on_sample, sim);
 }
 
 /* ---- a run */
@@ -372,7 +190,8 @@ static void on_sample(void *ud, uint64_t now_ns)
 static enum err check(const struct sim_config *config, struct err_text *why)
 {
     if (config->hosts < 1 || config->cores < 1 || config->server_max < 1 ||
-        config->n_phases < 1)
+        (config->trace != NULL ? config->trace->n_demands == 0
+                               : config->n_phases < 1))
         err_text_set(why, "a host, a core, a connection and some load are "
                           "needed");
     else if (!(config->service > 0) || !(config->connect >= 0) ||
@@ -389,8 +208,18 @@ static enum err prepare(struct sim *sim, struct err_text *why)
     size_t samples;
     enum err err = ERR_OK;
 
-    for (size_t i = 0; i < sim->config->n_phases; i++)
+    if (sim->config->trace != NULL) {
+        err = sim_replay_new(&sim->replay, sim->config->trace,
+                             sim->config->cores);
+        sim->end_s = ceil(sim_seconds(sim->config->trace->span_ns) /
+                          sim->config->sample) *
+                     sim->config->sample;
+    }
+    for (size_t i = 0; sim->config->trace == NULL && i < sim->config->n_phases;
+         i++)
         sim->end_s += sim->config->phases[i].seconds;
+    if (err != ERR_OK)
+        return err;
     samples = (size_t)(sim->end_s / sim->config->sample) + 2;
     report->samples = calloc(samples, sizeof(*report->samples));
     report->changes = calloc(SIM_CHANGES_MAX, sizeof(*report->changes));
@@ -398,14 +227,13 @@ static enum err prepare(struct sim *sim, struct err_text *why)
     if (report->samples == NULL || report->changes == NULL ||
         sim->hosts == NULL)
         return ERR_NOMEM;
-    sim->phase_end_s = sim->config->phases[0].seconds;
     for (unsigned i = 0; i < sim->config->hosts && err == ERR_OK; i++)
         err = start_host(sim, i, why);
     if (err != ERR_OK)
         return err;
-    sim_queue_put(&sim->server.queue, nanoseconds(sim->config->sample),
-                  on_sample, sim);
-    next_arrival(sim, 0);
+    sim_queue_put(&sim->server.queue, sim_ns(sim->config->sample), on_sample,
+                  sim);
+    sim_begin_arrivals(sim);
     return ERR_OK;
 }
 
@@ -428,21 +256,20 @@ static void run_until(struct sim *sim, uint64_t end_ns)
 static void finish(struct sim *sim)
 {
     uint64_t now_ns = sim->server.now_ns;
-    struct request *request;
 
     for (unsigned i = 0; sim->hosts != NULL && i < sim->config->hosts; i++) {
         pilot_free(sim->hosts[i].pilot);
         sim->hosts[i].pilot = NULL;
-        if (sim->hosts[i].pool != NULL)
-            pool_close(sim->hosts[i].pool, now_ns, now_ns);
+        if (sim->hosts[i].pool == NULL)
+            continue;
+        sim_lanes_close(&sim->hosts[i]);
+        pool_close(sim->hosts[i].pool, now_ns, now_ns);
     }
     run_until(sim, UINT64_MAX); /* what is under way ends */
     for (unsigned i = 0; sim->hosts != NULL && i < sim->config->hosts; i++)
         pool_free(sim->hosts[i].pool);
-    while ((request = sim->spare) != NULL) {
-        sim->spare = request->next;
-        free(request);
-    }
+    sim_free_spare(sim);
+    sim_replay_free(&sim->replay);
     free(sim->hosts);
     sim_queue_free(&sim->server.queue);
 }
@@ -465,12 +292,12 @@ enum err sim_run(const struct sim_config *config, struct sim_report *report,
     sim->server.rand.state = config->seed;
     err = prepare(sim, why);
     if (err == ERR_OK) {
-        run_until(sim, nanoseconds(sim->end_s));
+        run_until(sim, sim_ns(sim->end_s));
         report->total.at = sim->end_s;
-        report->total.wait_p50 = seconds(hist_quantile(&sim->wait, 0.5));
-        report->total.wait_p99 = seconds(hist_quantile(&sim->wait, 0.99));
+        report->total.wait_p50 = sim_seconds(hist_quantile(&sim->wait, 0.5));
+        report->total.wait_p99 = sim_seconds(hist_quantile(&sim->wait, 0.99));
         report->total.service_p50 =
-            seconds(hist_quantile(&sim->server.service, 0.5));
+            sim_seconds(hist_quantile(&sim->server.service, 0.5));
         count_now(sim, &report->total);
     }
     if (err == ERR_OK && sim->server.queue.has_failed)

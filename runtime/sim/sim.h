@@ -13,6 +13,7 @@
 #define TIDEPOOL_SIM_SIM_H
 
 #include "policy/pilot.h"
+#include "trace/trace.h"
 
 /* So many requests a second arrive for so long. */
 struct sim_phase {
@@ -32,6 +33,7 @@ struct sim_config {
     struct pool_settings settings; /* of each host's pool */
     const struct rails *rails;
     const struct policy_source *policy; /* NULL: none */
+    const struct trace *trace;          /* what comes; NULL: phases say */
     const struct sim_phase *phases;
     size_t n_phases;
     const struct sim_outage *outages;

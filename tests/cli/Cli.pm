@@ -69,6 +69,7 @@ sub start
     die "fork: $!" unless defined $pid;
     if ($pid == 0) {
         delete @ENV{qw(DATABASE_URL REDIS_URL)};
+        $ENV{TIDEPOOL_RECORD__DUMP_DIR} = $log;
         @ENV{keys %env} = values %env;
         chdir $dir or die "$dir: $!";
         open STDIN, "<", "/dev/null";

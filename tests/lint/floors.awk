@@ -14,7 +14,7 @@ function complain(text) {
 function allow(header, places) { allowed[header] = " " places " " }
 
 BEGIN {
-  allow("uv", "net"); allow("libpq-fe", "pg"); allow("hiredis", "redis")
+  allow("uv", "net"); allow("libpq-fe", "pg"); allow("hiredis", "redis"); allow("zlib", "trace")
   allow("lua", "script policy"); allow("lauxlib", "script policy")
   allow("lualib", "script policy"); allow("luajit", "script policy")
   allow("llhttp", "http/parse.c http/answer.c"); allow("http_parser", "http/parse.c http/answer.c")

@@ -27,6 +27,8 @@ local INTERNAL_TYPES = {
   "forget", -- of core.at_end
   "listen", -- of core.events
   "body stats stop wait", -- of core.load
+  "add close stats", -- of core.recorder
+  "info", -- of core.trace
   "body cancel_when_gone ends_with_server headers is_gone method path query remote",
 }
 

@@ -37,6 +37,7 @@ local function serve(script, ...)
   }, {
     env = {
       DATABASE_URL = support.servers.postgres.url, REDIS_URL = support.servers.redis.url,
+      TIDEPOOL_RECORD__DUMP_DIR = output:match "^(.*)/",
     },
     log = output,
   })

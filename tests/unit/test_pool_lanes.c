@@ -159,6 +159,7 @@ static void close_yard(struct yard *yard)
 static void test_own_time_of_each_is_noted(void **state)
 {
     static const uint32_t own_us[] = { 2000, 4000, 0 };
+    static const uint32_t wait_us[] = { 1000, 3000, 7000 };
     struct yard yard;
     struct flight_walk walk = { 0 };
     const struct flight_note *note;
@@ -180,7 +181,7 @@ static void test_own_time_of_each_is_noted(void **state)
         if (!note->is_shared)
             continue;
         assert_int_equal(note->what, DEMAND_SERVED);
-        assert_int_equal(note->wait_us, 1000);
+        assert_int_equal(note->wait_us, wait_us[count]);
         assert_int_equal(note->service_us, own_us[count++]);
     }
     assert_int_equal(count, 3);

@@ -18,6 +18,10 @@ load that you name, and tells what the policy did: a stock policy, a file that e
 .lua, or "none". With two of them both are shown.
 
   --load SPEC         RATExTIME, one after another: "100x20s 800x30s 100x20s"
+  --trace FILE        what came, of a recording (tidepool run --record), of a flight
+                      recorder's dump, or of /pools/NAME/events; its pool's settings
+                      and the cores that its server seems to have are the defaults
+  --trace-pool NAME   which of its pools, when it has several
   --hosts N           so many instances on one server, each with a policy (1)
   --service TIME      of a statement, on average (10ms)
   --connect TIME      of a connect, on average (5ms)
@@ -72,7 +76,7 @@ local function simulate(words, use)
   local report, err = core.simulate {
     seed = words.seed, hosts = words.hosts, settings = words.settings,
     rails = words.rails, revert = true, policy = policy, options = words.options,
-    phases = words.phases,
+    phases = words.phases, trace = words.recorded,
     outages = words.outages, service = words.service, connect = words.connect,
     cores = words.cores, server_max = words.server_max, sample = words.sample,
     progress = progress(use),
@@ -87,6 +91,7 @@ end
 
 local function tell(words, reports)
   local out = {}
+  if words.info then out[1] = simulate_table.recorded(words) .. "\n" end
   for _, report in ipairs(reports) do simulate_table.put(out, report, words) end
   if reports[2] then simulate_table.put_comparison(out, reports) end
   io.stdout:write(table.concat(out, "\n"), "\n")

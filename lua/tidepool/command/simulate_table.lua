@@ -119,8 +119,17 @@ function simulate_table.put_comparison(out, reports)
   put_table(out, simulate_table.totals(reports), 12)
 end
 
+-- What a trace says, in a line.
+function simulate_table.recorded(words)
+  local info = words.info
+  return ("recorded: pool %s, %.0f s, %d asked, %d served, wait p50 %s ms, p99 %s ms; "
+    .. "%d cores"):format(info.pool, info.seconds, info.demands, info.served,
+      ms(info.wait_p50), ms(info.wait_p99), words.cores)
+end
+
 -- What was asked for, in a line.
 function simulate_table.said(words)
+  if words.info then return simulate_table.recorded(words) end
   local load = {}
   for i, phase in ipairs(words.phases) do
     load[i] = ("%.6gx%.6gs"):format(phase.rate, phase.seconds)

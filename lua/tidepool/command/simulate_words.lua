@@ -1,5 +1,6 @@
 -- simulate_words.lua - the words of `tidepool simulate`: read and checked.
 
+local core = require "tidepool.core"
 local schema = require "tidepool.schema"
 local words = require "tidepool.command.words"
 
@@ -78,22 +79,47 @@ local SPEC = {
     seed = { kind = "count", min = 0, max = 2 ^ 53 },
     sample = { kind = "time", min = 0.01, max = 3600 },
     load = take_load, outage = take_outage, pool = take_pool, rail = take_rail,
-    option = take_option, out = function(self, value) self.out = value end,
+    option = take_option,
+    trace = function(self, value) self.trace = value end,
+    ["trace-pool"] = function(self, value) self.trace_pool = value end,
+    out = function(self, value) self.out = value end,
     html = function(self, value) self.html = value end,
   },
 }
+
+-- Of a trace: its pool's settings and the cores that its server seems to have stand for
+-- what is not said.  Gives what is wrong, or nil.
+local function take_trace(self)
+  local trace, err = core.trace(self.trace, self.trace_pool)
+  if not trace then return ("--trace: %s: %s"):format(self.trace, err.message) end
+  self.recorded, self.info = trace, trace:info()
+  if self.info.demands == 0 then
+    return ("--trace: %s: pool %s has no demands in it"):format(self.trace,
+      self.info.pool)
+  end
+  for name, value in pairs(self.info.settings) do
+    if self.settings[name] == nil then self.settings[name] = value end
+  end
+  self.cores = self.cores or self.info.cores
+end
 
 local simulate_words = {}
 
 -- Reads the words.  Returns what they say, or nil and what is wrong.
 function simulate_words.read(list)
   local self, wrong = words.read(SPEC, list, {
-    phases = { { rate = 100, seconds = 60 } }, outages = {}, settings = {}, hosts = 1,
-    service = 0.01, connect = 0.005, cores = 4, server_max = 100, seed = 1, sample = 1,
+    outages = {}, settings = {}, hosts = 1, service = 0.01, connect = 0.005,
+    server_max = 100, seed = 1, sample = 1,
   })
   if not self or self.wants_help then return self, wrong end
   if #self.operands == 0 then return nil, "a policy is missing" end
   if #self.operands > 2 then return nil, "one policy expected, or two" end
+  if self.trace and self.phases then return nil, "--trace or --load, not both" end
+  if self.trace_pool and not self.trace then return nil, "--trace-pool needs --trace" end
+  wrong = self.trace and take_trace(self)
+  if wrong then return nil, wrong end
+  self.phases = self.phases or { { rate = 100, seconds = 60 } }
+  self.cores = self.cores or 4
   return self
 end
 
