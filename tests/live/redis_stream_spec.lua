@@ -9,25 +9,15 @@ local standing = require "tidepool.standing"
 local support = require "support"
 local tide = require "tidepool"
 
-local eventually, must = support.eventually, support.must
+local at_end, eventually, must = support.at_end, support.eventually, support.must
 
 describe("A consumer of a Redis stream", function()
   local cache
 
   setup(function() cache = support.redis { max_connections = 6 } end)
 
-  local ends -- what is to be done after the test, the last first
-
-  before_each(function()
-    ends = {}
-    must(cache:call "FLUSHALL")
-  end)
-
-  after_each(function()
-    for i = #ends, 1, -1 do ends[i]() end
-  end)
-
-  local function at_end(fn) ends[#ends + 1] = fn end
+  before_each(function() must(cache:call "FLUSHALL") end)
+  after_each(support.run_ends)
 
   -- A consumer that ends with the test, and the entries that it saw.
   local function consume(opts, fn, pool)
