@@ -28,10 +28,6 @@ describe("Postgres leases", function()
     end)
   end)
 
-  local function balance(id)
-    return must(db:one("SELECT n FROM acct WHERE id = $1", id)).n
-  end
-
   describe("with", function()
     it("lends one connection and gives what fn returns", function()
       local a, b, c = db:with(function(conn)
@@ -56,7 +52,7 @@ describe("Postgres leases", function()
         must(conn:exec "BEGIN")
         must(conn:exec "UPDATE acct SET n = 0")
       end)
-      assert.are.equal(100, balance(1))
+      assert.are.equal(100, must(db:one "SELECT n FROM acct WHERE id = 1").n)
       db:with(function(conn) assert.are.equal("none", conn:tx()) end)
     end)
 
@@ -76,138 +72,6 @@ describe("Postgres leases", function()
         assert.is_nil(row.temp)
         assert.are.equal(0, row.locks)
       end)
-    end)
-  end)
-
-  describe("transaction", function()
-    local function move(tx, amount)
-      must(tx:exec("UPDATE acct SET n = n - $1 WHERE id = 1", amount))
-      must(tx:exec("UPDATE acct SET n = n + $1 WHERE id = 2", amount))
-    end
-
-    it("commits when fn returns, and gives its results", function()
-      local a, b = db:transaction(function(tx)
-        move(tx, 30)
-        return "moved", 30
-      end)
-      assert.are.same({ "moved", 30 }, { a, b })
-      assert.are.same({ 70, 130 }, { balance(1), balance(2) })
-    end)
-
-    it("shows nothing to others before the commit", function()
-      local moved, seen = support.gate(), support.gate()
-      local writer = tide.spawn(function()
-        return db:transaction(function(tx)
-          move(tx, 30)
-          moved.open()
-          seen.wait()
-          return true
-        end)
-      end)
-      moved.wait()
-      assert.are.equal(100, balance(1))
-      seen.open()
-      assert.is_true(writer:wait())
-      assert.are.equal(70, balance(1))
-    end)
-
-    it("rolls back and raises when fn raises", function()
-      local ok, err = pcall(db.transaction, db, function(tx)
-        move(tx, 30)
-        error({ mine = true }, 0)
-      end)
-      assert.is_false(ok)
-      assert.is_true(err.mine)
-      assert.are.same({ 100, 100 }, { balance(1), balance(2) })
-    end)
-
-    it("rolls back and gives nil, err when fn asserts an err of the world", function()
-      local result, err = db:transaction(function(tx)
-        move(tx, 30)
-        must(tx:exec "INSERT INTO acct VALUES (1, 1)")
-        return "not reached"
-      end)
-      assert.is_nil(result)
-      assert.are.equal("23505", err.sqlstate)
-      assert.are.same({ 100, 100 }, { balance(1), balance(2) })
-    end)
-
-    it("does not say it committed when a statement failed unnoticed", function()
-      local result, err = db:transaction(function(tx)
-        move(tx, 30)
-        tx:exec "INSERT INTO acct VALUES (1, 1)"
-        return "done"
-      end)
-      assert.is_nil(result)
-      assert.is_not_nil(err)
-      assert.are.same({ 100, 100 }, { balance(1), balance(2) })
-    end)
-
-    it("rolls back when its task is cancelled", function()
-      local moved = support.gate()
-      local task = tide.spawn(function()
-        return db:transaction(function(tx)
-          move(tx, 30)
-          moved.open()
-          must(tx:one "SELECT pg_sleep(60)")
-        end)
-      end)
-      moved.wait()
-      task:cancel()
-      assert.is_false((task:wait()))
-      assert.are.same({ 100, 100 }, { balance(1), balance(2) })
-    end)
-
-    it("can be made read only", function()
-      local result, err = db:transaction(function(tx)
-        must(tx:exec "SET TRANSACTION READ ONLY")
-        return must(tx:exec "UPDATE acct SET n = 0")
-      end)
-      assert.is_nil(result)
-      assert.are.equal("25006", err.sqlstate)
-    end)
-
-    it("takes the timeout of its wait for a connection", function()
-      local one = support.postgres { max_connections = 1 }
-      local release = support.hold(one)
-      local result, err = one:transaction({ timeout_ms = 20 }, function() return true end)
-      release()
-      assert.is_nil(result)
-      assert.are.equal("timeout", err.code)
-    end)
-
-    it("raises for an unknown option, at the caller's line", function()
-      local ok, err = pcall(function()
-        local result = db:transaction({ isolated = true }, function() end)
-        return result
-      end)
-      assert.is_false(ok)
-      assert.matches("pg_lease_spec%.lua:%d+.*isolated", tostring(err))
-    end)
-
-    it("gives a serialization failure as retryable", function()
-      local began, go_on = support.gate(), support.gate()
-      local function swap(tx, id)
-        must(tx:exec "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
-        local n = must(tx:one "SELECT sum(n)::int AS n FROM acct").n
-        if id == 1 then
-          began.open()
-          go_on.wait()
-        end
-        must(tx:exec("UPDATE acct SET n = $1 WHERE id = $2", n, id))
-        return true
-      end
-      local other = tide.spawn(function()
-        return db:transaction(function(tx) return swap(tx, 1) end)
-      end)
-      began.wait()
-      local result, err = db:transaction(function(tx) return swap(tx, 2) end)
-      go_on.open()
-      local _, first, first_err = other:wait()
-      local failed = err or first_err
-      assert.is_true(not (result and first))
-      assert.are.equal("40001", failed.sqlstate)
-      assert.is_true(failed.retryable)
     end)
   end)
 

@@ -1,4 +1,4 @@
--- Transactions: options, tries, savepoints; advisory locks.
+-- Transactions: how they end, options, tries, savepoints; advisory locks.
 
 local support = require "support"
 local tide = require "tidepool"
@@ -25,6 +25,105 @@ describe("A transaction", function()
   local function add(tx, id, n)
     return must(tx:exec("UPDATE acct SET n = n + $1 WHERE id = $2", n, id))
   end
+
+  local function pay(tx, n)
+    add(tx, 1, -n)
+    add(tx, 2, n)
+  end
+
+  it("commits when fn returns, and gives its results", function()
+    local a, b = db:transaction(function(tx)
+      pay(tx, 30)
+      return "moved", 30
+    end)
+    assert.are.same({ "moved", 30 }, { a, b })
+    assert.are.same({ 70, 130 }, { balance(1), balance(2) })
+  end)
+
+  it("shows nothing to others before the commit", function()
+    local moved, seen = support.gate(), support.gate()
+    local writer = tide.spawn(function()
+      return db:transaction(function(tx)
+        pay(tx, 30)
+        moved.open()
+        seen.wait()
+        return true
+      end)
+    end)
+    moved.wait()
+    assert.are.equal(100, balance(1))
+    seen.open()
+    assert.is_true(writer:wait())
+    assert.are.equal(70, balance(1))
+  end)
+
+  it("rolls back and raises when fn raises", function()
+    local ok, err = pcall(db.transaction, db, function(tx)
+      pay(tx, 30)
+      error({ mine = true }, 0)
+    end)
+    assert.is_false(ok)
+    assert.is_true(err.mine)
+    assert.are.same({ 100, 100 }, { balance(1), balance(2) })
+  end)
+
+  it("rolls back and gives nil, err when fn asserts an err of the world", function()
+    local result, err = db:transaction(function(tx)
+      pay(tx, 30)
+      must(tx:exec "INSERT INTO acct VALUES (1, 1)")
+      return "not reached"
+    end)
+    assert.is_nil(result)
+    assert.are.equal("23505", err.sqlstate)
+    assert.are.same({ 100, 100 }, { balance(1), balance(2) })
+  end)
+
+  it("does not say it committed when a statement failed unnoticed", function()
+    local result, err = db:transaction(function(tx)
+      pay(tx, 30)
+      tx:exec "INSERT INTO acct VALUES (1, 1)"
+      return "done"
+    end)
+    assert.is_nil(result)
+    assert.is_not_nil(err)
+    assert.are.same({ 100, 100 }, { balance(1), balance(2) })
+  end)
+
+  it("rolls back when its task is cancelled", function()
+    local moved = support.gate()
+    local task = tide.spawn(function()
+      return db:transaction(function(tx)
+        pay(tx, 30)
+        moved.open()
+        must(tx:one "SELECT pg_sleep(60)")
+      end)
+    end)
+    moved.wait()
+    task:cancel()
+    assert.is_false((task:wait()))
+    eventually("nothing runs at the server", function()
+      return support.running(db, "%pg_sleep%") == 0
+    end)
+    assert.are.same({ 100, 100 }, { balance(1), balance(2) })
+  end)
+
+  it("can be made read only", function()
+    local result, err = db:transaction(function(tx)
+      must(tx:exec "SET TRANSACTION READ ONLY")
+      return must(tx:exec "UPDATE acct SET n = 0")
+    end)
+    assert.is_nil(result)
+    assert.are.equal("25006", err.sqlstate)
+  end)
+
+  it("takes the timeout of its wait for a connection", function()
+    local one = support.postgres { max_connections = 1 }
+    local release = support.hold(one)
+    local result, err = one:transaction({ timeout_ms = 20 }, function() return true end)
+    release()
+    assert.is_nil(result)
+    assert.are.equal("timeout", err.code)
+  end)
 
   it("has the isolation and mode that it is given", function()
     local function modes(opts)
