@@ -181,6 +181,18 @@ function support.given_back(pool)
   end)
 end
 
+-- Runs a Postgres statement until it is on a lane: the first times it has a connection
+-- of its own, since nobody knows what it does and how long that takes.
+function support.teach(db, sql, ...)
+  local function shared() return db:stats().counters.shared_statements end
+  local before, limit = shared(), core.now() + WAIT_SECONDS
+  repeat
+    assert(db:query(sql, ...))
+    if shared() > before then return end
+  until core.now() > limit
+  error("never on a lane: " .. sql, 2)
+end
+
 -- Callers, each in a task, that call(i) again and again until stop(): it gives true,
 -- or nil, err.  ok and errors tell what they saw so far.
 function support.load(callers, call)
