@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 static const char GET[] = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+static const char HOLD[] = "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n";
 static const uint64_t MS = 1000000;
 
 struct trial {
@@ -58,6 +59,14 @@ static void drop(struct trial *trial)
     load_free(trial->load);
 }
 
+/* Begins to load a server of our own. */
+static void open_rig(struct rig *rig, struct trial *trial)
+{
+    rig_init(rig);
+    rig_open(rig);
+    start(trial, rig->loop, http_server_address(rig->server));
+}
+
 /* Answers those that were held in vain, as a handler does in the end. */
 static void close_rig(struct rig *rig)
 {
@@ -83,9 +92,7 @@ static void test_sends_as_many_as_it_may(void **state)
     struct rig rig;
 
     (void)state;
-    rig_init(&rig);
-    rig_open(&rig);
-    start(&trial, rig.loop, http_server_address(rig.server));
+    open_rig(&rig, &trial);
     stats = finish(&trial, rig.loop);
 
     assert_int_equal(stats->sent, 100);
@@ -113,9 +120,7 @@ static void test_connects_again_when_replies_end_the_connection(void **state)
     struct rig rig;
 
     (void)state;
-    rig_init(&rig);
-    rig_open(&rig);
-    start(&trial, rig.loop, http_server_address(rig.server));
+    open_rig(&rig, &trial);
     stats = finish(&trial, rig.loop);
 
     assert_int_equal(stats->answered, 5);
@@ -134,16 +139,14 @@ static void test_open_loop_counts_from_when_requests_were_due(void **state)
         .options.connections = 1,
         .options.rate = 100,
         .options.max_requests = 5,
-        .options.request = "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n",
+        .options.request = HOLD,
     };
     const struct load_stats *stats;
     struct rig rig;
     uint64_t until;
 
     (void)state;
-    rig_init(&rig);
-    rig_open(&rig);
-    start(&trial, rig.loop, http_server_address(rig.server));
+    open_rig(&rig, &trial);
     wait_for(rig.loop, rig.n_held == 1);
     until = loop_now_ns(rig.loop) + 100 * MS;
     wait_for(rig.loop, loop_now_ns(rig.loop) >= until);
@@ -170,15 +173,13 @@ static void test_requests_that_were_never_sent_are_counted(void **state)
         .options.rate = 1000,
         .options.duration_ns = 50 * MS,
         .options.timeout_ns = 200 * MS,
-        .options.request = "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n",
+        .options.request = HOLD,
     };
     const struct load_stats *stats;
     struct rig rig;
 
     (void)state;
-    rig_init(&rig);
-    rig_open(&rig);
-    start(&trial, rig.loop, http_server_address(rig.server));
+    open_rig(&rig, &trial);
     stats = finish(&trial, rig.loop);
 
     assert_int_equal(stats->sent, 1);
@@ -193,15 +194,13 @@ static void test_a_stop_ends_it_at_once(void **state)
 {
     struct trial trial = {
         .options.connections = 2,
-        .options.request = "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n",
+        .options.request = HOLD,
     };
     const struct load_stats *stats;
     struct rig rig;
 
     (void)state;
-    rig_init(&rig);
-    rig_open(&rig);
-    start(&trial, rig.loop, http_server_address(rig.server));
+    open_rig(&rig, &trial);
     wait_for(rig.loop, rig.n_held == 2);
     load_stop(trial.load);
     assert_int_equal(trial.ends, 0);
@@ -219,14 +218,12 @@ static void test_can_be_freed_in_the_middle(void **state)
     struct trial trial = {
         .options.connections = 2,
         .options.rate = 10,
-        .options.request = "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n",
+        .options.request = HOLD,
     };
     struct rig rig;
 
     (void)state;
-    rig_init(&rig);
-    rig_open(&rig);
-    start(&trial, rig.loop, http_server_address(rig.server));
+    open_rig(&rig, &trial);
     wait_for(rig.loop, rig.n_held == 1);
     load_free(trial.load);
     assert_int_equal(trial.ends, 0);

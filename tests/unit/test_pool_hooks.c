@@ -285,16 +285,23 @@ static void test_new_connections_that_are_refused_back_off(void **state)
     fake_end(&fake);
 }
 
+/* before_acquire runs for a waiter, on the connection that holder has. */
+static void start_held(struct fake *fake, struct wait_log *log,
+                       struct conn **holder)
+{
+    *holder = start_open(fake, ACQUIRE);
+    assert_ok(fake_wait(fake, log));
+    conn_set_holder(*holder, holder, "hook.lua:1");
+}
+
 static void test_hook_that_takes_too_long_loses_its_connection(void **state)
 {
     struct fake fake;
     struct wait_log log = { 0 };
-    struct conn *conn = start_open(&fake, ACQUIRE);
-    struct conn *holder = conn;
+    struct conn *holder;
 
     (void)state;
-    assert_ok(fake_wait(&fake, &log));
-    conn_set_holder(conn, &holder, "hook.lua:1");
+    start_held(&fake, &log, &holder);
     fake_pass(&fake, 5 * SECOND);
     assert_null(holder);
     assert_int_equal(closes(&fake, CLOSE_HOOK_FAILED), 1);
@@ -305,13 +312,11 @@ static void test_lost_connection_ends_its_hook(void **state)
 {
     struct fake fake;
     struct wait_log log = { 0 };
-    struct conn *conn = start_open(&fake, ACQUIRE);
-    struct conn *holder = conn;
+    struct conn *holder;
 
     (void)state;
-    assert_ok(fake_wait(&fake, &log));
-    conn_set_holder(conn, &holder, "hook.lua:1");
-    pool_conn_lost(conn, NULL, fake.now_ns);
+    start_held(&fake, &log, &holder);
+    pool_conn_lost(holder, NULL, fake.now_ns);
     assert_null(holder);
     assert_int_equal(closes(&fake, CLOSE_LOST), 1);
     fake_end(&fake);
