@@ -1,11 +1,11 @@
 -- load_watch.lua - what a load test sees of the other side: the pools, by the instance's
--- /metrics, and the CPU of a Postgres on this machine, by /proc.
+-- /metrics, and the CPU of a Postgres on this machine.
 
 local core = require "tidepool.core"
 local load_request = require "tidepool.command.load_request"
+local postgres_cpu = require "tidepool.command.postgres_cpu"
 
 local PATIENCE = 2 -- seconds for /metrics to answer
-local TICKS = 100 -- of /proc/PID/stat, a second
 
 -- ---- pools
 
@@ -112,58 +112,6 @@ end
 
 -- ---- the database's CPU
 
-local function stat_of(pid)
-  local text = core.read_file("/proc/" .. pid .. "/stat")
-  local name, rest = (text or ""):match "^%d+ %((.*)%) %a (.*)$"
-  if not name then return nil end
-  local fields = {}
-  for field in rest:gmatch "%S+" do fields[#fields + 1] = tonumber(field) end
-  -- ppid is the first here; utime, stime, cutime, cstime are 14 to 17 of all
-  return { name = name, parent = fields[1], own = fields[11] + fields[12],
-           ended = fields[13] + fields[14] }
-end
-
-local function processes()
-  local all = {}
-  for _, name in ipairs(core.list_dir "/proc" or {}) do
-    local pid = tonumber(name)
-    local stat = pid and stat_of(pid)
-    if stat then all[pid] = stat end
-  end
-  return all
-end
-
-local function is_postgres(stat)
-  return stat and (stat.name == "postgres" or stat.name == "postmaster")
-end
-
--- The one Postgres server of this machine, or nil and why not.
-local function find_postmaster()
-  local all, found = processes(), {}
-  for pid, stat in pairs(all) do
-    if is_postgres(stat) and not is_postgres(all[stat.parent]) then
-      found[#found + 1] = pid
-    end
-  end
-  if #found == 1 then return found[1] end
-  if #found == 0 then return nil, "no Postgres runs on this machine" end
-  return nil, ("%d Postgres servers run on this machine; --postgres-pid says which")
-    :format(#found)
-end
-
--- Seconds of CPU that a Postgres has used: its own, its children's, and what those used
--- that have ended, which it waits for.
-local function cpu_of(postmaster)
-  local all = processes()
-  local main = all[postmaster]
-  if not is_postgres(main) then return nil end
-  local ticks = main.own + main.ended
-  for _, stat in pairs(all) do
-    if stat.parent == postmaster then ticks = ticks + stat.own + stat.ended end
-  end
-  return ticks / TICKS
-end
-
 local function is_here(target)
   return target.unix_path or target.host == "localhost" or target.host == "::1"
     or target.host:find "^127%." ~= nil
@@ -175,21 +123,15 @@ function Watch:begin_cpu(target, postmaster)
       self.cpu_why = "the server is not on this machine"
       return
     end
-    postmaster, self.cpu_why = find_postmaster()
+    postmaster, self.cpu_why = postgres_cpu.find_postmaster()
   end
-  if not postmaster then return end
-  self.postmaster, self.cpu_at = postmaster, core.now()
-  self.cpu_start = cpu_of(postmaster)
-  if not self.cpu_start then
-    self.cpu_why = ("process %d is no Postgres"):format(postmaster)
-  end
+  if postmaster then self.usage, self.cpu_why = postgres_cpu.begin(postmaster) end
 end
 
 -- In percent of one core since the beginning; or nil and why it is not known.
 function Watch:cpu()
-  local now = self.cpu_start and cpu_of(self.postmaster)
-  if now then return 100 * (now - self.cpu_start) / (core.now() - self.cpu_at) end
-  return nil, self.cpu_why or "Postgres ended"
+  if not self.usage then return nil, self.cpu_why end
+  return self.usage:percent()
 end
 
 local watch = { _pools_of = pools_of }
