@@ -21,6 +21,7 @@ tidepool: Postgres and Redis pools, scripted in Lua
   tidepool test [FILE]  run specs on a private Postgres and Redis
   tidepool load URL     load an HTTP server, report latency, rate and what pools did
   tidepool simulate POLICY  try a policy on a virtual clock
+  tidepool tune URL     load a database with pools of many sizes, recommend one
   tidepool version
   tidepool help [COMMAND]
 
@@ -92,6 +93,7 @@ begins with a copy of it, and an empty Redis.
 local OPERATOR = {
   load = require "tidepool.command.load",
   simulate = require "tidepool.command.simulate",
+  tune = require "tidepool.command.tune",
 }
 for command, module in pairs(OPERATOR) do HELP[command] = module.HELP end
 

@@ -225,12 +225,13 @@ local function shorten(text)
   return table.concat(reasons, "; ")
 end
 
--- Why a server did not answer: the numbers of a pool that was made to ask say nothing.
-local function reason_of(err, last_error)
+-- Why a server did not answer in so many seconds: the numbers of a pool that was made to
+-- ask say nothing.
+local function reason_of(err, last_error, seconds)
   local reason = last_error and shorten(last_error)
   if err.code == "refused" and reason then return reason end
   if err.code == "timeout" and err.waited then
-    return ("no connection in %g s"):format(PATIENCE) .. (reason and ": " .. reason or "")
+    return ("no connection in %g s"):format(seconds) .. (reason and ": " .. reason or "")
   end
   return tostring(err)
 end
@@ -241,7 +242,7 @@ function Check:ask(entry, pool)
   local ok, err = self[entry.kind](self, entry, pool, settings)
   if ok then return true end
   complain(("%s (%s): %s"):format(entry.label, url.mask(entry.url),
-    reason_of(err, pool:stats().last_error)))
+    reason_of(err, pool:stats().last_error, PATIENCE)))
   return false
 end
 
@@ -249,7 +250,7 @@ function Check:show_warnings()
   for _, warning in ipairs(self.warnings) do say("warning: %s", warning) end
 end
 
-local check = { is_exposed = is_exposed, shorten = shorten }
+local check = { is_exposed = is_exposed, shorten = shorten, reason_of = reason_of }
 
 -- The settings that pools run with, as paths of the configuration.
 local function note_chosen(chosen, entry, pool)
