@@ -40,14 +40,22 @@ local LAZY = {
   remote = function(request) return request.raw:remote() end,
 }
 
+-- Of its task, which C reads when it asks a pool for something; never kept.
+local function set_class(request, name, value)
+  if name == "class" then core.class(value) else rawset(request, name, value) end
+end
+
 -- Looked at first, then kept.
 function Request.__index(request, name)
+  if name == "class" then return core.class() end
   local make = LAZY[name]
   if not make then return Request[name] end
   local value = make(request)
   rawset(request, name, value)
   return value
 end
+
+Request.__newindex = set_class
 
 -- The body as JSON; or nil, err with status 400.
 function Request:json()
@@ -83,7 +91,7 @@ function Request:chunks(size)
 end
 
 -- One of a route that takes the body as a stream.
-local StreamedRequest = {}
+local StreamedRequest = { __newindex = set_class }
 
 local function refuse_whole_body(level)
   error("this route takes its body as a stream: read it by req:read() or req:chunks()",

@@ -21,6 +21,7 @@ local tide = {
   timeout = task.timeout,
   every = task.every,
   on = events.on,
+  class = core.class,
 
   json = reply.json,
   json_raw = reply.json_raw,

@@ -120,6 +120,15 @@ function Tide.timeout(seconds, fn, ...) end
 ---@return tidepool.Task task
 function Tide.spawn(fn, ...) end
 
+---What the running task is there for, and the tasks that it starts from now on. While not all can be served, pools give each class its
+---share of turns (`share_critical` 8, `share_normal` 4, `share_batch` 1), and where waits stay over `codel_target` the class with the lowest
+---`shed_` setting is shed first (`shed_batch` 1, `shed_normal` 2, `shed_critical` 3). Within a class it is first come, first served.
+---
+---Raises: when there is no such class
+---@param name? "critical"|"normal"|"batch" left as it is without it
+---@return string? name what it is now; nil where no task runs
+function Tide.class(name) end
+
 ---Runs a function again and again, the first time after so many seconds, never twice at once. An error in it is logged.
 ---
 ---Raises: for anything else
@@ -1601,6 +1610,7 @@ function App:route(method, path, opts, fn) end
 ---@field headers table<string, string> names in lower case; of a name that stands twice the values, joined by ", "
 ---@field body string raises where the route has `body = "stream"`
 ---@field remote string the client's address
+---@field class "critical"|"normal"|"batch" what its task asks pools for, see `tide.class`; `normal` unless it is set
 local Request = {}
 
 ---The body as JSON.
@@ -1730,6 +1740,12 @@ function Response:json() end
 ---@field concurrency? integer most connections lent at once; 0: all
 ---@field codel_target? number waits that stay over this are shed (`busy`), the newest go first meanwhile; 0 never
 ---@field codel_interval? number how long they have to stay so
+---@field share_critical? number turns of the class critical, while several classes wait
+---@field share_normal? number the same of the class normal
+---@field share_batch? number the same of the class batch
+---@field shed_critical? number when the class critical is shed: the lowest first
+---@field shed_normal? number the same of the class normal
+---@field shed_batch? number the same of the class batch
 ---@field lanes? integer most connections shared as lanes at once
 ---@field group_max? integer most statements in a group on a lane
 ---@field group_target? number longest planned group; slower statements run on a lease

@@ -225,10 +225,12 @@ static enum err send_alone(struct pg_pool *pg, struct pg_request *request)
 
     conn = pool_try_acquire(pool, false, request->site, now_ns);
     if (conn != NULL) {
+        conn_set_class(conn, request->item.class);
         query_begin(link_of(conn), request);
         return ERR_OK;
     }
     request->waiter.on_done = on_lease;
+    request->waiter.class = request->item.class;
     request->waiter.shared = false;
     request->waiter.site = request->site;
     request->waiter.deadline_ns =

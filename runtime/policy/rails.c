@@ -38,10 +38,11 @@ static const struct {
     const char *name;
     bool is_capped;
 } safe[] = {
-    { "max_connections", true },
-    { "concurrency", true },
-    { "codel_target", false },
-    { "codel_interval", false },
+    { "max_connections", true }, { "concurrency", true },
+    { "codel_target", false },   { "codel_interval", false },
+    { "share_critical", false }, { "share_normal", false },
+    { "share_batch", false },    { "shed_critical", false },
+    { "shed_normal", false },    { "shed_batch", false },
 };
 
 static void open_safe(struct rails *rails, const struct pool_settings *settings)

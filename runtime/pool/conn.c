@@ -200,6 +200,7 @@ static void note_lease(struct pool *pool, const struct conn *conn)
 {
     const struct flight_demand demand = {
         .end = DEMAND_SERVED,
+        .class = conn->class,
         .conn = conn->id,
         .wait_ns = conn->state_ns - conn->asked_ns,
         .service_ns = pool->now_ns - conn->state_ns,

@@ -4,6 +4,7 @@
 
 #include "base/list.h"
 #include "base/wheel.h"
+#include "pool/class.h"
 
 struct pool;
 
@@ -115,6 +116,7 @@ struct conn {
     uint64_t phase_ns[WAIT_PHASES + 1]; /* start of each phase, then the end */
     uint64_t state_ns;                  /* since when it is in its state */
     uint64_t asked_ns;                  /* when this lease was asked for */
+    enum pool_class class;              /* of who has it */
     uint64_t byte_ns;                   /* when a byte last arrived */
     uint64_t ready_ns;                  /* when it had connected */
     uint64_t proven_ns;                 /* when it last opened or was tested */
@@ -196,6 +198,12 @@ static inline void conn_set_reclaimable(struct conn *conn, bool *is_reclaimed)
 static inline bool conn_is_held(const struct conn *conn)
 {
     return conn->state == CONN_LEASED || conn->hook != HOOK_NONE;
+}
+
+/* After pool_try_acquire(): whose class it is. */
+static inline void conn_set_class(struct conn *conn, enum pool_class class)
+{
+    conn->class = class;
 }
 
 /* This lease lasts as long as somebody wants it: nobody forgot it. */

@@ -75,7 +75,7 @@ void flight_demand(struct flight *flight, const struct flight_demand *demand,
         .conn = (uint32_t)demand->conn,
         .is_shared = demand->is_shared,
         .what = (uint8_t)demand->end,
-        .detail = demand->class,
+        .detail = (uint8_t)demand->class,
     };
     if (flight->fn != NULL)
         flight->fn(flight->ud, note);

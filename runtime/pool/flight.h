@@ -76,7 +76,7 @@ const struct flight_note *flight_next(const struct flight *flight,
 struct flight_demand {
     enum demand_end end;
     bool is_shared;
-    uint8_t class;
+    enum pool_class class;
     uint64_t conn;
     uint64_t wait_ns;
     uint64_t service_ns;

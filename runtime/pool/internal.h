@@ -11,6 +11,7 @@
 #define TIDEPOOL_POOL_INTERNAL_H
 
 #include "base/rand.h"
+#include "pool/class.h"
 #include "pool/codel.h"
 #include "pool/flight.h"
 #include "pool/hook.h"
@@ -61,6 +62,7 @@ struct pool {
     uint64_t next_retire_ns; /* pacing: the first free turn to retire */
 
     struct list line;
+    struct classes classes; /* those in line, by class */
     struct wheel wait_wheel;
     struct codel codel; /* of the line */
     uint64_t shed_ns;   /* when one was shed last, of the line or of lanes */

@@ -13,6 +13,7 @@ static void note_queued(const struct lanes *lanes, const struct lane_item *item,
 {
     const struct flight_demand demand = {
         .end = end,
+        .class = item->class,
         .is_shared = true,
         .wait_ns = between(item->since_ns, now_ns),
     };
@@ -25,6 +26,7 @@ static void note_sent(const struct lane *lane, const struct lane_item *item,
 {
     const struct flight_demand demand = {
         .end = end,
+        .class = item->class,
         .is_shared = true,
         .conn = lane->conn->id,
         .wait_ns = between(item->since_ns, began_ns),
@@ -32,6 +34,12 @@ static void note_sent(const struct lane *lane, const struct lane_item *item,
     };
 
     flight_demand(lane->lanes->pool->flight, &demand, now_ns);
+}
+
+void lane_queue_leave(struct lane_set *set, struct lane_item *item)
+{
+    list_remove(&set->queue, &item->node);
+    classes_leave(&set->classes, item->class, &item->class_node);
 }
 
 enum err lanes_add(struct lanes *lanes, struct lane_item *item, uint64_t now_ns)
@@ -48,13 +56,17 @@ enum err lanes_add(struct lanes *lanes, struct lane_item *item, uint64_t now_ns)
         return ERR_BUSY;
     }
     list_push_back(&set->queue, &item->node);
+    classes_join(&set->classes, item->class, &item->class_node, false);
     lanes->ops->wake(lanes);
     return ERR_OK;
 }
 
 void lanes_return(struct lanes *lanes, struct lane_item *item)
 {
-    list_push_front(&lanes->sets[item->kind].queue, &item->node);
+    struct lane_set *set = &lanes->sets[item->kind];
+
+    list_push_front(&set->queue, &item->node);
+    classes_join(&set->classes, item->class, &item->class_node, true);
     lanes->ops->wake(lanes);
 }
 
@@ -68,7 +80,7 @@ void lanes_expire(struct lanes *lanes, struct lane_item *item, uint64_t now_ns)
 
 void lanes_remove(struct lanes *lanes, struct lane_item *item)
 {
-    list_remove(&lanes->sets[item->kind].queue, &item->node);
+    lane_queue_leave(&lanes->sets[item->kind], item);
     lanes->ops->wake(lanes); /* a lane may not be needed any more */
 }
 
@@ -93,7 +105,8 @@ void lane_queue_refuse(struct lane_set *set, enum err err,
     uint32_t count = set->queue.len; /* those that come meanwhile may stay */
 
     for (; count > 0 && set->queue.len > 0; count--) {
-        item = lane_item_of(list_pop_front(&set->queue));
+        item = lane_item_of(list_first(&set->queue));
+        lane_queue_leave(set, item);
         refuse(set, item, err, demand_end_of(err, false), waiter);
     }
 }
@@ -154,17 +167,42 @@ void lanes_refuse_all(struct lanes *lanes, enum err err)
 
 /* ---- its order */
 
+static struct lane_item *of_class(struct list_node *node)
+{
+    return container_of(node, struct lane_item, class_node);
+}
+
 /* While the queue stands, the newest first, as in the line. */
 struct lane_item *lane_queue_next(const struct lane_set *set)
 {
-    return lane_item_of(set->codel.is_standing ? list_last(&set->queue)
-                                               : list_first(&set->queue));
+    enum pool_class class = classes_next(&set->classes);
+    const struct list *line = &set->classes.lines[class];
+
+    return of_class(set->codel.is_standing ? list_last(line)
+                                           : list_first(line));
 }
 
 uint64_t lane_queue_first_ns(const struct lane_set *set)
 {
     return set->queue.len > 0 ? lane_item_of(list_first(&set->queue))->since_ns
                               : UINT64_MAX;
+}
+
+/* Of the class that is shed first, the oldest that has waited for too long. */
+static struct lane_item *victim(const struct lane_set *set, uint64_t now_ns)
+{
+    const struct pool_settings *settings = &set->owner->pool->settings;
+
+    for (unsigned rank = 0; rank < POOL_CLASSES; rank++) {
+        struct list_node *node =
+            list_first(&set->classes.lines[class_to_shed(settings, rank)]);
+        struct lane_item *item = node != NULL ? of_class(node) : NULL;
+
+        if (item != NULL && item->sent_ns == 0 &&
+            between(item->since_ns, now_ns) > settings->codel_target_ns)
+            return item;
+    }
+    return lane_item_of(list_first(&set->queue));
 }
 
 /* One that a lane has had goes on: its turn was due. */
@@ -177,8 +215,9 @@ void lane_queue_shed(struct lane_set *set, uint64_t now_ns)
            codel_sheds(&set->codel, &pool->settings, lane_queue_first_ns(set),
                        now_ns) &&
            lane_item_of(list_first(&set->queue))->sent_ns == 0) {
-        struct lane_item *item = lane_item_of(list_pop_front(&set->queue));
+        struct lane_item *item = victim(set, now_ns);
 
+        lane_queue_leave(set, item);
         pool->stats.shed++;
         pool->shed_ns = pool->now_ns;
         refuse(set, item, ERR_BUSY, DEMAND_SHED, NULL);

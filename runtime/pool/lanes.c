@@ -115,7 +115,8 @@ static void send_group(struct lane_set *set, struct lane *lane, uint32_t count,
         item->sent_ns = now_ns;
         hist_record(&set->owner->pool->stats.queue,
                     now_ns > item->since_ns ? now_ns - item->since_ns : 0);
-        list_remove(&set->queue, &item->node);
+        lane_queue_leave(set, item);
+        classes_served(&set->classes, item->class, &set->owner->pool->settings);
         list_push_back(&group, &item->node);
     }
     if (set->owner->ops->flow == NULL && lane->groups++ == 0)
@@ -202,6 +203,8 @@ static void await_lane(struct lane_set *set, uint64_t now_ns)
     set->waiter = (struct pool_waiter){
         .on_done = on_lane,
         .shared = true,
+        .class =
+            set->queue.len > 0 ? lane_queue_next(set)->class : CLASS_NORMAL,
         .site = sites[set - set->owner->sets],
         .deadline_ns = now_ns + LONG_NS,
     };
@@ -417,6 +420,7 @@ void lanes_init(struct lanes *lanes, struct pool *pool,
     for (int kind = 0; kind < LANE_KINDS; kind++) {
         lanes->sets[kind].owner = lanes;
         list_init(&lanes->sets[kind].queue);
+        classes_init(&lanes->sets[kind].classes);
         list_init(&lanes->sets[kind].lanes);
     }
 }

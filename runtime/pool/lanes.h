@@ -30,7 +30,9 @@ enum { LANE_GROUPS_MAX = 2 }; /* in flight */
 /* One statement, embedded in the driver's request. */
 struct lane_item {
     struct list_node node; /* on the queue; the driver's once it was taken */
+    struct list_node class_node; /* among those of its class */
     enum lane_kind kind;
+    enum pool_class class;
     uint64_t cost_ns;  /* what the server is known to need for it */
     uint64_t since_ns; /* when it was queued; the pool's, as what follows */
     uint64_t sent_ns;  /* when it was given to a lane last */
@@ -81,8 +83,9 @@ struct lanes_ops {
 /* The lanes of one kind. */
 struct lane_set {
     struct lanes *owner;
-    struct list queue; /* of items, oldest first */
-    struct list lanes; /* oldest first */
+    struct list queue;      /* of items, oldest first */
+    struct classes classes; /* the same, by class */
+    struct list lanes;      /* oldest first */
     struct pool_waiter waiter;
     struct codel codel; /* of the queue */
     bool is_coming;
@@ -99,8 +102,8 @@ struct lanes {
 void lanes_init(struct lanes *lanes, struct pool *pool,
                 const struct lanes_ops *ops);
 
-/* Queues item, whose kind and cost_ns are set.  ERR_BUSY: max_waiters are
- * queued. */
+/* Queues item, whose kind, class and cost_ns are set.  ERR_BUSY: max_waiters
+ * are queued. */
 enum err lanes_add(struct lanes *lanes, struct lane_item *item,
                    uint64_t now_ns) MUST_CHECK;
 /* Queues one that was taken once more, before all others. */

@@ -15,12 +15,14 @@ static inline uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
     return a_ns < b_ns ? a_ns : b_ns;
 }
 
+/* Takes item off the queue. */
+void lane_queue_leave(struct lane_set *set, struct lane_item *item);
 /* Ends all that is queued now; waiter may be NULL. */
 void lane_queue_refuse(struct lane_set *set, enum err err,
                        const struct pool_waiter *waiter);
 /* Since when the first is queued; UINT64_MAX when none is. */
 uint64_t lane_queue_first_ns(const struct lane_set *set);
-/* The one whose turn it is. */
+/* The one whose turn it is, of a queue that is not empty. */
 struct lane_item *lane_queue_next(const struct lane_set *set);
 /* Refuses what has waited for too long, while the queue stands. */
 void lane_queue_shed(struct lane_set *set, uint64_t now_ns);

@@ -23,6 +23,7 @@ void pool_lend(struct pool *pool, struct conn *conn, bool shared,
     conn->generation = ++pool->last_generation;
     conn->site = site;
     conn->asked_ns = since_ns;
+    conn->class = CLASS_NORMAL;
     conn->is_fresh = false;
 }
 

@@ -84,6 +84,7 @@ static void count_end(struct pool *pool, const struct pool_waiter *waiter,
         flight_demand(pool->flight,
                       &(struct flight_demand){
                           .end = end,
+                          .class = waiter->class,
                           .wait_ns = pool->now_ns - waiter->since_ns,
                       },
                       pool->now_ns);
@@ -121,6 +122,7 @@ void pool_tell_timeout(const struct pool *pool, const char *site,
 static void leave_line(struct pool *pool, struct pool_waiter *waiter)
 {
     list_remove(&pool->line, &waiter->node);
+    classes_leave(&pool->classes, waiter->class, &waiter->class_node);
     wheel_remove(&pool->wait_wheel, &waiter->timer);
 }
 
@@ -160,6 +162,8 @@ static void serve(struct pool *pool, struct pool_waiter *waiter,
                pool->now_ns - pool_first_waiter(pool)->since_ns, pool->now_ns);
     attribute(pool, waiter, ERR_OK, conn);
     pool_lend(pool, conn, waiter->shared, waiter->site, waiter->since_ns);
+    conn->class = waiter->class;
+    classes_served(&pool->classes, waiter->class, &pool->settings);
     finish(pool, waiter, ERR_OK, conn);
 }
 
@@ -176,13 +180,24 @@ static struct conn *servable(const struct pool *pool)
     return conn;
 }
 
-/* While the line stands, the newest: it may yet be served in time. */
+static struct pool_waiter *of_class(struct list_node *node)
+{
+    return node != NULL ? container_of(node, struct pool_waiter, class_node)
+                        : NULL;
+}
+
+/* Of the class whose turn it is, the first.  While the line stands, the newest:
+ * it may yet be served in time. */
 static struct pool_waiter *next_waiter(const struct pool *pool)
 {
-    struct list_node *node = pool->codel.is_standing ? list_last(&pool->line)
-                                                     : list_first(&pool->line);
+    enum pool_class class = classes_next(&pool->classes);
+    const struct list *line;
 
-    return node != NULL ? container_of(node, struct pool_waiter, node) : NULL;
+    if (class == POOL_CLASSES)
+        return NULL;
+    line = &pool->classes.lines[class];
+    return of_class(pool->codel.is_standing ? list_last(line)
+                                            : list_first(line));
 }
 
 bool pool_line_serve(struct pool *pool)
@@ -238,11 +253,29 @@ static bool must_shed(const struct pool *pool)
                                          waiter->since_ns, pool->now_ns);
 }
 
+/* Of the class that is shed first, the oldest that has waited for too long. */
+static struct pool_waiter *victim(const struct pool *pool)
+{
+    uint64_t over_ns = pool->settings.codel_target_ns;
+
+    for (unsigned rank = 0; rank < POOL_CLASSES; rank++) {
+        enum pool_class class = class_to_shed(&pool->settings, rank);
+
+        list_each (node, &pool->classes.lines[class]) {
+            struct pool_waiter *waiter = of_class(node);
+
+            if (!waiter->shared && pool->now_ns - waiter->since_ns > over_ns)
+                return waiter;
+        }
+    }
+    return first_to_shed(pool);
+}
+
 bool pool_line_shed(struct pool *pool)
 {
     if (!must_shed(pool))
         return false;
-    shed(pool, first_to_shed(pool));
+    shed(pool, victim(pool));
     return true;
 }
 
@@ -311,6 +344,7 @@ enum err pool_wait(struct pool *pool, struct pool_waiter *waiter,
         if (pool->line.len == 0)
             codel_look(&pool->codel, &pool->settings, UINT64_MAX, pool->now_ns);
         list_push_back(&pool->line, &waiter->node);
+        classes_join(&pool->classes, waiter->class, &waiter->class_node, false);
         wheel_add(&pool->wait_wheel, &waiter->timer, waiter->deadline_ns);
     } else {
         count_end(pool, waiter, demand_end_of(err, false));

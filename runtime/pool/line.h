@@ -3,6 +3,7 @@
 #define TIDEPOOL_POOL_LINE_H
 
 #include "base/err.h"
+#include "pool/class.h"
 #include "pool/conn.h"
 
 struct pool_waiter;
@@ -21,12 +22,14 @@ typedef void (*pool_wait_fn)(struct pool_waiter *waiter, enum err err,
  */
 struct pool_waiter {
     pool_wait_fn on_done;
-    bool shared;          /* for a lane: the connection becomes SHARED */
+    bool shared; /* for a lane: the connection becomes SHARED */
+    enum pool_class class;
     const char *site;     /* where the caller asked; outlives the lease */
     uint64_t deadline_ns; /* absolute; 0: acquire_timeout from now */
 
     /* the pool's own, the last two readable from on_done on */
-    struct list_node node;
+    struct list_node node;       /* on the line */
+    struct list_node class_node; /* among those of its class */
     struct wheel_timer timer;
     struct pool *pool;
     uint64_t since_ns;

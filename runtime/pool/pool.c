@@ -126,6 +126,7 @@ static void init(struct pool *pool, const struct pool_config *config,
         list_init(&pool->by_state[i]);
     list_init(&pool->retiring);
     list_init(&pool->line);
+    classes_init(&pool->classes);
     wheel_init(&pool->conn_wheel, now_ns);
     wheel_init(&pool->wait_wheel, now_ns);
     pool_set_ceiling(pool);

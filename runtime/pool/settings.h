@@ -37,6 +37,14 @@ enum { POOL_MAX_CONNECTIONS = 10000 };
     TIME(codel_target, 0, 0, 3600,                                             \
          "waits that stay over this are shed, the newest go first; 0 never")   \
     TIME(codel_interval, 0.1, 0.001, 3600, "how long they have to stay so")    \
+    COUNT(share_critical, 8, 1, 1000,                                          \
+          "turns of the class critical, while several classes wait")           \
+    COUNT(share_normal, 4, 1, 1000, "the same of the class normal")            \
+    COUNT(share_batch, 1, 1, 1000, "the same of the class batch")              \
+    COUNT(shed_critical, 3, 1, 3,                                              \
+          "when the class critical is shed: the lowest first")                 \
+    COUNT(shed_normal, 2, 1, 3, "the same of the class normal")                \
+    COUNT(shed_batch, 1, 1, 3, "the same of the class batch")                  \
     COUNT(lanes, 0, 1, POOL_MAX_CONNECTIONS,                                   \
           "most connections shared as lanes at once")                          \
     COUNT(group_max, 64, 1, 10000, "most statements in a group on a lane")     \

@@ -38,12 +38,15 @@ enum err redis_lease_submit(struct redis_pool *redis,
     struct conn *conn = pool_try_acquire(pool, false, request->site, now_ns);
     enum err err;
 
-    if (conn != NULL)
+    if (conn != NULL) {
+        conn_set_class(conn, request->item.class);
         return run(request, conn);
+    }
     if (limit_ns > request->deadline_ns)
         limit_ns = request->deadline_ns;
     request->waiter = (struct pool_waiter){
         .on_done = on_lease,
+        .class = request->item.class,
         .site = request->site,
         .deadline_ns = limit_ns,
     };

@@ -109,6 +109,7 @@ static struct redis_request *begin(lua_State *L, struct task *task,
                                    const struct target *target)
 {
     redis_request_init(&task->redis);
+    task->redis.item.class = task->class;
     task->redis.on_done = on_reply;
     task->shape = lua_toboolean(L, 2) ? SHAPE_COPES : 0;
     if (target->link != NULL)

@@ -215,6 +215,7 @@ void request_hand_out(struct vm *vm, int handler_ref,
     lua_rawgeti(vm->L, LUA_REGISTRYINDEX, handler_ref);
     box = push_request(vm->L, vm, request);
     box->task = task_spawn(vm, vm->L, 1, NULL);
+    box->task->class = CLASS_NORMAL; /* whatever runs when it comes */
     box->task->on_end = on_handled;
     box->task->on_end_ud = box;
     snprintf(box->task->label, sizeof(box->task->label), "%.*s %.*s",

@@ -61,6 +61,26 @@ static int l_spawn(lua_State *L)
     return 1;
 }
 
+/* class([name]): of what the running task asks of pools from now on; nil where
+ * no task runs. */
+static int l_class(lua_State *L)
+{
+    struct task *task = vm_of(L)->current;
+    const char *name = luaL_optstring(L, 1, NULL);
+
+    if (name != NULL && pool_class_named(name) == POOL_CLASSES)
+        raise_at_script(L,
+                        "class: \"critical\", \"normal\" or \"batch\" "
+                        "expected, got \"%s\"",
+                        name);
+    if (task == NULL)
+        return 0;
+    if (name != NULL)
+        task->class = pool_class_named(name);
+    lua_pushstring(L, pool_class_name(task->class));
+    return 1;
+}
+
 static int l_done(lua_State *L)
 {
     lua_pushboolean(L, check_handle(L)->state == TASK_DONE);
@@ -196,6 +216,7 @@ static const luaL_Reg methods[] = {
 static const luaL_Reg functions[] = {
     { "sleep", l_sleep },
     { "spawn", l_spawn },
+    { "class", l_class },
     { "is_task_thread", l_is_task_thread },
     { "task_counts", l_task_counts },
     { "cancel_spawned", l_cancel_spawned },

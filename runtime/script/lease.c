@@ -83,6 +83,7 @@ static int l_try_acquire(lua_State *L)
                             loop_now_ns(task->vm->loop));
     if (conn == NULL)
         return 0;
+    conn_set_class(conn, task->class);
     push_lease(L, task, box, conn);
     return 1;
 }
@@ -126,6 +127,7 @@ static int l_acquire(lua_State *L)
     task_site(L, task, level, task->site);
     conn = pool_try_acquire(box->pool, false, task->site, now_ns);
     if (conn != NULL) {
+        conn_set_class(conn, task->class);
         push_lease(L, task, box, conn);
         return 1;
     }
@@ -134,6 +136,7 @@ static int l_acquire(lua_State *L)
         return n_refused;
     memset(&task->waiter, 0, sizeof(task->waiter));
     task->waiter.on_done = on_acquired;
+    task->waiter.class = task->class;
     task->waiter.site = task->site;
     task->waiter.deadline_ns = timeout_ns > 0 ? now_ns + timeout_ns : 0;
     err = pool_wait(box->pool, &task->waiter, now_ns);

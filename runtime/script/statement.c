@@ -190,6 +190,7 @@ void statement_fill(lua_State *L, struct task *task, int index,
     size_t len;
 
     memset(request, 0, sizeof(*request));
+    request->item.class = task->class;
     request->may_share = true;
     task->form = (struct row_form){ .int8 = PG_INT8_EXACT };
     task->link = NULL;
@@ -292,6 +293,7 @@ static bool ask_for_types(struct task *task, struct pg_rows *rows)
                                          .text = task->scratch.data,
                                          .len = task->scratch.len };
     memset(request, 0, sizeof(*request));
+    request->item.class = task->class;
     request->on_done = on_types;
     request->sql = PG_TYPES_SQL;
     request->sql_len = strlen(PG_TYPES_SQL);

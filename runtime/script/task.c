@@ -56,6 +56,7 @@ static void task_init(struct task *task, struct task *parent)
     task->state = TASK_READY;
     task->label[0] = '\0';
     task->cancelled = false;
+    task->class = vm->current != NULL ? vm->current->class : CLASS_NORMAL;
     task->status = 0;
     task->handles = 0;
     task->error_taken = false;

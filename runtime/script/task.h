@@ -42,10 +42,11 @@ struct task {
     uint64_t id;
     char label[TASK_LABEL_MAX]; /* for messages: "app.lua:42" */
     bool cancelled;
-    int status;       /* when DONE: 0, or lua_resume's error */
-    unsigned handles; /* userdata that refer to it */
-    bool error_taken; /* somebody was told how it ended */
-    bool detached;    /* an error that nobody takes is logged */
+    enum pool_class class; /* of what it asks of pools; its children's, too */
+    int status;            /* when DONE: 0, or lua_resume's error */
+    unsigned handles;      /* userdata that refer to it */
+    bool error_taken;      /* somebody was told how it ended */
+    bool detached;         /* an error that nobody takes is logged */
 
     struct list holds;
     struct task *parent;

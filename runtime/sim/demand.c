@@ -109,6 +109,7 @@ static void lease(struct request *request, uint64_t now_ns)
     enum err err;
 
     if (conn != NULL) {
+        conn_set_class(conn, request->waiter.class);
         request->waiter.since_ns = now_ns;
         serve(request, conn, now_ns);
         return;
@@ -181,6 +182,8 @@ static void on_replay(void *ud, uint64_t now_ns)
         new_request(sim, any_host(sim), sim->replay.base_ns[sim->next_demand]);
 
     sim->now.arrivals++;
+    if (request != NULL)
+        request->waiter.class = request->item.class = demand->class;
     if (request != NULL && demand->is_shared)
         sim_lanes_add(request, now_ns);
     else if (request != NULL)

@@ -127,11 +127,19 @@ static int end_named(const char *word)
     return -1;
 }
 
+/* One of another version is as any other. */
+static enum pool_class class_named(const char *word)
+{
+    enum pool_class class = pool_class_named(word);
+
+    return class < POOL_CLASSES ? class : CLASS_NORMAL;
+}
+
 static enum err take_demand(struct reader *reader, const char *line)
 {
     unsigned long long over_us, wait_us, service_us;
-    unsigned pool, class;
-    char what[16], outcome[16];
+    unsigned pool;
+    char what[16], outcome[16], class[16];
     struct trace_demand *demand;
     uint64_t took_us;
     int end;
@@ -140,8 +148,8 @@ static enum err take_demand(struct reader *reader, const char *line)
         return complain(reader, "expected US POOL WHAT ...");
     if (strcmp(what, "event") == 0 || pool != reader->trace->pool)
         return ERR_OK;
-    if (sscanf(line, "%*u %*u %*s %15s %llu %llu %*u %u", outcome, &wait_us,
-               &service_us, &class) != 4)
+    if (sscanf(line, "%*u %*u %*s %15s %llu %llu %*u %15s", outcome, &wait_us,
+               &service_us, class) != 4)
         return complain(reader, "expected eight words");
     end = end_named(outcome);
     if (end < 0 ||
@@ -158,7 +166,7 @@ static enum err take_demand(struct reader *reader, const char *line)
         .service_ns = service_us * 1000,
         .end = (enum demand_end)end,
         .is_shared = what[0] == 's',
-        .class = (uint8_t) class,
+        .class = class_named(class),
     };
     return ERR_OK;
 }

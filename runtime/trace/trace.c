@@ -92,7 +92,7 @@ static char *put_demand(char *at, const struct flight_note *note)
     at = put_field(at, note->wait_us);
     at = put_field(at, note->service_us);
     at = put_field(at, note->conn);
-    return put_number(at, note->detail);
+    return put_text(at, pool_class_name(note->detail));
 }
 
 size_t trace_note(char *out, unsigned pool, const struct flight_note *note,

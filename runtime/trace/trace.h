@@ -47,7 +47,7 @@ struct trace_demand {
     uint64_t wait_ns;
     enum demand_end end;
     bool is_shared;
-    uint8_t class;
+    enum pool_class class;
 };
 
 /* One pool of a file. */

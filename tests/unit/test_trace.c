@@ -53,12 +53,12 @@ static void test_lines_are_as_the_header_says(void **state)
     (void)state;
     len = trace_note(line, 0, &note, 5 * SECOND);
     line[len] = '\0';
-    assert_string_equal(line, "18211 0 lease served 120 15300 3 0\n");
+    assert_string_equal(line, "18211 0 lease served 120 15300 3 normal\n");
     note.is_shared = true;
     note.what = DEMAND_SHED;
     len = trace_note(line, 7, &note, 6 * SECOND);
     line[len] = '\0';
-    assert_string_equal(line, "0 7 statement shed 120 15300 3 0\n");
+    assert_string_equal(line, "0 7 statement shed 120 15300 3 normal\n");
     note = (struct flight_note){ .at_ns = SECOND,
                                  .is_event = true,
                                  .wait_us = UINT32_MAX,
@@ -88,12 +88,12 @@ static void test_demands_come_back_by_when_they_were_asked_for(void **state)
 
     (void)state;
     snprintf(text, sizeof(text), "%s%s", HEAD,
-             "2000 0 lease served 500 1000 1 0\n"
-             "2100 1 statement served 0 100 1 0\n"
+             "2000 0 lease served 500 1000 1 normal\n"
+             "2100 1 statement served 0 100 1 normal\n"
              "2500 0 event opened 812 - 2 -\n"
-             "3000 0 statement timeout 2900 0 0 0\n"
+             "3000 0 statement timeout 2900 0 0 critical\n"
              "# lost 12\n"
-             "4000 0 statement served 0 50 1 2\n"
+             "4000 0 statement served 0 50 1 batch\n"
              "4100 0 lease serv"); /* the writer was killed */
     put("two", text);
     read_ok(&trace, "two", "main");
@@ -110,7 +110,7 @@ static void test_demands_come_back_by_when_they_were_asked_for(void **state)
     assert_int_equal(trace.demands[1].service_ns, 1000000);
     assert_false(trace.demands[1].is_shared);
     assert_int_equal(trace.demands[2].at_ns, 3850000);
-    assert_int_equal(trace.demands[2].class, 2);
+    assert_int_equal(trace.demands[2].class, CLASS_BATCH);
     assert_true(trace.demands[2].is_shared);
     assert_int_equal(trace.span_ns, 3900000);
     trace_free(&trace);
@@ -127,10 +127,10 @@ static void test_parts_follow_one_another(void **state)
     (void)state;
     put("parts", "# tidepool trace 1 began_us 1000000\n"
                  "# pool 0 main postgres\n"
-                 "100 0 lease served 0 100 1 0\n"
+                 "100 0 lease served 0 100 1 normal\n"
                  "# tidepool trace 1 began_us 3000000\n"
                  "# pool 0 main postgres\n"
-                 "100 0 lease served 0 100 1 0\n");
+                 "100 0 lease served 0 100 1 normal\n");
     read_ok(&trace, "parts", NULL);
     assert_int_equal(trace.n_demands, 2);
     assert_int_equal(trace.demands[1].at_ns, 2 * SECOND);
