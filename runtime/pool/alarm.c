@@ -4,14 +4,36 @@
  * every request that suffers from it.
  */
 #include "pool/internal.h"
+#include "pool/lanes.h"
 
 /* How long it must be so before it is told. */
 static const uint64_t PATIENCE_NS = 1000000000;
 
+static uint64_t oldest_statement_ns(const struct pool *pool)
+{
+    uint64_t oldest_ns = UINT64_MAX;
+
+    if (pool->lanes != NULL)
+        (void)lanes_queued(pool->lanes, &oldest_ns);
+    return oldest_ns;
+}
+
+/* Lanes that have all they may have stand in no line. */
+static bool are_lanes_behind(const struct pool *pool)
+{
+    uint64_t oldest_ns = oldest_statement_ns(pool);
+
+    return oldest_ns <= pool->now_ns && pool->now_ns - oldest_ns >= PATIENCE_NS;
+}
+
 /* Somebody waits, and nothing is left to be lent or opened. */
 static bool is_exhausted(const struct pool *pool)
 {
-    if (pool->line.len == 0 || pool->is_paused || pool_is_down(pool))
+    if (pool->is_paused || pool_is_down(pool))
+        return false;
+    if (are_lanes_behind(pool))
+        return true;
+    if (pool->line.len == 0)
         return false;
     if (pool_is_full(pool))
         return true;
@@ -72,6 +94,20 @@ void pool_watch_alarm(struct pool *pool)
     if (pool->stress != pool->alarm &&
         pool->now_ns - pool->stress_ns >= PATIENCE_NS && !pool->is_closing)
         sound(pool, pool->stress);
+}
+
+uint64_t pool_watch_lanes(struct pool *pool, uint64_t now_ns)
+{
+    uint64_t oldest_ns = oldest_statement_ns(pool);
+
+    if (oldest_ns == UINT64_MAX && pool->stress == POOL_WELL)
+        return WHEEL_NEVER;
+    pool_enter(pool, now_ns);
+    pool_watch_alarm(pool);
+    pool_leave_to_tick(pool);
+    if (oldest_ns == UINT64_MAX || pool->stress == POOL_EXHAUSTED)
+        return WHEEL_NEVER;
+    return oldest_ns + PATIENCE_NS;
 }
 
 bool pool_is_exhausted(const struct pool *pool)

@@ -195,6 +195,8 @@ void pool_test_failed(struct pool *pool, struct conn *conn,
 
 /* After anything that may change it. */
 void pool_watch_alarm(struct pool *pool);
+/* After the lanes ran; gives when to look at them again. */
+uint64_t pool_watch_lanes(struct pool *pool, uint64_t now_ns);
 uint64_t pool_alarm_ns(const struct pool *pool); /* when to look again */
 
 /* ---- hook.c */

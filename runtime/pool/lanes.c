@@ -409,7 +409,7 @@ uint64_t lanes_pump(struct lanes *lanes, uint64_t now_ns)
         return now_ns + RESUME_NS;
     for (int kind = 0; kind < LANE_KINDS; kind++)
         due_ns = earlier(due_ns, pump(&lanes->sets[kind], now_ns));
-    return due_ns;
+    return earlier(due_ns, pool_watch_lanes(lanes->pool, now_ns));
 }
 
 void lanes_init(struct lanes *lanes, struct pool *pool,

@@ -216,6 +216,53 @@ static void test_statements_that_leave_are_noted(void **state)
     flight_free(yard.fake.flight);
 }
 
+/* ---- the alarm */
+
+/* Lets time pass, in which the lanes run when they asked for it. */
+static void pass(struct yard *yard, uint64_t ns)
+{
+    uint64_t end_ns = yard->fake.now_ns + ns;
+
+    for (;;) {
+        uint64_t due_ns = pump(yard);
+
+        if (due_ns > end_ns)
+            break;
+        fake_pass(&yard->fake,
+                  due_ns > yard->fake.now_ns ? due_ns - yard->fake.now_ns : 1);
+    }
+    if (end_ns > yard->fake.now_ns)
+        fake_pass(&yard->fake, end_ns - yard->fake.now_ns);
+}
+
+/* All lanes that may be are busy; the pool has connections left. */
+static void test_statements_that_wait_exhaust_the_pool(void **state)
+{
+    struct yard yard;
+
+    (void)state;
+    init_yard(&yard);
+    yard.fake.settings.group_max = 1;
+    yard.fake.settings.group_target_ns = 3600 * SECOND;
+    open_yard(&yard, 3);
+    add_many(&yard, LANE_READ, 4);
+    pass(&yard, 1900 * MS);
+    assert_int_equal(yard.groups, 2);
+    assert_int_equal(yard.fake.events[POOL_EVENT_EXHAUSTED], 0);
+    pass(&yard, 200 * MS);
+    assert_int_equal(yard.fake.events[POOL_EVENT_EXHAUSTED], 1);
+    pass(&yard, 10 * SECOND);
+    assert_int_equal(yard.fake.events[POOL_EVENT_EXHAUSTED], 1);
+    lane_group_done(yard.on[0], yard.fake.now_ns);
+    lane_group_done(yard.on[0], yard.fake.now_ns);
+    pass(&yard, 900 * MS);
+    assert_int_equal(yard.groups, 4);
+    assert_int_equal(yard.fake.events[POOL_EVENT_RECOVERED], 0);
+    pass(&yard, 200 * MS);
+    assert_int_equal(yard.fake.events[POOL_EVENT_RECOVERED], 1);
+    close_yard(&yard);
+}
+
 /* ---- groups */
 
 static void test_group_is_made_of_what_is_queued(void **state)
@@ -670,6 +717,7 @@ static void test_cost_falls_quickly_and_rises_slowly(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_statements_that_wait_exhaust_the_pool),
         cmocka_unit_test(test_own_time_of_each_is_noted),
         cmocka_unit_test(test_statements_that_leave_are_noted),
         cmocka_unit_test(test_group_is_made_of_what_is_queued),
