@@ -45,18 +45,33 @@ static bool is_changed(const PGresult *error)
            link_is_raised_by(error, "RevalidateCachedQuery");
 }
 
+/* Each lane has a plan of its own, so a request may meet an old one on each. */
+static bool may_meet_another(const struct pg_link *link,
+                             struct pg_request *request)
+{
+    return ++request->old_plans <=
+           pool_settings(link->pg->clock.pool)->lanes + LANE_GROUPS_MAX;
+}
+
 /* The server does not know the statement, or knows it otherwise than we do. */
 static bool is_stale(struct pg_link *link, struct step *step,
                      const PGresult *error)
 {
-    if (link_has_sqlstate(error, "26000") || link_has_sqlstate(error, "42P05"))
-        forget_stmt(link, step->stmt);
-    else if (is_changed(error) && step->stmt != NULL)
+    bool is_old = is_changed(error) && step->stmt != NULL;
+
+    if (is_old)
         stmts_drop(&link->stmts, step->stmt, true);
+    else if (link_has_sqlstate(error, "26000") ||
+             link_has_sqlstate(error, "42P05"))
+        forget_stmt(link, step->stmt);
     else
         return false;
-    if (step->request == NULL || step->request->is_retried)
-        return step->request == NULL;
+    if (step->request == NULL)
+        return true;
+    if (is_old)
+        return may_meet_another(link, step->request);
+    if (step->request->is_retried)
+        return false;
     step->request->is_retried = true;
     return true;
 }

@@ -115,6 +115,7 @@ struct pg_request {
     uint64_t step;            /* its place on the lane */
     bool was_moved;           /* from a connection that was lost */
     bool is_retried;
+    unsigned old_plans; /* that the server refused, as the table had changed */
 };
 
 /*
