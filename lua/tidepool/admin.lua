@@ -63,14 +63,15 @@ PAGES["/metrics"] = function(state)
   for i, pool in ipairs(state.pools) do pools[i] = pool:stats() end
   local server = state.server()
   return 200, METRICS, metrics.page(pools, server and server:stats(), core.task_counts(),
-    state.policy and state.policy:stats(), state.recording and state.recording:stats())
+    state.policy and state.policy:stats(), state.recording and state.recording:stats(),
+    state.access and state.access.refused)
 end
 
 -- Gives a function that answers a request as core.listen's handler does, or gives nil
 -- when the path is not one of these.  state: pools (an array), optional (those that
 -- readiness does not need, as keys), server() (the main one, or nil before it listens),
 -- is_stopping(), policy (of policies.start, or nil), recording (of recording.start, or
--- nil).
+-- nil), access (of access.new, or nil).
 function admin.new(state)
   return function(request)
     local page = PAGES[request:path()]

@@ -5,6 +5,7 @@
 -- tidepool.toml), .env, the environment, --set, flags.  All that is wrong is found in one
 -- go.  Passwords leave this module only inside the urls of Config:pools().
 
+local access = require "tidepool.access"
 local core = require "tidepool.core"
 local layers = require "tidepool.layers"
 local schema = require "tidepool.schema"
@@ -49,7 +50,7 @@ function Config:describe(chosen)
     if value == nil then value, source = chosen[entry.path], "default" end
     if value ~= nil and not entry.stands_for then
       lines[#lines + 1] = ("%s = %s  # %s"):format(entry.path,
-        layers.show(value, entry.is_secret), source)
+        layers.show(value, entry), source)
     end
   end
   return lines
@@ -220,6 +221,14 @@ local function is_open_to_all(path)
   return info ~= nil and info.mode % 8 >= 4
 end
 
+-- Who can reach the admin listener from elsewhere must know the token.
+local function check_admin(loader)
+  local admin, token = loader.values["server.admin"], loader.values["server.admin_token"]
+  if not admin or token or access.is_local(admin.value) then return end
+  loader:problem(admin.source, "server.admin: %s can be reached from elsewhere; set "
+    .. "server.admin_token, or listen on 127.0.0.1", admin.value)
+end
+
 -- Reads all layers.  options may set file (of --config), sets (array of "KEY=VALUE"),
 -- flags (path -> { name =, value = }), and for tests environment (name -> value) and read
 -- (path -> text, or nil, message, errno).  Returns a Config with the sections server and
@@ -235,6 +244,7 @@ function config.load(options)
   check_pool(loader, "redis.pool")
   check_named(loader, "database")
   check_named(loader, "redis")
+  check_admin(loader)
   if #loader.problems > 0 then return nil, loader.problems end
 
   local result = setmetatable({

@@ -14,15 +14,18 @@ local WELL_KNOWN = { DATABASE_URL = "database.postgres_url", REDIS_URL = "redis.
 
 local layers = {}
 
--- A value as messages show it: short, on one line, without passwords.
-function layers.show(value, is_secret)
+-- A value as messages show it: short, on one line, without secrets.  entry: of its key,
+-- where there is one.
+function layers.show(value, entry)
+  entry = entry or {}
+  if entry.is_hidden then return "****" end
   if type(value) == "table" then
     if getmetatable(value) then return tostring(value) end
     return #value > 0 and "an array" or "a table"
   elseif type(value) ~= "string" then
     return (tostring(value):gsub("LL$", ""))
   end
-  local mask = is_secret and value:find "%S" and url.mask or url.mask_inside
+  local mask = entry.is_secret and value:find "%S" and url.mask or url.mask_inside
   local text = mask(value):gsub("%c", " ")
   return '"' .. (#text > 80 and text:sub(1, 77) .. "..." or text) .. '"'
 end
@@ -141,7 +144,7 @@ function Loader:put(path, value, source, is_text)
   if wrong then return self:problem(source, "%s: %s", path, wrong) end
   if result == nil then
     return self:problem(source, "%s: expected %s, found %s%s", path, expected,
-      layers.show(value, entry.is_secret), hint_of_quotes(entry, value, is_text))
+      layers.show(value, entry), hint_of_quotes(entry, value, is_text))
   end
   local target = entry.stands_for or path
   local before = self.values[target]

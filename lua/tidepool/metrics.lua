@@ -318,8 +318,9 @@ local metrics = {}
 metrics.TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 -- The page.  pools: array of what pool:stats() gives; http: server:stats() or nil; tasks:
--- core.task_counts(); policy, recording: what their stats() give, or nil.
-function metrics.page(pools, http, tasks, policy, recording)
+-- core.task_counts(); policy, recording: what their stats() give, or nil;
+-- refused: requests to the admin listener, or nil.
+function metrics.page(pools, http, tasks, policy, recording, refused)
   local out = setmetatable({}, Writer)
   if #pools > 0 then
     add_states(out, pools)
@@ -334,6 +335,11 @@ function metrics.page(pools, http, tasks, policy, recording)
   if http then add_http(out, http) end
   if policy then add_policy(out, policy) end
   if recording then add_recording(out, recording) end
+  if refused then
+    out:family("tidepool_admin_refused_total", "counter",
+      "Requests to the admin listener without its token.")
+    out:sample("tidepool_admin_refused_total", {}, refused)
+  end
   add_runtime(out, tasks)
   return table.concat(out)
 end

@@ -3,6 +3,7 @@
 local core = require "tidepool.core"
 local url = require "tidepool.url"
 
+local TOKEN_LEAST = 16 -- characters
 local UNITS = { ms = 0.001, s = 1, m = 60, h = 3600 }
 
 -- kind -> { read(entry, value, is_text) -> value or nil, expected(entry) -> words }.
@@ -69,6 +70,17 @@ KINDS.text = {
     return type(value) == "string" and value:find "^%C+$" and value or nil
   end,
   expected = function() return "a text on one line" end,
+}
+
+-- Shown nowhere.
+KINDS.token = {
+  read = function(_, value)
+    return type(value) == "string" and #value >= TOKEN_LEAST and value:find "^[!-~]+$"
+      and value or nil
+  end,
+  expected = function()
+    return ("%d characters or more, without spaces"):format(TOKEN_LEAST)
+  end,
 }
 
 KINDS.address = {
@@ -221,6 +233,7 @@ local function build()
   add_pool("redis.pool")
   add("server", "listen", { kind = "address", default = "127.0.0.1:8080" })
   add("server", "admin", { kind = "address" })
+  add("server", "admin_token", { kind = "token", is_secret = true, is_hidden = true })
   add("server", "drain", seconds(0, DAY, 30))
   add("server", "workers", { kind = "workers", default = 1 })
   add("server.limits", "max_body_bytes", bytes(GIB, limits.max_body_bytes))

@@ -1,6 +1,7 @@
 -- service.lua - runs a script: opens its pools, loads it, serves its app or runs it to
 -- its end, stops in order.
 
+local access = require "tidepool.access"
 local admin = require "tidepool.admin"
 local control = require "tidepool.control"
 local core = require "tidepool.core"
@@ -58,7 +59,8 @@ function Service:admin_handler(health)
     policy = self.policy,
   }
   return function(request)
-    local status, headers, body = health(request)
+    local status, headers, body = self.access:refuse(request)
+    if not status then status, headers, body = health(request) end
     if not status then status, headers, body = change(request) end
     if status then return status, headers, body end
     return 404, nil, "no such page\n"
@@ -86,7 +88,9 @@ function Service:app_handler()
 end
 
 function Service:handler()
+  self.access = access.new(self.config.server)
   local health = admin.new {
+    access = self.access,
     pools = self.pools,
     optional = self.optional,
     server = function() return self.server end,

@@ -128,6 +128,20 @@ static int l_cores(lua_State *L)
     return 1;
 }
 
+/* same_secret(given, secret): takes as long whatever is the same of them. */
+static int l_same_secret(lua_State *L)
+{
+    size_t given_len, len;
+    const char *given = luaL_checklstring(L, 1, &given_len);
+    const char *secret = luaL_checklstring(L, 2, &len);
+    volatile unsigned char differ = given_len != len;
+
+    for (size_t i = 0; i < given_len; i++)
+        differ |= (unsigned char)(given[i] ^ secret[len > 0 ? i % len : 0]);
+    lua_pushboolean(L, differ == 0);
+    return 1;
+}
+
 static int l_pid(lua_State *L)
 {
     lua_pushinteger(L, getpid());
@@ -262,6 +276,7 @@ static const luaL_Reg functions[] = {
     { "now", l_now },
     { "cores", l_cores },
     { "pid", l_pid },
+    { "same_secret", l_same_secret },
     { "uid", l_uid },
     { "open_handles", l_open_handles },
     { "load_script", l_load_script },
