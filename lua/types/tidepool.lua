@@ -1771,6 +1771,8 @@ function Response:json() end
 ---@field closing integer
 ---@field waiting integer those who stand in line
 ---@field queued integer statements that wait for a connection to share
+---@field due integer on lanes, without an answer yet: groups of Postgres' statements, commands of Redis
+---@field oldest_wait number seconds: how long the first of both waits
 ---@field max integer connections
 ---@field min integer connections
 ---@field down boolean the server cannot be reached

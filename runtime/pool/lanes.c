@@ -48,6 +48,16 @@ static bool may_take(const struct lane *lane, uint64_t now_ns)
            flow_of(lane, now_ns).room > 0;
 }
 
+uint32_t lanes_due(const struct lanes *lanes)
+{
+    uint32_t due = 0;
+
+    for (int kind = 0; kind < LANE_KINDS; kind++)
+        list_each (node, &lanes->sets[kind].lanes)
+            due += flow_of(lane_of(node), lane_of(node)->head_ns).due;
+    return due;
+}
+
 /* The one with the least due, or NULL; count is of those with no more. */
 static struct lane *best_lane(const struct lane_set *set, uint64_t now_ns,
                               uint32_t *count)

@@ -126,6 +126,9 @@ void lane_forgot(const struct lane *lane, const struct lane_item *item,
 /* How many are queued; *oldest_ns becomes since when the first is, if that is
  * earlier. */
 uint32_t lanes_queued(const struct lanes *lanes, uint64_t *oldest_ns);
+/* How many groups, or items where there are no groups, are in flight on all
+ * lanes. */
+uint32_t lanes_due(const struct lanes *lanes);
 /* Ends all that is queued. */
 void lanes_refuse_all(struct lanes *lanes, enum err err);
 

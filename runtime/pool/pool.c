@@ -282,6 +282,7 @@ void pool_counts(const struct pool *pool, struct pool_counts *out)
         out->oldest_ns = pool_first_waiter(pool)->since_ns;
     out->queued =
         pool->lanes != NULL ? lanes_queued(pool->lanes, &out->oldest_ns) : 0;
+    out->due = pool->lanes != NULL ? lanes_due(pool->lanes) : 0;
     out->max = (uint32_t)pool->settings.max_connections;
     out->min = (uint32_t)pool->settings.min_connections;
 }

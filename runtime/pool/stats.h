@@ -58,6 +58,7 @@ struct pool_counts {
     uint32_t open;      /* all states */
     uint32_t waiting;   /* callers in line */
     uint32_t queued;    /* statements that wait for a lane */
+    uint32_t due;       /* on lanes: groups of Postgres, commands of Redis */
     uint64_t oldest_ns; /* since when the first of either waits; UINT64_MAX */
     uint32_t max;
     uint32_t min;

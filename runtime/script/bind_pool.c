@@ -283,25 +283,36 @@ static void set_histograms(lua_State *L, const struct pool_stats *stats)
     lua_setfield(L, -2, "phases");
 }
 
-static int l_stats(lua_State *L)
+static void set_counts(lua_State *L, const struct script_pool *box)
 {
-    struct script_pool *box = check_open_pool(L, 1);
-    const struct err_text *error = pool_last_error(box->pool);
+    uint64_t now_ns = loop_now_ns(box->vm->loop);
     struct pool_counts counts;
 
     pool_counts(box->pool, &counts);
-    lua_newtable(L);
-    lua_pushstring(L, KINDS[box->kind]);
-    lua_setfield(L, -2, "kind");
-    lua_pushstring(L, box->name);
-    lua_setfield(L, -2, "name");
     for (int i = 0; i < CONN_STATES; i++)
         set_number(L, conn_state_name(i), counts.states[i]);
     set_number(L, "open", counts.open);
     set_number(L, "waiting", counts.waiting);
     set_number(L, "queued", counts.queued);
+    set_number(L, "due", counts.due);
+    set_number(L, "oldest_wait",
+               counts.oldest_ns < now_ns ? seconds(now_ns - counts.oldest_ns)
+                                         : 0);
     set_number(L, "max", counts.max);
     set_number(L, "min", counts.min);
+}
+
+static int l_stats(lua_State *L)
+{
+    struct script_pool *box = check_open_pool(L, 1);
+    const struct err_text *error = pool_last_error(box->pool);
+
+    lua_newtable(L);
+    lua_pushstring(L, KINDS[box->kind]);
+    lua_setfield(L, -2, "kind");
+    lua_pushstring(L, box->name);
+    lua_setfield(L, -2, "name");
+    set_counts(L, box);
     lua_pushboolean(L, pool_is_down(box->pool));
     lua_setfield(L, -2, "down");
     lua_pushboolean(L, pool_is_paused(box->pool));

@@ -204,6 +204,21 @@ describe("Redis", function()
       assert.are.equal("echo", one:call("ECHO", "echo"))
     end)
 
+    it("are counted while they are due, and how long the first one waits", function()
+      local one = support.redis { max_connections = 1, lanes = 1 }
+      must(one:call "PING")
+      one:pause()
+      local task = tide.spawn(function() return one:call("ECHO", "echo") end)
+      eventually("it waits", function() return one:stats().oldest_wait > 0 end)
+      assert.are.equal(1, one:stats().queued)
+      freeze(50)
+      one:resume()
+      eventually("it is due", function() return one:stats().due == 1 end)
+      task:wait()
+      local stats = one:stats()
+      assert.are.same({ 0, 0 }, { stats.due, stats.oldest_wait })
+    end)
+
     it("never shift replies, however many are cancelled", function()
       local one = support.redis { max_connections = 1, lanes = 1 }
       local seed = 42

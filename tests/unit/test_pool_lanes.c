@@ -299,6 +299,24 @@ static void test_two_groups_of_group_max_are_in_flight(void **state)
     close_yard(&yard);
 }
 
+static void test_counts_have_the_groups_in_flight(void **state)
+{
+    struct yard yard;
+    struct pool_counts counts;
+
+    (void)state;
+    init_yard(&yard);
+    open_yard(&yard, 1);
+    pool_counts(yard.fake.pool, &counts);
+    assert_int_equal(counts.due, 0);
+    add_many(&yard, LANE_READ, 25);
+    pump(&yard);
+    pool_counts(yard.fake.pool, &counts);
+    assert_int_equal(counts.due, 2);
+    assert_int_equal(counts.queued, 5);
+    close_yard(&yard);
+}
+
 static void test_group_takes_no_longer_than_planned(void **state)
 {
     struct yard yard;
@@ -722,6 +740,7 @@ int main(void)
         cmocka_unit_test(test_statements_that_leave_are_noted),
         cmocka_unit_test(test_group_is_made_of_what_is_queued),
         cmocka_unit_test(test_two_groups_of_group_max_are_in_flight),
+        cmocka_unit_test(test_counts_have_the_groups_in_flight),
         cmocka_unit_test(test_group_takes_no_longer_than_planned),
         cmocka_unit_test(test_late_lane_takes_no_more),
         cmocka_unit_test(test_late_lane_does_not_count),
