@@ -2,27 +2,11 @@
 
 local core = require "tidepool.core"
 local metrics = require "tidepool.metrics"
+local overview = require "tidepool.overview"
 
 local JSON = { ["content-type"] = "application/json", ["cache-control"] = "no-store" }
 local METRICS = { ["content-type"] = metrics.TYPE, ["cache-control"] = "no-store" }
 local NOT_ALLOWED = { ["content-type"] = "text/plain", allow = "GET, HEAD" }
-
-local function milliseconds(seconds)
-  return math.floor(seconds * 1e6 + 0.5) / 1e3
-end
-
-local admin = {}
-
--- What /health says of a pool, from its stats().
-function admin.pool_health(stats)
-  return {
-    kind = stats.kind, max = stats.max, min = stats.min, open = stats.open,
-    idle = stats.idle, leased = stats.leased, shared = stats.shared,
-    opening = stats.opening, waiting = stats.waiting,
-    timeouts = stats.counters.timeouts, wait_p99_ms = milliseconds(stats.wait.p99),
-    down = stats.down, paused = stats.paused, last_error = stats.last_error or core.null,
-  }
-end
 
 -- Degraded: a pool cannot serve, the service itself can.  Down: the service is stopping.
 -- Ready: it is not, and every pool that is required can serve.
@@ -30,7 +14,7 @@ local function health_of(state)
   local pools, status, is_ready = {}, "ok", true
   for _, pool in ipairs(state.pools) do
     local stats = pool:stats()
-    local health = admin.pool_health(stats)
+    local health = overview.health(stats)
     health.required = not state.optional[pool]
     pools[stats.name] = health
     if stats.down or stats.paused then
@@ -42,6 +26,7 @@ local function health_of(state)
   return { status = status, version = core.version, pools = pools }, is_ready
 end
 
+-- path -> function(state, began), which gives status, headers, body.
 local PAGES = {}
 
 PAGES["/health"] = function(state)
@@ -58,6 +43,11 @@ PAGES["/health/ready"] = function(state)
   return is_ready and 200 or 503, JSON, core.encode { status = health.status }
 end
 
+PAGES["/health/pools"] = function(state, began)
+  local status = health_of(state).status
+  return 200, JSON, core.encode(overview.instance(state, status, began))
+end
+
 PAGES["/metrics"] = function(state)
   local pools = {}
   for i, pool in ipairs(state.pools) do pools[i] = pool:stats() end
@@ -67,12 +57,15 @@ PAGES["/metrics"] = function(state)
     state.access and state.access.refused)
 end
 
+local admin = {}
+
 -- Gives a function that answers a request as core.listen's handler does, or gives nil
 -- when the path is not one of these.  state: pools (an array), optional (those that
 -- readiness does not need, as keys), server() (the main one, or nil before it listens),
 -- is_stopping(), policy (of policies.start, or nil), recording (of recording.start, or
 -- nil), access (of access.new, or nil).
 function admin.new(state)
+  local began = core.now()
   return function(request)
     local page = PAGES[request:path()]
     if not page then return nil end
@@ -80,7 +73,7 @@ function admin.new(state)
     if method ~= "GET" and method ~= "HEAD" then
       return 405, NOT_ALLOWED, "method not allowed\n"
     end
-    return page(state)
+    return page(state, began)
   end
 end
 

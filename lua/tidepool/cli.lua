@@ -20,6 +20,7 @@ tidepool: Postgres and Redis pools, scripted in Lua
   tidepool check APP    check configuration, script and servers, serve nothing
   tidepool test [FILE]  run specs on a private Postgres and Redis
   tidepool load URL     load an HTTP server, report latency, rate and what pools did
+  tidepool top [URL]    watch an instance's pools
   tidepool simulate POLICY  try a policy on a virtual clock
   tidepool tune URL     load a database with pools of many sizes, recommend one
   tidepool version
@@ -94,6 +95,7 @@ local OPERATOR = {
   load = require "tidepool.command.load",
   simulate = require "tidepool.command.simulate",
   tune = require "tidepool.command.tune",
+  top = require "tidepool.command.top",
 }
 for command, module in pairs(OPERATOR) do HELP[command] = module.HELP end
 

@@ -1,8 +1,8 @@
 -- control.lua - what operators change while it runs, over HTTP on the admin listener:
 -- the pools, and the script.
 
-local admin = require "tidepool.admin"
 local core = require "tidepool.core"
+local overview = require "tidepool.overview"
 local reply = require "tidepool.reply"
 local schema = require "tidepool.schema"
 
@@ -10,7 +10,6 @@ local JSON = { ["content-type"] = "application/json", ["cache-control"] = "no-st
 local TEXT = { ["content-type"] = "text/plain; charset=utf-8",
                ["cache-control"] = "no-store" }
 local SECTIONS = { postgres = "database.pool", redis = "redis.pool" }
-local HISTOGRAMS = { "wait", "create", "use" }
 
 local function answer(status, value) return status, JSON, core.encode(value) end
 
@@ -18,25 +17,9 @@ local function refuse(status, message, ...)
   return answer(status, { error = message:format(...) })
 end
 
--- ---- what a pool is
+-- ---- the pools
 
-local function times_of(histogram)
-  return { count = histogram.count, p50 = histogram.p50, p90 = histogram.p90,
-           p99 = histogram.p99, max = histogram.max }
-end
-
--- Times are seconds, as in the settings.
-local function describe(state, pool)
-  local stats = pool:stats()
-  local result = admin.pool_health(stats)
-  result.name = stats.name
-  result.settings = pool:settings()
-  result.counters = stats.counters
-  result.closes = stats.closes
-  result.policy = state.policy and state.policy:last_of(stats.name)
-  for _, name in ipairs(HISTOGRAMS) do result[name] = times_of(stats[name]) end
-  return result
-end
+local function describe(state, pool) return (overview.pool(pool, state.policy)) end
 
 local function find(state, name)
   for _, pool in ipairs(state.pools) do

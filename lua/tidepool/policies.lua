@@ -107,6 +107,7 @@ function Pilot:tell(event)
     from = words(event.from), to = words(event.to), reason = event.reason,
   })
   self.last[event.pool] = event
+  if is_loud then self.changes[event.pool] = { event = event, at = core.now() } end
   if is_loud and event.outcome ~= "dry_run" then events.tell(event) end
 end
 
@@ -125,11 +126,29 @@ function Pilot:stats()
            failures = stats.failures, changes = self.counts }
 end
 
--- What it did last to a pool of this name, or nil.
+local function told_of(event)
+  return { policy = event.policy, outcome = event.outcome, setting = event.setting,
+           from = event.from, to = event.to, reason = event.reason }
+end
+
+-- What it wanted last of a pool of this name, or nil.
 function Pilot:last_of(name)
   local event = self.last[name]
-  return event and { policy = event.policy, outcome = event.outcome,
-    setting = event.setting, from = event.from, to = event.to, reason = event.reason }
+  return event and told_of(event)
+end
+
+-- What it changed last, or would have, and how many seconds ago; or nil.
+function Pilot:change_of(name)
+  local change = self.changes[name]
+  if not change then return nil end
+  local told = told_of(change.event)
+  told.ago = core.now() - change.at
+  return told
+end
+
+-- The policy's name if it tunes a pool of this name, or nil.
+function Pilot:name_for(name)
+  return self.tunes[name] and self.name
 end
 
 -- Begins the policy of settings (Config:policy()) on these pools; or nil and a sentence.
@@ -138,7 +157,7 @@ function policies.start(settings, pools)
   if not text then return nil, err end
   local self = setmetatable({
     name = settings.use, dry_run = settings.dry_run, pools = pools,
-    counts = {}, last = {},
+    counts = {}, last = {}, changes = {}, tunes = {},
   }, Pilot)
   self.raw, err = core.pilot {
     name = settings.use, text = text, cores = core.cores(), options = settings.options,
@@ -146,7 +165,10 @@ function policies.start(settings, pools)
     on_event = function(event) self:tell(event) end,
   }
   if not self.raw then return nil, err.message end
-  for _, pool in ipairs(pools) do self.raw:raw_add(pool) end
+  for _, pool in ipairs(pools) do
+    self.raw:raw_add(pool)
+    self.tunes[pool:name()] = true
+  end
   if #pools > 0 then self.watcher = core.spawn(function() self:watch() end) end
   return self
 end

@@ -201,7 +201,8 @@ static int signal_number(const char *name)
         const char *name;
         int number;
     } known[] = { { "INT", 2 },   { "TERM", 15 }, { "HUP", 1 },
-                  { "USR1", 10 }, { "USR2", 12 }, { "QUIT", 3 } };
+                  { "USR1", 10 }, { "USR2", 12 }, { "QUIT", 3 },
+                  { "WINCH", 28 } };
 
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (strcmp(name, known[i].name) == 0)

@@ -4,7 +4,6 @@
 #include "script/task.h"
 
 #include <string.h>
-#include <unistd.h>
 
 static const char LOAD_TYPE[] = "tidepool.load";
 
@@ -301,13 +300,6 @@ static int l_load_gc(lua_State *L)
     return 0;
 }
 
-/* isatty(fd) */
-static int l_isatty(lua_State *L)
-{
-    lua_pushboolean(L, isatty(luaL_checkint(L, 1)));
-    return 1;
-}
-
 static const luaL_Reg methods[] = {
     { "stop", l_stop }, { "wait", l_wait },    { "stats", l_stats },
     { "body", l_body }, { "__gc", l_load_gc }, { NULL, NULL },
@@ -315,7 +307,6 @@ static const luaL_Reg methods[] = {
 
 static const luaL_Reg functions[] = {
     { "load", l_load },
-    { "isatty", l_isatty },
     { NULL, NULL },
 };
 

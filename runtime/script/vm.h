@@ -136,6 +136,7 @@ void bind_request(lua_State *L, struct vm *vm);
 void bind_files(lua_State *L, struct vm *vm);
 void bind_process(lua_State *L, struct vm *vm);
 void bind_load(lua_State *L, struct vm *vm);
+void bind_terminal(lua_State *L, struct vm *vm);
 void bind_core(lua_State *L, struct vm *vm);
 
 #endif

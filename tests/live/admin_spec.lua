@@ -2,6 +2,7 @@
 
 local admin = require "tidepool.admin"
 local cjson = require "cjson"
+local core = require "tidepool.core"
 local metrics = require "tidepool.metrics"
 
 local TASKS = { live = 3, started = 40, errors = 2 }
@@ -32,16 +33,20 @@ local function stats(changes)
   return result
 end
 
-local function handler(all, is_stopping, optional)
+local function handler(all, is_stopping, optional, policy)
   local pools = {}
   for i, entry in ipairs(all) do
-    pools[i] = { stats = function() return entry end }
+    pools[i] = {
+      stats = function() return entry end,
+      settings = function() return { max_connections = entry.max } end,
+    }
   end
   return admin.new {
     pools = pools,
     optional = { [pools[optional or 0] or 0] = true },
     server = function() end,
     is_stopping = function() return is_stopping or false end,
+    policy = policy,
   }
 end
 
@@ -100,6 +105,40 @@ describe("/health", function()
     local _, _, body = handler {}(request "/health")
 
     assert(body:find('"pools":{}', 1, true), body)
+  end)
+end)
+
+describe("/health/pools", function()
+  it("has all of an instance, with buckets of the times", function()
+    local policy = {
+      stats = function() return { name = "aimd", ticks = 3 } end,
+      name_for = function(_, name) return name == "main" and "aimd" or nil end,
+      last_of = function() end, change_of = function() return { ago = 4 } end,
+    }
+    local all = {
+      stats { last_error = "no route", queued = 7, due = 2, oldest_wait = 1.5 },
+      stats { name = "redis", kind = "redis" },
+    }
+    local status, told = get_json(handler(all, false, nil, policy), "/health/pools")
+
+    assert.same({ 200, "ok", core.version, core.pid() },
+      { status, told.status, told.version, told.pid })
+    assert.is_true(told.uptime >= 0)
+    assert.same({ name = "aimd", ticks = 3 }, told.policy)
+    assert.is_true(told.tasks.live > 0)
+    local main = told.pools.main
+    assert.same({ 2, 7, 2, 1.5, "no route", "aimd", 4, 15 },
+      { main.waiting, main.queued, main.due, main.oldest_wait, main.last_error,
+        main.policy_name, main.policy_change.ago, main.settings.max_connections })
+    assert.equal(6, main.errors.timeout)
+    assert.same(stats().wait.buckets[2].count, main.wait.buckets[2].count)
+    assert.is_nil(told.pools.redis.policy_name)
+  end)
+
+  it("tells a service that stops", function()
+    local status, told = get_json(handler({ stats() }, true), "/health/pools")
+
+    assert.same({ 200, "down" }, { status, told.status })
   end)
 end)
 

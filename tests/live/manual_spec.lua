@@ -29,6 +29,7 @@ local INTERNAL_TYPES = {
   "body stats stop wait", -- of core.load
   "add close stats", -- of core.recorder
   "info", -- of core.trace
+  "close", -- of core.terminal_open
   "body cancel_when_gone ends_with_server headers is_gone method path query remote",
 }
 

@@ -78,6 +78,12 @@ describe("A policy", function()
     end)
     assert.are.equal(2, db:settings().max_connections)
     assert.are.equal("dry_run", pilot:last_of(db:name()).outcome)
+    local change = pilot:change_of(db:name())
+    assert.are.same({ "dry_run", 2, 1, "because" },
+      { change.outcome, change.from, change.to, change.reason })
+    assert.is_true(change.ago >= 0)
+    assert.is_string(pilot:name_for(db:name()))
+    assert.is_nil(pilot:name_for "another")
   end)
 
   it("that errs, loops, allocates or gives nonsense changes nothing", function()
@@ -106,6 +112,7 @@ describe("A policy", function()
       return counts and counts.clamped and counts.closed
     end)
     assert.are.equal(4, db:settings().max_connections)
+    assert.is_nil(pilot:change_of(db:name()))
   end)
 
   it("sees what Postgres and Redis say of themselves", function()

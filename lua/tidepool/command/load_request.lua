@@ -17,7 +17,7 @@ end
 -- and what is wrong.
 function load_request.parse_url(text)
   if text:find "^https:" then
-    return nil, "https is not spoken here; load the http address behind what ends TLS"
+    return nil, "https is not spoken here; give the http address behind what ends TLS"
   end
   if text:find("[%s%c]") then return nil, "a url has no spaces" end
   local unix_path = text:match "^unix:(/.+)$"

@@ -1,30 +1,14 @@
 -- load_watch.lua - what a load test sees of the other side: the pools, by the instance's
 -- /metrics, and the CPU of a Postgres on this machine.
 
-local core = require "tidepool.core"
+local fetch = require "tidepool.command.fetch"
 local load_request = require "tidepool.command.load_request"
 local postgres_cpu = require "tidepool.command.postgres_cpu"
-
-local PATIENCE = 2 -- seconds for /metrics to answer
 
 -- ---- pools
 
 local Watch = {}
 Watch.__index = Watch
-
--- The body of a GET, or nil and why.
-local function fetch(target)
-  local load = core.load {
-    host = target.host, port = target.port, unix_path = target.unix_path,
-    request = load_request.request(target, "GET", {}), requests = 1, connections = 1,
-    seconds = PATIENCE, timeout = PATIENCE, keeps_body = true,
-  }
-  load:wait(2 * PATIENCE)
-  local stats = load:stats()
-  if stats.by_class[2] == 1 then return load:body() end
-  if stats.answered == 1 then return nil, "there is no such page" end
-  return nil, stats.why
-end
 
 local function label(labels, name) return labels:match(name .. '="([^"]*)"') end
 
@@ -71,7 +55,7 @@ end
 
 -- Looks once; gives false when there is nothing to see.
 function Watch:look()
-  local page, why = fetch(self.target)
+  local page, why = fetch(self.target, "/metrics")
   if not page then
     self.why = self.why or why
     return false
@@ -136,12 +120,11 @@ end
 
 local watch = { _pools_of = pools_of }
 
--- Begins to watch what words, of load_load_request.read(), name.
+-- Begins to watch what words, of load_words.read(), name.
 function watch.new(words)
   local target = words.target
   if words.admin then target = load_request.parse_url(words.admin) end
-  local page = setmetatable({ path = "/metrics" }, { __index = target })
-  local self = setmetatable({ target = page, peaks = {}, peak_in_use = 0 }, Watch)
+  local self = setmetatable({ target = target, peaks = {}, peak_in_use = 0 }, Watch)
   self:look()
   self:begin_cpu(words.target, words.postgres_pid)
   return self
