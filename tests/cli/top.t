@@ -24,6 +24,7 @@ LUA
 
 my $dir = directory();
 put("$dir/app.lua", $APP);
+put("$dir/empty", "\n");
 
 subtest "wrong words" => sub {
     my @cases = (
@@ -33,6 +34,8 @@ subtest "wrong words" => sub {
         [["http://x", "y"], qr/unexpected "y"/],
         [["--every", "0"], qr/--every: expected .*found "0"/],
         [["--every", "soon"], qr/--every: expected .*found "soon"/],
+        [["--token-file", "none"], qr/--token-file: none: No such file/],
+        [["--token-file", "empty"], qr/--token-file: empty holds no token/],
         [["--onec"], qr/did you mean --once\?/],
     );
     for my $case (@cases) {
@@ -219,6 +222,30 @@ subtest "TERM" => sub {
     ok shows($top, qr/^main +postgres /m), "it draws";
     kill "TERM", process_in($top);
     is_restored($top, "TERM");
+};
+
+subtest "an instance that wants a token" => sub {
+    my $token = "sixteen-letters-or-more";
+    put("$dir/token", "$token\n");
+    put("$dir/no_token", "this-is-another-token\n");
+    my $guarded = serve($dir, ["run", "app.lua", "--listen", "127.0.0.1:0",
+        "--admin", "0.0.0.0:0"], TIDEPOOL_SERVER__ADMIN_TOKEN => $token,
+        DATABASE_URL => "postgres://nobody@127.0.0.1:1/none");
+    my $port = eventually {
+        slurp($guarded->{out}) =~ m{^admin listening on http://[\d.]+:(\d+)$}m && $1;
+    } or BAIL_OUT("no service: " . slurp($guarded->{err}));
+    my @top = ("top", "http://127.0.0.1:$port", "--every", "100ms");
+
+    my ($status, $out, $err) = run($dir, [@top]);
+    is $status, 1, "without: status";
+    like $err, qr/: Authorization: Bearer with server\.admin_token expected$/,
+        "without: says why";
+    ($status, $out, $err) = run($dir, [@top, "--token-file", "no_token"]);
+    like $err, qr/: this is not server\.admin_token$/, "another: says why";
+    ($status, $out) = run($dir, [@top, "--token-file", "token"]);
+    is $status, 0, "with it: status";
+    like $out, qr/^main +postgres +down .*^  last error: /ms, "with it: a pool, down";
+    stop($guarded);
 };
 
 subtest "an instance that goes away and comes back" => sub {

@@ -2,6 +2,7 @@
 
 local core = require "tidepool.core"
 local fetch = require "tidepool.command.fetch"
+local files = require "tidepool.command.files"
 local figures = require "tidepool.command.top_figures"
 local load_request = require "tidepool.command.load_request"
 local of = require("tidepool.result").of
@@ -23,6 +24,7 @@ where its health answers: http://HOST:PORT or unix:/SOCKET (http://127.0.0.1:808
   --every TIME       between two looks (1s)
   --once             one look and another, then the text, as without a terminal
   --json             the same as JSON
+  --token-file FILE  holds server.admin_token, for an instance elsewhere
 
 WAIT50 and WAIT99 are what half, and 99 %, of the waits for a connection took at most;
 SERV50 and SERV99 of what was done with one.  LANES are the connections that statements
@@ -34,8 +36,17 @@ Status 1 when --once or --json cannot read the instance.
 
 -- ---- words
 
+local function take_token_file(self, path)
+  local text, why = files.read(path)
+  if not text then return "--token-file: " .. why end
+  self.token = text:match "^%s*([!-~]+)%s*$"
+  if not self.token then return ("--token-file: %s holds no token"):format(path) end
+end
+
 local SPEC = {
-  options = { every = { kind = "time", min = 0.1, max = 3600 } },
+  options = {
+    every = { kind = "time", min = 0.1, max = 3600 }, ["token-file"] = take_token_file,
+  },
   flags = { once = true, json = true },
 }
 
@@ -64,8 +75,8 @@ local function new(self)
 end
 
 -- What the page tells, or nil and why it tells nothing.
-local function read_page(target)
-  local page, why = fetch(target, PAGE)
+local function read_page(target, token)
+  local page, why = fetch(target, PAGE, token)
   if not page then return nil, why end
   local told = tide.decode(page)
   if type(told) == "table" and told.pools and told.pid then return told end
@@ -74,7 +85,7 @@ end
 
 -- Looks once; or gives nil and why it sees nothing.
 function Top:look()
-  local told, why = read_page(self.words.target)
+  local told, why = read_page(self.words.target, self.words.token)
   if not told then
     self.lost_why = why
     return nil, why
