@@ -19,7 +19,7 @@ end
 -- for whoever reads ours.
 local function run(command)
   local process, err = core.process {
-    args = { "/bin/sh", "-c", command }, shares_errors = true,
+    args = { "/bin/sh", "-c", command }, shares_errors = true, leads_group = true,
   }
   if not process then return nil, err end
   local status, output = wait(process)

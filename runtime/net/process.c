@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ struct process {
     int output_fd;              /* what we read, or -1 */
     struct buf output;
     int status;
+    bool leads_group;
     struct list_node orphan; /* on loop->orphans once detached */
     process_fn fn;
     void *ud;
@@ -163,10 +165,12 @@ static int spawn(struct process *process, const struct child_fds *fds,
         .env = (char **)options->env,
         .cwd = options->cwd,
         .exit_cb = on_exit_status,
+        .flags = options->leads_group ? UV_PROCESS_DETACHED : 0,
         .stdio = stdio,
         .stdio_count = 3,
     };
 
+    process->leads_group = options->leads_group;
     return uv_spawn(process->loop->uv, &process->handle, &how);
 }
 
@@ -232,7 +236,11 @@ int process_pid(const struct process *process)
 void process_signal(struct process *process, int signal)
 {
     /* Once it has ended its number may be another's. */
-    if (uv_is_active((uv_handle_t *)&process->handle))
+    if (!uv_is_active((uv_handle_t *)&process->handle))
+        return;
+    if (process->leads_group)
+        (void)kill(-process->handle.pid, signal);
+    else
         uv_process_kill(&process->handle, signal);
 }
 

@@ -13,6 +13,8 @@ struct process_options {
     const char *cwd;      /* NULL: as ours */
     const char *log_path; /* stdout and stderr are appended; NULL: collected */
     bool shares_errors;   /* stderr is ours, neither logged nor collected */
+    bool leads_group;     /* signals reach what it starts, too; it is not on
+                             our terminal */
     const char *input;    /* NULL: /dev/null, else a file for stdin */
 };
 

@@ -121,7 +121,8 @@ static const char *option(lua_State *L, const char *key)
     return luaL_optstring(L, -1, NULL);
 }
 
-/* process{ args =, env =, cwd =, log =, input =, shares_errors = } */
+/* process{ args =, env =, cwd =, log =, input =, shares_errors =, leads_group =
+ * } */
 static int l_process(lua_State *L)
 {
     struct vm *vm = vm_of(L);
@@ -140,6 +141,8 @@ static int l_process(lua_State *L)
     options.input = option(L, "input");
     lua_getfield(L, 1, "shares_errors");
     options.shares_errors = lua_toboolean(L, -1);
+    lua_getfield(L, 1, "leads_group");
+    options.leads_group = lua_toboolean(L, -1);
     lua_getfield(L, 1, "env");
     options.env = take_env(L);
     box = lua_newuserdata(L, sizeof(*box));

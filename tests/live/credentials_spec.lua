@@ -225,6 +225,14 @@ describe("password_command", function()
     assert.matches("took longer than 0.02 s", warnings[1])
   end)
 
+  it("is killed with all that it started", function()
+    local processes = watch_processes()
+    set_limit(0.02)
+    open "sleep 60 | cat" -- which keeps its output open
+    local status = tide.timeout(30, function() return (processes[1]:wait()) end)
+    assert.are.equal(KILLED, status)
+  end)
+
   it("that does not end in time is killed when it is run anew, too", function()
     local processes = watch_processes()
     open_hanging()
