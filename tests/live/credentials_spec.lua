@@ -227,10 +227,12 @@ describe("password_command", function()
 
   it("is killed with all that it started", function()
     local processes = watch_processes()
-    set_limit(0.02)
-    open "sleep 60 | cat" -- which keeps its output open
-    local status = tide.timeout(30, function() return (processes[1]:wait()) end)
-    assert.are.equal(KILLED, status)
+    local path = support.directory .. "/started"
+    set_limit(2)
+    open(("sleep 60 & echo $! >%s; wait"):format(path))
+    assert.are.equal(KILLED, (processes[1]:wait()))
+    local pid = core.read_file(path):match "%d+"
+    eventually("it is gone", function() return not core.stat("/proc/" .. pid) end)
   end)
 
   it("that does not end in time is killed when it is run anew, too", function()
