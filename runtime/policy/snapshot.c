@@ -1,6 +1,8 @@
 /* snapshot.c - see snapshot.h. */
 #include "policy/snapshot.h"
 
+#include "base/clock.h"
+
 #include <string.h>
 
 static const double NS = 1e9; /* in a second */
@@ -8,11 +10,6 @@ static const double NS = 1e9; /* in a second */
 static double seconds(uint64_t ns)
 {
     return (double)ns / NS;
-}
-
-static uint64_t elapsed(uint64_t from_ns, uint64_t to_ns)
-{
-    return to_ns > from_ns ? to_ns - from_ns : 0;
 }
 
 static struct snapshot_times times_of(const struct hist *hist)
@@ -52,7 +49,7 @@ void snapshot_watch(struct snapshot_memory *memory, const struct pool *pool,
     pool_counts(pool, &counts);
     if (memory->watched_ns != 0)
         memory->lent_ns +=
-            lent(&counts) * (double)elapsed(memory->watched_ns, now_ns);
+            lent(&counts) * (double)elapsed_ns(memory->watched_ns, now_ns);
     memory->watched_ns = now_ns;
 }
 
@@ -69,7 +66,7 @@ static void take_counts(struct snapshot *out, const struct pool *pool,
     out->queued = counts.queued;
     out->in_use = lent(&counts);
     if (counts.oldest_ns != UINT64_MAX)
-        out->oldest_wait = seconds(elapsed(counts.oldest_ns, now_ns));
+        out->oldest_wait = seconds(elapsed_ns(counts.oldest_ns, now_ns));
     out->is_down = pool_is_down(pool);
     out->is_paused = pool_is_paused(pool);
 }
@@ -109,7 +106,8 @@ void snapshot_take(struct snapshot *out, struct snapshot_memory *memory,
     out->settings = *pool_settings(pool);
     take_counts(out, pool, now_ns);
     take_events(out, pool_stats(pool), &memory->before);
-    span_ns = memory->is_taken ? (double)elapsed(memory->taken_ns, now_ns) : 0;
+    span_ns =
+        memory->is_taken ? (double)elapsed_ns(memory->taken_ns, now_ns) : 0;
     out->interval = span_ns / NS;
     if (span_ns > 0)
         out->use_ratio =

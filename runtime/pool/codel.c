@@ -1,10 +1,7 @@
 /* codel.c - see codel.h. */
 #include "pool/codel.h"
 
-static uint64_t elapsed(uint64_t from_ns, uint64_t to_ns)
-{
-    return to_ns > from_ns ? to_ns - from_ns : 0;
-}
+#include "base/clock.h"
 
 static void judge(struct codel *codel, const struct pool_settings *settings,
                   uint64_t now_ns)
@@ -40,7 +37,7 @@ void codel_look(struct codel *codel, const struct pool_settings *settings,
         if (now_ns >= codel->end_ns) /* and nobody has waited for long */
             *codel = (struct codel){ 0 };
     } else if (codel->end_ns == 0 || now_ns >= codel->end_ns) {
-        codel_note(codel, settings, elapsed(since_ns, now_ns), now_ns);
+        codel_note(codel, settings, elapsed_ns(since_ns, now_ns), now_ns);
     }
 }
 
@@ -53,7 +50,8 @@ bool codel_sheds(const struct codel *codel,
                  const struct pool_settings *settings, uint64_t since_ns,
                  uint64_t now_ns)
 {
-    return codel->is_standing && elapsed(since_ns, now_ns) > limit_ns(settings);
+    return codel->is_standing &&
+           elapsed_ns(since_ns, now_ns) > limit_ns(settings);
 }
 
 uint64_t codel_due_ns(const struct codel *codel,

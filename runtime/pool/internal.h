@@ -10,6 +10,7 @@
 #ifndef TIDEPOOL_POOL_INTERNAL_H
 #define TIDEPOOL_POOL_INTERNAL_H
 
+#include "base/clock.h"
 #include "base/rand.h"
 #include "pool/class.h"
 #include "pool/codel.h"

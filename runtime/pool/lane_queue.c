@@ -2,11 +2,6 @@
  */
 #include "pool/lanes_inside.h"
 
-static uint64_t between(uint64_t from_ns, uint64_t to_ns)
-{
-    return to_ns > from_ns ? to_ns - from_ns : 0;
-}
-
 /* item ends without having been on a lane, or off it again. */
 static void note_queued(const struct lanes *lanes, const struct lane_item *item,
                         enum demand_end end, uint64_t now_ns)
@@ -15,7 +10,7 @@ static void note_queued(const struct lanes *lanes, const struct lane_item *item,
         .end = end,
         .class = item->class,
         .is_shared = true,
-        .wait_ns = between(item->since_ns, now_ns),
+        .wait_ns = elapsed_ns(item->since_ns, now_ns),
     };
 
     flight_demand(lanes->pool->flight, &demand, now_ns);
@@ -29,8 +24,8 @@ static void note_sent(const struct lane *lane, const struct lane_item *item,
         .class = item->class,
         .is_shared = true,
         .conn = lane->conn->id,
-        .wait_ns = between(item->since_ns, began_ns),
-        .service_ns = between(began_ns, now_ns),
+        .wait_ns = elapsed_ns(item->since_ns, began_ns),
+        .service_ns = elapsed_ns(began_ns, now_ns),
     };
 
     flight_demand(lane->lanes->pool->flight, &demand, now_ns);
@@ -121,7 +116,7 @@ void lane_answered(struct lane *lane, const struct lane_item *item,
         item->sent_ns > lane->answer_ns ? item->sent_ns : lane->answer_ns;
 
     stats->completions++;
-    hist_record(&stats->service, between(item->sent_ns, now_ns));
+    hist_record(&stats->service, elapsed_ns(item->sent_ns, now_ns));
     note_sent(lane, item, DEMAND_SERVED, began_ns, now_ns);
     lane->answer_ns = now_ns;
 }
@@ -153,8 +148,8 @@ uint32_t lanes_queued(const struct lanes *lanes, uint64_t *oldest_ns)
 
         count += queue->len;
         if (queue->len > 0)
-            *oldest_ns =
-                earlier(*oldest_ns, lane_item_of(list_first(queue))->since_ns);
+            *oldest_ns = earlier_ns(*oldest_ns,
+                                    lane_item_of(list_first(queue))->since_ns);
     }
     return count;
 }
@@ -199,7 +194,7 @@ static struct lane_item *victim(const struct lane_set *set, uint64_t now_ns)
         struct lane_item *item = node != NULL ? of_class(node) : NULL;
 
         if (item != NULL && item->sent_ns == 0 &&
-            between(item->since_ns, now_ns) > settings->codel_target_ns)
+            elapsed_ns(item->since_ns, now_ns) > settings->codel_target_ns)
             return item;
     }
     return lane_item_of(list_first(&set->queue));

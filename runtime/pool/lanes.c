@@ -118,13 +118,10 @@ static void send_group(struct lane_set *set, struct lane *lane, uint32_t count,
             break;
         left_ns -= item->cost_ns < left_ns ? item->cost_ns : left_ns;
         codel_note(&set->codel, &set->owner->pool->settings,
-                   now_ns > lane_queue_first_ns(set)
-                       ? now_ns - lane_queue_first_ns(set)
-                       : 0,
-                   now_ns);
+                   elapsed_ns(lane_queue_first_ns(set), now_ns), now_ns);
         item->sent_ns = now_ns;
         hist_record(&set->owner->pool->stats.queue,
-                    now_ns > item->since_ns ? now_ns - item->since_ns : 0);
+                    elapsed_ns(item->since_ns, now_ns));
         lane_queue_leave(set, item);
         classes_served(&set->classes, item->class, &set->owner->pool->settings);
         list_push_back(&group, &item->node);
@@ -317,7 +314,7 @@ static bool end_lane(struct lane_set *set, uint64_t now_ns, uint64_t *due_ns)
             (set->queue.len > 0 && !lane->is_finishing))
             continue;
         if (until_ns > now_ns) {
-            *due_ns = earlier(*due_ns, until_ns);
+            *due_ns = earlier_ns(*due_ns, until_ns);
             continue;
         }
         set->owner->ops->end(lane);
@@ -371,7 +368,8 @@ static uint64_t late_ns(const struct lane_set *set)
         const struct lane *lane = lane_of(node);
 
         if (lane->groups > 0)
-            at_ns = earlier(at_ns, lane->head_ns + target_ns(set->owner) + 1);
+            at_ns =
+                earlier_ns(at_ns, lane->head_ns + target_ns(set->owner) + 1);
     }
     return at_ns;
 }
@@ -400,14 +398,14 @@ static uint64_t pump(struct lane_set *set, uint64_t now_ns)
         continue;
     rest_lanes(set);
     if (set->queue.len > 0)
-        due_ns = earlier(due_ns,
-                         codel_due_ns(&set->codel, &set->owner->pool->settings,
-                                      lane_queue_first_ns(set)));
+        due_ns = earlier_ns(due_ns, codel_due_ns(&set->codel,
+                                                 &set->owner->pool->settings,
+                                                 lane_queue_first_ns(set)));
     until_ns = late_ns(set);
     if (until_ns > now_ns)
-        due_ns = earlier(due_ns, until_ns);
+        due_ns = earlier_ns(due_ns, until_ns);
     else if (set->queue.len > 0 && !set->is_coming)
-        due_ns = earlier(due_ns, now_ns + RETRY_NS);
+        due_ns = earlier_ns(due_ns, now_ns + RETRY_NS);
     return due_ns;
 }
 
@@ -418,8 +416,8 @@ uint64_t lanes_pump(struct lanes *lanes, uint64_t now_ns)
     if (pool_is_paused(lanes->pool) && !lanes->pool->is_closing)
         return now_ns + RESUME_NS;
     for (int kind = 0; kind < LANE_KINDS; kind++)
-        due_ns = earlier(due_ns, pump(&lanes->sets[kind], now_ns));
-    return earlier(due_ns, pool_watch_lanes(lanes->pool, now_ns));
+        due_ns = earlier_ns(due_ns, pump(&lanes->sets[kind], now_ns));
+    return earlier_ns(due_ns, pool_watch_lanes(lanes->pool, now_ns));
 }
 
 void lanes_init(struct lanes *lanes, struct pool *pool,

@@ -10,11 +10,6 @@ static inline struct lane_item *lane_item_of(struct list_node *node)
     return node != NULL ? container_of(node, struct lane_item, node) : NULL;
 }
 
-static inline uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
-{
-    return a_ns < b_ns ? a_ns : b_ns;
-}
-
 /* Takes item off the queue. */
 void lane_queue_leave(struct lane_set *set, struct lane_item *item);
 /* Ends all that is queued now; waiter may be NULL. */

@@ -109,14 +109,11 @@ static void warn_if_slow(struct pool *pool, const struct pool_waiter *waiter)
 void pool_tell_timeout(const struct pool *pool, const char *site,
                        uint64_t since_ns)
 {
-    uint64_t now_ns = pool->now_ns;
-
-    pool_tell(pool,
-              &(struct pool_event){
-                  .kind = POOL_EVENT_TIMEOUT,
-                  .site = site,
-                  .duration_ns = now_ns > since_ns ? now_ns - since_ns : 0,
-              });
+    pool_tell(pool, &(struct pool_event){
+                        .kind = POOL_EVENT_TIMEOUT,
+                        .site = site,
+                        .duration_ns = elapsed_ns(since_ns, pool->now_ns),
+                    });
 }
 
 static void leave_line(struct pool *pool, struct pool_waiter *waiter)

@@ -27,11 +27,6 @@ static bool is_closed_now(const struct pool *pool)
            pool->line.len == 0;
 }
 
-static uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
-{
-    return a_ns < b_ns ? a_ns : b_ns;
-}
-
 static uint64_t next_due(const struct pool *pool)
 {
     uint64_t due_ns = pool->retry_ns;
@@ -40,12 +35,12 @@ static uint64_t next_due(const struct pool *pool)
         pool_line_has_work(pool))
         return pool->now_ns;
     if (pool->is_closing)
-        due_ns = earlier(due_ns, pool->close_ns);
-    due_ns = earlier(due_ns, pool_relief_ns(pool));
-    due_ns = earlier(due_ns, pool_line_shed_ns(pool));
-    due_ns = earlier(due_ns, pool_alarm_ns(pool));
-    due_ns = earlier(due_ns, wheel_next_ns(&pool->conn_wheel));
-    return earlier(due_ns, wheel_next_ns(&pool->wait_wheel));
+        due_ns = earlier_ns(due_ns, pool->close_ns);
+    due_ns = earlier_ns(due_ns, pool_relief_ns(pool));
+    due_ns = earlier_ns(due_ns, pool_line_shed_ns(pool));
+    due_ns = earlier_ns(due_ns, pool_alarm_ns(pool));
+    due_ns = earlier_ns(due_ns, wheel_next_ns(&pool->conn_wheel));
+    return earlier_ns(due_ns, wheel_next_ns(&pool->wait_wheel));
 }
 
 static void announce(struct pool *pool)
