@@ -1,6 +1,7 @@
 /* bind_events.c - see bind_events.h: copied inside the pool, told later. */
 #include "script/bind_events.h"
 
+#include "script/fields.h"
 #include "script/hearing.h"
 
 #include <stdio.h>
@@ -95,41 +96,24 @@ static void on_job(struct loop_job *job)
 
 /* ---- telling */
 
-static void set_text(lua_State *L, const char *key, const char *text)
-{
-    if (text[0] == '\0')
-        return;
-    lua_pushstring(L, text);
-    lua_setfield(L, -2, key);
-}
-
-static void set_seconds(lua_State *L, const char *key, uint64_t ns)
-{
-    lua_pushnumber(L, (lua_Number)ns / 1e9);
-    lua_setfield(L, -2, key);
-}
-
 static void push_event(lua_State *L, const struct event_copy *copy)
 {
-    static const char *const kinds[] = { "postgres", "redis" };
-
     lua_createtable(L, 0, 8);
-    set_text(L, "event", words[copy->kind].name);
-    set_text(L, "pool", copy->pool);
-    set_text(L, "kind", kinds[copy->pool_kind]);
-    set_text(L, "error", copy->text.text);
-    set_text(L, "sqlstate", copy->text.sqlstate);
-    set_text(L, "site", copy->site);
-    if (copy->conn != 0) {
-        lua_pushnumber(L, (lua_Number)copy->conn);
-        lua_setfield(L, -2, "conn");
-    }
+    field_text_if_any(L, "event", words[copy->kind].name);
+    field_text_if_any(L, "pool", copy->pool);
+    field_text_if_any(L, "kind", pool_kind_name(copy->pool_kind));
+    field_text_if_any(L, "error", copy->text.text);
+    field_text_if_any(L, "sqlstate", copy->text.sqlstate);
+    field_text_if_any(L, "site", copy->site);
+    if (copy->conn != 0)
+        field_number(L, "conn", (double)copy->conn);
     if (copy->kind == POOL_EVENT_CLOSED)
-        set_text(L, "reason", close_reason_name(copy->reason));
+        field_text_if_any(L, "reason", close_reason_name(copy->reason));
     if (copy->kind == POOL_EVENT_CONNECT_FAILED)
-        set_seconds(L, "retry", copy->retry_ns);
+        field_number(L, "retry", (double)copy->retry_ns / 1e9);
     if (words[copy->kind].duration != NULL)
-        set_seconds(L, words[copy->kind].duration, copy->duration_ns);
+        field_number(L, words[copy->kind].duration,
+                     (double)copy->duration_ns / 1e9);
 }
 
 /* A list of events, and how many were dropped since the last. */

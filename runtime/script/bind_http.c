@@ -1,6 +1,7 @@
 /* bind_http.c - HTTP servers as Lua values. */
 #include "http/request.h"
 #include "script/bind_request.h"
+#include "script/fields.h"
 #include "script/task.h"
 
 #include <string.h>
@@ -153,9 +154,7 @@ static int l_stats(lua_State *L)
     const struct http_stats *stats = http_server_stats(check_server(L)->server);
 
     lua_newtable(L);
-#define XX(name, text)                          \
-    lua_pushnumber(L, (lua_Number)stats->name); \
-    lua_setfield(L, -2, #name);
+#define XX(name, text) field_number(L, #name, (double)stats->name);
     HTTP_COUNTERS_MAP(XX)
 #undef XX
     lua_pushinteger(L, stats->open);
@@ -248,12 +247,6 @@ static const luaL_Reg server_methods[] = {
     { "close", l_close },     { "__gc", l_close },  { NULL, NULL },
 };
 
-static void set_default(lua_State *L, const char *key, double value)
-{
-    lua_pushnumber(L, value);
-    lua_setfield(L, -2, key);
-}
-
 /* http_limits(): the defaults of listen()'s limits. */
 static int l_http_limits(lua_State *L)
 {
@@ -261,8 +254,8 @@ static int l_http_limits(lua_State *L)
 
     http_limits_init(&limits);
     lua_createtable(L, 0, 8);
-#define SIZE(name) set_default(L, #name, (double)limits.name)
-#define TIME(name) set_default(L, #name, (double)limits.name##_ns / 1e9)
+#define SIZE(name) field_number(L, #name, (double)limits.name)
+#define TIME(name) field_number(L, #name, (double)limits.name##_ns / 1e9)
     SIZE(max_header_bytes);
     SIZE(max_headers);
     SIZE(max_body_bytes);

@@ -1,6 +1,7 @@
 /* bind_load.c - load tests as Lua values, and with them the one client of HTTP
  * that there is. */
 #include "http/load.h"
+#include "script/fields.h"
 #include "script/task.h"
 
 #include <string.h>
@@ -171,12 +172,6 @@ static int l_wait(lua_State *L)
 
 /* ---- what was measured */
 
-static void set_number(lua_State *L, const char *key, double value)
-{
-    lua_pushnumber(L, value);
-    lua_setfield(L, -2, key);
-}
-
 static double seconds_of(uint64_t ns)
 {
     return (double)ns / 1e9;
@@ -194,10 +189,10 @@ static void push_buckets(lua_State *L, const struct hist *hist)
             continue;
         sum += hist->buckets[i];
         lua_createtable(L, 0, 2);
-        set_number(
+        field_number(
             L, "le",
             seconds_of(hist_quantile(hist, (double)sum / (double)hist->count)));
-        set_number(L, "count", (double)hist->buckets[i]);
+        field_number(L, "count", (double)hist->buckets[i]);
         lua_rawseti(L, -2, ++count);
     }
 }
@@ -215,11 +210,11 @@ static void set_hist(lua_State *L, const char *key, const struct hist *hist)
 
     lua_newtable(L);
     for (size_t i = 0; i < sizeof(quantiles) / sizeof(quantiles[0]); i++)
-        set_number(L, quantiles[i].key,
-                   seconds_of(hist_quantile(hist, quantiles[i].q)));
-    set_number(L, "count", (double)hist->count);
-    set_number(L, "max", seconds_of(hist->max_ns));
-    set_number(
+        field_number(L, quantiles[i].key,
+                     seconds_of(hist_quantile(hist, quantiles[i].q)));
+    field_number(L, "count", (double)hist->count);
+    field_number(L, "max", seconds_of(hist->max_ns));
+    field_number(
         L, "average",
         hist->count == 0 ? 0 : seconds_of(hist->sum_ns) / (double)hist->count);
     push_buckets(L, hist);
@@ -229,7 +224,7 @@ static void set_hist(lua_State *L, const char *key, const struct hist *hist)
 
 static void set_counts(lua_State *L, const struct load_stats *stats)
 {
-#define COUNT(name) set_number(L, #name, (double)stats->name)
+#define COUNT(name) field_number(L, #name, (double)stats->name)
     COUNT(sent);
     COUNT(answered);
     COUNT(bytes_in);
@@ -249,7 +244,7 @@ static void set_counts(lua_State *L, const struct load_stats *stats)
     lua_setfield(L, -2, "by_class");
     lua_newtable(L);
     for (int i = 0; i < LOAD_ERRORS; i++)
-        set_number(L, ERRORS[i], (double)stats->errors[i]);
+        field_number(L, ERRORS[i], (double)stats->errors[i]);
     lua_setfield(L, -2, "errors");
 }
 
@@ -262,8 +257,8 @@ static void set_rate(lua_State *L, const struct script_load *box)
     double seconds =
         stats->start_ns == 0 ? 0 : seconds_of(stop - stats->start_ns);
 
-    set_number(L, "seconds", seconds);
-    set_number(L, "rate", seconds > 0 ? (double)answered / seconds : 0);
+    field_number(L, "seconds", seconds);
+    field_number(L, "rate", seconds > 0 ? (double)answered / seconds : 0);
 }
 
 /* stats(): times in seconds. */

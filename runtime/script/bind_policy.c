@@ -7,6 +7,7 @@
 #include "script/bind_policy.h"
 
 #include "policy/pilot.h"
+#include "script/fields.h"
 #include "script/lua_modules.h"
 #include "script/policy_args.h"
 
@@ -31,27 +32,15 @@ struct script_pilot {
 
 /* ---- what it did */
 
-static void set_text(lua_State *L, const char *key, const char *text)
-{
-    lua_pushstring(L, text);
-    lua_setfield(L, -2, key);
-}
-
-static void set_number(lua_State *L, const char *key, double value)
-{
-    lua_pushnumber(L, value);
-    lua_setfield(L, -2, key);
-}
-
 static void set_change(lua_State *L, const struct rails_event *change)
 {
-    set_text(L, "outcome", rails_outcome_name(change->outcome));
-    set_text(L, "reason", change->reason);
+    field_text(L, "outcome", rails_outcome_name(change->outcome));
+    field_text(L, "reason", change->reason);
     if (change->setting == NULL)
         return;
-    set_text(L, "setting", change->setting->name);
-    set_number(L, "from", change->from);
-    set_number(L, "to", change->to);
+    field_text(L, "setting", change->setting->name);
+    field_number(L, "from", change->from);
+    field_number(L, "to", change->to);
 }
 
 static void on_event(void *ud, const struct pilot_event *event)
@@ -61,11 +50,11 @@ static void on_event(void *ud, const struct pilot_event *event)
 
     lua_rawgeti(L, LUA_REGISTRYINDEX, box->on_event_ref);
     lua_createtable(L, 0, 8);
-    set_text(L, "policy", event->policy);
+    field_text(L, "policy", event->policy);
     if (event->pool != NULL)
-        set_text(L, "pool", event->pool);
+        field_text(L, "pool", event->pool);
     if (event->error != NULL)
-        set_text(L, "error", event->error->text);
+        field_text(L, "error", event->error->text);
     if (event->change != NULL)
         set_change(L, event->change);
     task_spawn(box->vm, L, 1, NULL);
@@ -187,7 +176,7 @@ static int l_add(lua_State *L)
     rails.reverts = box->reverts;
     rails_fix(&rails, box->rails);
     err = pilot_add(box->pilot, pool->pool, pool->name,
-                    pool->kind == POOL_POSTGRES ? "postgres" : "redis", &rails);
+                    pool_kind_name(pool->kind), &rails);
     if (err != ERR_OK)
         return return_err(L, err, NULL);
     lua_pushboolean(L, 1);
@@ -238,11 +227,11 @@ static int l_stats(lua_State *L)
     const struct pilot_stats *stats = pilot_stats(check_pilot(L)->pilot);
 
     lua_newtable(L);
-    set_number(L, "ticks", (double)stats->ticks);
-    set_number(L, "failures", (double)stats->failures);
+    field_number(L, "ticks", (double)stats->ticks);
+    field_number(L, "failures", (double)stats->failures);
     for (int i = 0; i < RAILS_OUTCOMES; i++)
-        set_number(L, rails_outcome_name((enum rails_outcome)i),
-                   (double)stats->outcomes[i]);
+        field_number(L, rails_outcome_name((enum rails_outcome)i),
+                     (double)stats->outcomes[i]);
     return 1;
 }
 

@@ -3,6 +3,7 @@
 #include "script/bind_policy.h"
 #include "script/bind_trace.h"
 #include "script/failure.h"
+#include "script/fields.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,11 @@
 
 static const char *const TYPES[] = { "tidepool.postgres", "tidepool.redis" };
 static const char *const KINDS[] = { "postgres", "redis" };
+
+const char *pool_kind_name(enum pool_kind kind)
+{
+    return KINDS[kind];
+}
 
 struct script_pool *check_any_pool(lua_State *L, int index)
 {
@@ -154,21 +160,16 @@ static int l_pool_settings(lua_State *L)
     for (const struct pool_setting *entry = pool_setting_table;
          entry->name != NULL; entry++) {
         lua_createtable(L, 0, 6);
-        lua_pushstring(L, entry->name);
-        lua_setfield(L, -2, "name");
-        lua_pushstring(L, kinds[entry->kind]);
-        lua_setfield(L, -2, "kind");
+        field_text(L, "name", entry->name);
+        field_text(L, "kind", kinds[entry->kind]);
         if (entry->kind == SETTING_FLAG)
             lua_pushboolean(L, entry->def != 0);
         else
             lua_pushnumber(L, entry->def);
         lua_setfield(L, -2, "default");
-        lua_pushnumber(L, entry->min);
-        lua_setfield(L, -2, "min");
-        lua_pushnumber(L, entry->max);
-        lua_setfield(L, -2, "max");
-        lua_pushstring(L, entry->text);
-        lua_setfield(L, -2, "text");
+        field_number(L, "min", entry->min);
+        field_number(L, "max", entry->max);
+        field_text(L, "text", entry->text);
         lua_rawseti(L, -2, ++i);
     }
     lua_createtable(L, 0, 1);
@@ -177,11 +178,8 @@ static int l_pool_settings(lua_State *L)
     return 2;
 }
 
-static int l_settings(lua_State *L)
+void pool_settings_push(lua_State *L, const struct pool_settings *settings)
 {
-    const struct pool_settings *settings =
-        pool_settings(check_open_pool(L, 1)->pool);
-
     lua_newtable(L);
     for (const struct pool_setting *entry = pool_setting_table;
          entry->name != NULL; entry++) {
@@ -192,6 +190,11 @@ static int l_settings(lua_State *L)
             lua_pushnumber(L, value);
         lua_setfield(L, -2, entry->name);
     }
+}
+
+static int l_settings(lua_State *L)
+{
+    pool_settings_push(L, pool_settings(check_open_pool(L, 1)->pool));
     return 1;
 }
 
@@ -212,12 +215,6 @@ static int l_set(lua_State *L)
 
 /* ---- stats */
 
-static void set_number(lua_State *L, const char *key, double value)
-{
-    lua_pushnumber(L, value);
-    lua_setfield(L, -2, key);
-}
-
 static double seconds(uint64_t ns)
 {
     return (double)ns / 1e9;
@@ -233,8 +230,8 @@ static void set_buckets(lua_State *L, const struct hist *hist)
     for (unsigned bit = 14; bit <= 35; bit++) {
         uint64_t bound = 1ULL << bit;
         lua_createtable(L, 0, 2);
-        set_number(L, "le", seconds(bound));
-        set_number(L, "count", (double)hist_count_to(hist, bound));
+        field_number(L, "le", seconds(bound));
+        field_number(L, "count", (double)hist_count_to(hist, bound));
         lua_rawseti(L, -2, ++i);
     }
     lua_setfield(L, -2, "buckets");
@@ -243,12 +240,12 @@ static void set_buckets(lua_State *L, const struct hist *hist)
 static void set_hist(lua_State *L, const char *key, const struct hist *hist)
 {
     lua_createtable(L, 0, 7);
-    set_number(L, "count", (double)hist->count);
-    set_number(L, "sum", seconds(hist->sum_ns));
-    set_number(L, "max", seconds(hist->max_ns));
-    set_number(L, "p50", seconds(hist_quantile(hist, 0.5)));
-    set_number(L, "p90", seconds(hist_quantile(hist, 0.9)));
-    set_number(L, "p99", seconds(hist_quantile(hist, 0.99)));
+    field_number(L, "count", (double)hist->count);
+    field_number(L, "sum", seconds(hist->sum_ns));
+    field_number(L, "max", seconds(hist->max_ns));
+    field_number(L, "p50", seconds(hist_quantile(hist, 0.5)));
+    field_number(L, "p90", seconds(hist_quantile(hist, 0.9)));
+    field_number(L, "p99", seconds(hist_quantile(hist, 0.99)));
     set_buckets(L, hist);
     lua_setfield(L, -2, key);
 }
@@ -256,17 +253,17 @@ static void set_hist(lua_State *L, const char *key, const struct hist *hist)
 static void set_counters(lua_State *L, const struct pool_stats *stats)
 {
     lua_newtable(L);
-#define XX(name, text) set_number(L, #name, (double)stats->name);
+#define XX(name, text) field_number(L, #name, (double)stats->name);
     POOL_COUNTERS_MAP(XX)
 #undef XX
     lua_setfield(L, -2, "counters");
     lua_newtable(L);
     for (int i = 0; i < CLOSE_REASONS; i++)
-        set_number(L, close_reason_name(i), (double)stats->closes[i]);
+        field_number(L, close_reason_name(i), (double)stats->closes[i]);
     lua_setfield(L, -2, "closes");
     lua_newtable(L);
     for (int i = ERR_OK + 1; i < ERR_COUNT; i++)
-        set_number(L, err_code(i), (double)stats->errors[i]);
+        field_number(L, err_code(i), (double)stats->errors[i]);
     lua_setfield(L, -2, "errors");
 }
 
@@ -290,16 +287,16 @@ static void set_counts(lua_State *L, const struct script_pool *box)
 
     pool_counts(box->pool, &counts);
     for (int i = 0; i < CONN_STATES; i++)
-        set_number(L, conn_state_name(i), counts.states[i]);
-    set_number(L, "open", counts.open);
-    set_number(L, "waiting", counts.waiting);
-    set_number(L, "queued", counts.queued);
-    set_number(L, "due", counts.due);
-    set_number(L, "oldest_wait",
-               counts.oldest_ns < now_ns ? seconds(now_ns - counts.oldest_ns)
-                                         : 0);
-    set_number(L, "max", counts.max);
-    set_number(L, "min", counts.min);
+        field_number(L, conn_state_name(i), counts.states[i]);
+    field_number(L, "open", counts.open);
+    field_number(L, "waiting", counts.waiting);
+    field_number(L, "queued", counts.queued);
+    field_number(L, "due", counts.due);
+    field_number(L, "oldest_wait",
+                 counts.oldest_ns < now_ns ? seconds(now_ns - counts.oldest_ns)
+                                           : 0);
+    field_number(L, "max", counts.max);
+    field_number(L, "min", counts.min);
 }
 
 static int l_stats(lua_State *L)
@@ -308,10 +305,8 @@ static int l_stats(lua_State *L)
     const struct err_text *error = pool_last_error(box->pool);
 
     lua_newtable(L);
-    lua_pushstring(L, KINDS[box->kind]);
-    lua_setfield(L, -2, "kind");
-    lua_pushstring(L, box->name);
-    lua_setfield(L, -2, "name");
+    field_text(L, "kind", KINDS[box->kind]);
+    field_text(L, "name", box->name);
     set_counts(L, box);
     lua_pushboolean(L, pool_is_down(box->pool));
     lua_setfield(L, -2, "down");
@@ -319,10 +314,8 @@ static int l_stats(lua_State *L)
     lua_setfield(L, -2, "paused");
     lua_pushboolean(L, pool_is_exhausted(box->pool));
     lua_setfield(L, -2, "exhausted");
-    if (error != NULL) {
-        lua_pushstring(L, error->text);
-        lua_setfield(L, -2, "last_error");
-    }
+    if (error != NULL)
+        field_text(L, "last_error", error->text);
     set_counters(L, pool_stats(box->pool));
     set_histograms(L, pool_stats(box->pool));
     return 1;

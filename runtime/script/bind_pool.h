@@ -6,6 +6,8 @@
 
 enum pool_kind { POOL_POSTGRES, POOL_REDIS };
 
+const char *pool_kind_name(enum pool_kind kind); /* "postgres", "redis" */
+
 /* A userdata; lives as long as Lua refers to it or the pool is open. */
 struct script_pool {
     struct vm *vm;
@@ -50,6 +52,9 @@ bool pool_arguments(lua_State *L, struct pool_arguments *out,
  * key; false, with why, for a wrong value. */
 bool pool_settings_read(lua_State *L, int index, struct pool_settings *settings,
                         struct err_text *why);
+
+/* Pushes them as a table by name. */
+void pool_settings_push(lua_State *L, const struct pool_settings *settings);
 
 /* Begins to close, with leases until deadline_ns; does nothing when closed. */
 void pool_begin_close(struct script_pool *box, uint64_t deadline_ns);

@@ -1,5 +1,6 @@
 /* bind_sim.c - the simulator for `tidepool simulate`. */
 #include "script/bind_trace.h"
+#include "script/fields.h"
 #include "script/policy_args.h"
 #include "sim/sim.h"
 
@@ -43,9 +44,7 @@ static size_t list_len(lua_State *L, const char *key)
 static void push_sample(lua_State *L, const struct sim_sample *sample)
 {
     lua_newtable(L);
-#define XX(name, text)               \
-    lua_pushnumber(L, sample->name); \
-    lua_setfield(L, -2, #name);
+#define XX(name, text) field_number(L, #name, sample->name);
     SIM_SAMPLE_MAP(XX)
 #undef XX
 }
@@ -53,21 +52,16 @@ static void push_sample(lua_State *L, const struct sim_sample *sample)
 static void push_change(lua_State *L, const struct sim_change *change)
 {
     lua_createtable(L, 0, 8);
-    lua_pushnumber(L, change->at);
-    lua_setfield(L, -2, "at");
+    field_number(L, "at", change->at);
     lua_pushinteger(L, (lua_Integer)change->host);
     lua_setfield(L, -2, "host");
-    lua_pushstring(L, change->is_error ? "failed"
-                                       : rails_outcome_name(change->outcome));
-    lua_setfield(L, -2, "outcome");
-    lua_pushstring(L, change->setting);
-    lua_setfield(L, -2, "setting");
-    lua_pushnumber(L, change->from);
-    lua_setfield(L, -2, "from");
-    lua_pushnumber(L, change->to);
-    lua_setfield(L, -2, "to");
-    lua_pushstring(L, change->reason);
-    lua_setfield(L, -2, "reason");
+    field_text(L, "outcome",
+               change->is_error ? "failed"
+                                : rails_outcome_name(change->outcome));
+    field_text(L, "setting", change->setting);
+    field_number(L, "from", change->from);
+    field_number(L, "to", change->to);
+    field_text(L, "reason", change->reason);
 }
 
 static void push_report(lua_State *L, const struct sim_report *report)
@@ -85,10 +79,8 @@ static void push_report(lua_State *L, const struct sim_report *report)
         lua_rawseti(L, -2, (int)i + 1);
     }
     lua_setfield(L, -2, "changes");
-    lua_pushnumber(L, (lua_Number)report->changes_lost);
-    lua_setfield(L, -2, "changes_lost");
-    lua_pushnumber(L, (lua_Number)report->events);
-    lua_setfield(L, -2, "events");
+    field_number(L, "changes_lost", (double)report->changes_lost);
+    field_number(L, "events", (double)report->events);
     push_sample(L, &report->total);
     lua_setfield(L, -2, "total");
 }

@@ -1,4 +1,5 @@
 /* bind_task.c - tasks as Lua values: sleep, spawn, wait, cancel. */
+#include "script/fields.h"
 #include "script/task.h"
 
 #include <stdio.h>
@@ -199,12 +200,9 @@ static int l_task_counts(lua_State *L)
     struct vm *vm = vm_of(L);
 
     lua_createtable(L, 0, 3);
-    lua_pushnumber(L, (lua_Number)vm->live.len);
-    lua_setfield(L, -2, "live");
-    lua_pushnumber(L, (lua_Number)vm->tasks_started);
-    lua_setfield(L, -2, "started");
-    lua_pushnumber(L, (lua_Number)vm->task_errors);
-    lua_setfield(L, -2, "errors");
+    field_number(L, "live", (double)vm->live.len);
+    field_number(L, "started", (double)vm->tasks_started);
+    field_number(L, "errors", (double)vm->task_errors);
     return 1;
 }
 

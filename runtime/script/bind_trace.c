@@ -1,6 +1,7 @@
 /* bind_trace.c - see bind_trace.h. */
 #include "script/bind_trace.h"
 
+#include "script/fields.h"
 #include "sim/replay.h"
 #include "trace/dump.h"
 #include "trace/recorder.h"
@@ -15,17 +16,6 @@ struct script_recorder {
     struct vm *vm;
     struct recorder *recorder; /* NULL once closed */
 };
-
-static const char *kind_of(const struct script_pool *box)
-{
-    return box->kind == POOL_POSTGRES ? "postgres" : "redis";
-}
-
-static void set_number(lua_State *L, const char *key, double number)
-{
-    lua_pushnumber(L, number);
-    lua_setfield(L, -2, key);
-}
 
 /* ---- recordings */
 
@@ -65,8 +55,8 @@ static int l_add(lua_State *L)
     struct script_recorder *box = check_recorder(L);
     struct script_pool *pool = check_open_pool(L, 2);
 
-    if (recorder_add(box->recorder, pool->pool, pool->name, kind_of(pool)) !=
-        ERR_OK)
+    if (recorder_add(box->recorder, pool->pool, pool->name,
+                     pool_kind_name(pool->kind)) != ERR_OK)
         luaL_error(L, "%s: too many pools", pool->name);
     return 0;
 }
@@ -79,13 +69,11 @@ static int l_recorder_stats(lua_State *L)
 
     recorder_stats(box->recorder, &stats);
     lua_newtable(L);
-    set_number(L, "lines", (double)stats.lines);
-    set_number(L, "lost", (double)stats.lost);
-    set_number(L, "rotations", (double)stats.rotations);
-    if (stats.error != 0) {
-        lua_pushstring(L, strerror(stats.error));
-        lua_setfield(L, -2, "error");
-    }
+    field_number(L, "lines", (double)stats.lines);
+    field_number(L, "lost", (double)stats.lost);
+    field_number(L, "rotations", (double)stats.rotations);
+    if (stats.error != 0)
+        field_text(L, "error", strerror(stats.error));
     return 1;
 }
 
@@ -115,7 +103,7 @@ static int l_dump_text(lua_State *L)
     struct script_pool *box = check_open_pool(L, 1);
     struct buf text = { 0 };
 
-    dump_text(&text, box->pool, box->name, kind_of(box),
+    dump_text(&text, box->pool, box->name, pool_kind_name(box->kind),
               loop_now_ns(box->vm->loop));
     if (buf_failed(&text)) {
         buf_free(&text);
@@ -131,7 +119,7 @@ static int l_dump_file(lua_State *L)
 {
     struct script_pool *box = check_open_pool(L, 1);
     const char *path = luaL_checkstring(L, 2);
-    int error = dump_file(path, box->pool, box->name, kind_of(box),
+    int error = dump_file(path, box->pool, box->name, pool_kind_name(box->kind),
                           loop_now_ns(box->vm->loop));
 
     if (error != 0)
@@ -146,7 +134,7 @@ static int l_dump_on_crash(lua_State *L)
     struct script_pool *box = check_open_pool(L, 1);
 
     lua_pushboolean(L, dump_on_crash(box->pool, luaL_checkstring(L, 2),
-                                     box->name, kind_of(box)));
+                                     box->name, pool_kind_name(box->kind)));
     return 1;
 }
 
@@ -172,21 +160,6 @@ static int l_trace(lua_State *L)
     return err != ERR_OK ? return_err(L, err, &why) : 1;
 }
 
-static void push_settings(lua_State *L, const struct pool_settings *settings)
-{
-    lua_newtable(L);
-    for (const struct pool_setting *setting = pool_setting_table;
-         setting->name != NULL; setting++) {
-        double value = pool_settings_get(settings, setting);
-
-        if (setting->kind == SETTING_FLAG)
-            lua_pushboolean(L, value != 0);
-        else
-            lua_pushnumber(L, value);
-        lua_setfield(L, -2, setting->name);
-    }
-}
-
 /* info(): pool, kind, settings, seconds, demands, lost, cores that its server
  * seems to have, wait_p50 and wait_p99, in seconds and of those served; and how
  * many ended how. */
@@ -205,20 +178,18 @@ static int l_trace_info(lua_State *L)
             hist_record(&wait, trace->demands[i].wait_ns);
     }
     lua_newtable(L);
-    lua_pushstring(L, trace->names[trace->pool]);
-    lua_setfield(L, -2, "pool");
-    lua_pushstring(L, trace->kind);
-    lua_setfield(L, -2, "kind");
-    push_settings(L, &trace->settings);
+    field_text(L, "pool", trace->names[trace->pool]);
+    field_text(L, "kind", trace->kind);
+    pool_settings_push(L, &trace->settings);
     lua_setfield(L, -2, "settings");
-    set_number(L, "seconds", (double)trace->span_ns / 1e9);
-    set_number(L, "demands", (double)trace->n_demands);
-    set_number(L, "cores", (double)cores);
-    set_number(L, "lost", (double)trace->lost);
-    set_number(L, "wait_p50", (double)hist_quantile(&wait, 0.5) / 1e9);
-    set_number(L, "wait_p99", (double)hist_quantile(&wait, 0.99) / 1e9);
+    field_number(L, "seconds", (double)trace->span_ns / 1e9);
+    field_number(L, "demands", (double)trace->n_demands);
+    field_number(L, "cores", (double)cores);
+    field_number(L, "lost", (double)trace->lost);
+    field_number(L, "wait_p50", (double)hist_quantile(&wait, 0.5) / 1e9);
+    field_number(L, "wait_p99", (double)hist_quantile(&wait, 0.99) / 1e9);
     for (int end = 0; end < DEMAND_ENDS; end++)
-        set_number(L, demand_end_name(end), (double)ends[end]);
+        field_number(L, demand_end_name(end), (double)ends[end]);
     return 1;
 }
 

@@ -1,4 +1,5 @@
 /* err.c - error objects: the one form in which scripts see a failure. */
+#include "script/fields.h"
 #include "script/vm.h"
 
 #include <stdarg.h>
@@ -19,23 +20,15 @@ static bool is_retryable(enum err err, const char *sqlstate)
            err == ERR_LOST;
 }
 
-static void set_text(lua_State *L, const char *key, const char *text)
-{
-    if (text[0] == '\0')
-        return;
-    lua_pushstring(L, text);
-    lua_setfield(L, -2, key);
-}
-
 void push_err(lua_State *L, enum err err, const struct err_text *text)
 {
     const char *sqlstate = text ? text->sqlstate : "";
     bool has_text = text && text->text[0] != '\0';
 
     lua_createtable(L, 0, 5);
-    set_text(L, "code", err_code(err));
-    set_text(L, "message", has_text ? text->text : err_sentence(err));
-    set_text(L, "sqlstate", sqlstate);
+    field_text_if_any(L, "code", err_code(err));
+    field_text_if_any(L, "message", has_text ? text->text : err_sentence(err));
+    field_text_if_any(L, "sqlstate", sqlstate);
     lua_pushboolean(L, is_retryable(err, sqlstate));
     lua_setfield(L, -2, "retryable");
     vm_set_type(L, ERR_TYPE);
