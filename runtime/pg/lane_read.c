@@ -39,12 +39,6 @@ static void reroute(struct pg_link *link, struct step *step)
     lanes_reroute(link->lane.lanes, &request->item);
 }
 
-static bool is_changed(const PGresult *error)
-{
-    return link_has_sqlstate(error, "0A000") &&
-           link_is_raised_by(error, "RevalidateCachedQuery");
-}
-
 /* Each lane has a plan of its own, so a request may meet an old one on each. */
 static bool may_meet_another(const struct pg_link *link,
                              struct pg_request *request)
@@ -57,7 +51,7 @@ static bool may_meet_another(const struct pg_link *link,
 static bool is_stale(struct pg_link *link, struct step *step,
                      const PGresult *error)
 {
-    bool is_old = is_changed(error) && step->stmt != NULL;
+    bool is_old = link_is_plan_old(error) && step->stmt != NULL;
 
     if (is_old)
         stmts_drop(&link->stmts, step->stmt, true);

@@ -77,6 +77,12 @@ bool link_is_raised_by(const PGresult *error, const char *function)
     return strcmp(field(error, PG_DIAG_SOURCE_FUNCTION), function) == 0;
 }
 
+bool link_is_plan_old(const PGresult *error)
+{
+    return link_has_sqlstate(error, "0A000") &&
+           link_is_raised_by(error, "RevalidateCachedQuery");
+}
+
 /* ---- the end */
 
 void link_break(struct pg_link *link)

@@ -120,9 +120,11 @@ void link_error_text(const struct pg_link *link, const PGresult *error,
                      struct err_text *text);
 
 /* What error is; NULL is none.  Whether the server ends the connection after
- * it, its SQLSTATE, and the function of the server that raised it. */
+ * it, its SQLSTATE, the function of the server that raised it, and whether that
+ * was because the table of a prepared statement has changed. */
 bool link_is_fatal(const PGresult *error);
 bool link_has_sqlstate(const PGresult *error, const char *sqlstate);
+bool link_is_plan_old(const PGresult *error);
 bool link_is_raised_by(const PGresult *error, const char *function);
 
 /* heed.c: retires what the pool has open when the error tells that the server

@@ -338,8 +338,7 @@ static bool is_stale(struct pg_link *link)
         return false;
     if (link_has_sqlstate(result, "26000"))
         stmts_drop(&link->stmts, link->stmt, false);
-    else if (link_has_sqlstate(result, "0A000") &&
-             link_is_raised_by(result, "RevalidateCachedQuery"))
+    else if (link_is_plan_old(result))
         stmts_drop(&link->stmts, link->stmt, true);
     else
         return false;
