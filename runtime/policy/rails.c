@@ -5,7 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-static const uint64_t COOLDOWN_NS = 5000000000;
 /* What turned back so often within the window is held for as long. */
 static const uint64_t FLAP_WINDOW_NS = 60000000000;
 enum { FLAP_TURNS = 3 };
@@ -68,7 +67,7 @@ void rails_init(struct rails *rails, const struct pool_settings *settings)
         rails->rails[i] = (struct rail){
             .min = setting->min,
             .max = setting->max,
-            .cooldown_ns = COOLDOWN_NS,
+            .cooldown_ns = RAILS_COOLDOWN_NS,
         };
     }
     open_safe(rails, settings);

@@ -11,6 +11,8 @@
 
 enum { RAILS_SETTINGS = 32, RAILS_REASON_MAX = 200 };
 
+static const uint64_t RAILS_COOLDOWN_NS = 5000000000; /* of a rail by default */
+
 /* Of one setting, in its own unit: seconds or a count. */
 struct rail {
     double min, max;

@@ -3,8 +3,6 @@
 
 #include <lauxlib.h>
 
-static const double EVERY_SECONDS = 5;
-
 size_t policy_options_read(lua_State *L, struct policy_option *options)
 {
     int table = lua_gettop(L);
@@ -55,7 +53,9 @@ void policy_rails_read(lua_State *L, struct rail *rails)
             .max = number_or(L, "max", setting->max),
             .step = number_or(L, "step", 0),
             .cooldown_ns =
-                (uint64_t)(number_or(L, "every", EVERY_SECONDS) * 1e9),
+                (uint64_t)(number_or(L, "every",
+                                     (double)RAILS_COOLDOWN_NS / 1e9) *
+                           1e9),
             .is_open = true,
         };
     }
