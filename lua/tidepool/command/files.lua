@@ -26,9 +26,20 @@ function files.write(path, text)
   return nil, path .. ": " .. tostring(why or close_why)
 end
 
--- A value as a file of JSON.  Returns as write() does.
-function files.write_json(path, value)
-  return files.write(path, tide.encode(value) .. "\n")
+-- A value as the text of a file.
+function files.json(value) return tide.encode(value) .. "\n" end
+
+-- Writes what was asked for.  asked: array of { option, path or nil, fn }, of which fn
+-- gives the text.  Returns true, or nil and which failed and why.
+function files.write_asked(asked)
+  for _, entry in ipairs(asked) do
+    local option, path, make = unpack(entry, 1, 3)
+    if path then
+      local ok, why = files.write(path, make())
+      if not ok then return nil, ("%s: %s"):format(option, why) end
+    end
+  end
+  return true
 end
 
 -- The value that a file of JSON holds; or nil and why not.

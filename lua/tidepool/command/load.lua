@@ -1,11 +1,14 @@
 -- load.lua - `tidepool load`: loads an HTTP server, reports, compares two reports.
 
+local console = require "tidepool.command.console"
 local core = require "tidepool.core"
 local files = require "tidepool.command.files"
 local load_request = require "tidepool.command.load_request"
 local load_words = require "tidepool.command.load_words"
 local report = require "tidepool.command.load_report"
 local watch = require "tidepool.command.load_watch"
+
+local complain = console.complain
 
 local DONE, FAILED, MISUSED = 0, 1, 2
 local LOOK_SECONDS = 0.25 -- between two looks at the pools
@@ -39,10 +42,6 @@ URL is http://HOST:PORT/PATH or unix:/SOCKET:/PATH.  What the pools did comes fr
 Ctrl-C ends it early, with the report.  Status 1 when nothing was answered with 2xx or
 3xx.
 ]]
-
-local function complain(message, ...)
-  io.stderr:write("tidepool: ", message:format(...), "\n")
-end
 
 -- ---- comparing
 
@@ -82,24 +81,18 @@ local function start(words)
   }
 end
 
--- On a terminal the line is written over, else there is none.
-local function tell(words, stats)
-  io.stderr:write("\r\27[K", report.progress(stats, words.duration))
-  io.stderr:flush()
-end
-
 -- Looks at the pools, and tells, until the test is over.
 local function follow(words, test, seen)
-  local is_told = core.isatty(2)
+  local is_told = console.is_live()
   local told = core.now()
   while not test:wait(LOOK_SECONDS) do
     if seen.last then seen:look() end
     if is_told and core.now() - told >= TELL_SECONDS then
       told = core.now()
-      tell(words, test:stats())
+      console.progress(report.progress(test:stats(), words.duration))
     end
   end
-  if is_told then io.stderr:write "\r\27[K" end
+  console.end_progress()
 end
 
 local function classes(counts)
@@ -143,12 +136,12 @@ local function run(words)
   local result = result_of(words, stats, seen)
   io.stdout:write(report.text(result))
   io.stdout:flush()
-  if words.out then
-    local ok, why = files.write_json(words.out, result)
-    if not ok then
-      complain("--out: %s", why)
-      return FAILED
-    end
+  local ok, why = files.write_asked {
+    { "--out", words.out, function() return files.json(result) end },
+  }
+  if not ok then
+    complain("%s", why)
+    return FAILED
   end
   local good = stats.by_class[2] + stats.by_class[3]
   if good > 0 then return DONE end

@@ -37,7 +37,8 @@ local function take_admin(self, value)
   self.admin = value
 end
 
-local function take_out(self, value) self.out = value end
+-- Another name of --out.
+local function take_json(self, value) self.out = value end
 
 local SPEC = {
   options = {
@@ -47,7 +48,7 @@ local SPEC = {
     timeout = { kind = "time", min = 0.001, max = DAY },
     ["postgres-pid"] = { kind = "count", min = 1, max = 2 ^ 31 },
     rate = take_rate, header = take_header, body = take_body, admin = take_admin,
-    method = words.one_of(METHODS, string.upper), out = take_out, json = take_out,
+    method = words.one_of(METHODS, string.upper), out = words.text, json = take_json,
   },
   flags = { compare = true },
 }

@@ -1,12 +1,15 @@
 -- simulate.lua - `tidepool simulate`: what policies would do, tried on the real pool code
 -- with a virtual clock and a model of the server.
 
+local console = require "tidepool.command.console"
 local core = require "tidepool.core"
 local files = require "tidepool.command.files"
 local policies = require "tidepool.policies"
 local simulate_page = require "tidepool.command.simulate_page"
 local simulate_table = require "tidepool.command.simulate_table"
 local simulate_words = require "tidepool.command.simulate_words"
+
+local complain = console.complain
 
 local DONE, FAILED, MISUSED = 0, 1, 2
 
@@ -42,26 +45,21 @@ each takes as many times longer.  It knows no locks, caches or networks: it comp
 policies, it does not promise figures.
 ]]
 
-local function complain(text, ...)
-  io.stderr:write("tidepool: ", text:format(...), "\n")
-end
-
 -- ---- a run
 
 local BAR = 30      -- characters
 local TELL_EVERY = 0.1 -- seconds
 
--- Draws a bar over itself, on a terminal; else nil.
+-- Draws a bar over itself; nil where nobody sees it.
 local function progress(use)
-  if not core.isatty(2) then return nil end
+  if not console.is_live() then return nil end
   local told = 0
   return function(at, last)
     if core.now() - told < TELL_EVERY then return end
     told = core.now()
     local full = math.floor(at / last * BAR)
-    io.stderr:write(("\r\27[K%s [%s%s] %.0f of %.0f s"):format(use, ("#"):rep(full),
+    console.progress(("%s [%s%s] %.0f of %.0f s"):format(use, ("#"):rep(full),
       ("."):rep(BAR - full), at, last))
-    io.stderr:flush()
   end
 end
 
@@ -81,7 +79,7 @@ local function simulate(words, use)
     cores = words.cores, server_max = words.server_max, sample = words.sample,
     progress = progress(use),
   }
-  if core.isatty(2) then io.stderr:write "\r\27[K" end
+  console.end_progress()
   if not report then return nil, err.message end
   report.policy = use
   return report, core.now() - began
@@ -99,14 +97,12 @@ end
 
 -- Writes the files that were asked for.
 local function save(words, reports)
-  local ok, why, name = true, nil, "--out"
-  if words.out then ok, why = files.write_json(words.out, reports) end
-  if ok and words.html then
-    name = "--html"
-    ok, why = files.write(words.html, simulate_page.make(reports, words))
-  end
+  local ok, why = files.write_asked {
+    { "--out", words.out, function() return files.json(reports) end },
+    { "--html", words.html, function() return simulate_page.make(reports, words) end },
+  }
   if ok then return DONE end
-  complain("%s: %s", name, why)
+  complain("%s", why)
   return FAILED
 end
 

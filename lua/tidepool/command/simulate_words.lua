@@ -80,10 +80,7 @@ local SPEC = {
     sample = { kind = "time", min = 0.01, max = 3600 },
     load = take_load, outage = take_outage, pool = take_pool, rail = take_rail,
     option = take_option,
-    trace = function(self, value) self.trace = value end,
-    ["trace-pool"] = function(self, value) self.trace_pool = value end,
-    out = function(self, value) self.out = value end,
-    html = function(self, value) self.html = value end,
+    trace = words.text, ["trace-pool"] = words.text, out = words.text, html = words.text,
   },
 }
 

@@ -1,6 +1,7 @@
 -- testing.lua - `tidepool test`: busted's specs inside the runtime, on servers of their
 -- own; each test begins with the database as the schema made it, and an empty Redis.
 
+local complain = require("tidepool.command.console").complain
 local core = require "tidepool.core"
 local of = require("tidepool.result").of
 local pools = require "tidepool.pools"
@@ -12,10 +13,6 @@ local DONE, FAILED, MISCONFIGURED = 0, 1, 2
 local TEMPLATE, DATABASE = "tidepool_template", "tide"
 local FOLDERS = { ".", "spec", "tests" }
 local ARCH = jit.arch == "x64" and "x86_64" or "aarch64"
-
-local function complain(message, ...)
-  io.stderr:write("tidepool: ", message:format(...), "\n")
-end
 
 -- ---- what to run
 

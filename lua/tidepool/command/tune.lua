@@ -1,6 +1,7 @@
 -- tune.lua - `tidepool tune`: loads a server with pools of many sizes and recommends one.
 
 local check = require "tidepool.command.check"
+local console = require "tidepool.command.console"
 local core = require "tidepool.core"
 local files = require "tidepool.command.files"
 local tune_advice = require "tidepool.command.tune_advice"
@@ -10,6 +11,8 @@ local tune_steps = require "tidepool.command.tune_steps"
 local tune_table = require "tidepool.command.tune_table"
 local tune_words = require "tidepool.command.tune_words"
 local url = require "tidepool.url"
+
+local complain = console.complain
 
 local DONE, FAILED, MISUSED = 0, 1, 2
 
@@ -43,21 +46,11 @@ early, with what was measured.  Status 1 when nothing can be recommended, or the
 was lost.
 ]]
 
-local function complain(message, ...)
-  io.stderr:write("tidepool: ", message:format(...), "\n")
-end
-
--- Tells of each step, on a terminal: the line is written over.
+-- Tells of each step.
 local function tell(ladder, at)
-  if not core.isatty(2) then return end
   local last = ladder.steps[#ladder.steps]
-  io.stderr:write(("\r\27[K%s %d ... %s"):format(ladder.name, at, last
+  console.progress(("%s %d ... %s"):format(ladder.name, at, last
     and ("%d: %.0f/s, p99 %.2f ms"):format(last.at, last.rate, last.p99 * 1000) or ""))
-  io.stderr:flush()
-end
-
-local function end_line()
-  if core.isatty(2) then io.stderr:write "\r\27[K" end
 end
 
 -- Says so when this machine had other work as we began.
@@ -86,18 +79,12 @@ end
 
 -- Writes the files that were asked for.
 local function save(words, found)
-  local ok, why, name = true, nil, "--out"
-  if words.out and found.advice then
-    ok, why = files.write(words.out,
-      tune_table.toml(found, os.date "!%Y-%m-%d %H:%M:%S UTC"))
-  end
-  if ok and words.html then
-    name = "--html"
-    ok, why = files.write(words.html, tune_page.make(found))
-  end
-  if ok then return true end
-  complain("%s: %s", name, why)
-  return false
+  return files.write_asked {
+    { "--out", found.advice and words.out, function()
+      return tune_table.toml(found, os.date "!%Y-%m-%d %H:%M:%S UTC")
+    end },
+    { "--html", words.html, function() return tune_page.make(found) end },
+  }
 end
 
 local function report(words, server, run)
@@ -105,7 +92,8 @@ local function report(words, server, run)
   io.stdout:write(tune_table.text(found))
   io.stdout:flush()
   if run.is_gone then complain("%s", run.why) end
-  local is_saved = save(words, found)
+  local is_saved, why = save(words, found)
+  if not is_saved then complain("%s", why) end
   return found.advice and is_saved and not run.is_gone and DONE or FAILED
 end
 
@@ -116,7 +104,7 @@ local function measure(words, server)
   end
   run.load = tonumber((core.read_file "/proc/loadavg"):match "^%S+")
   local ok, why = run:measure()
-  end_line()
+  console.end_progress()
   if ok then return report(words, server, run) end
   complain("%s: %s", url.mask(words.url), why)
   return FAILED

@@ -9,10 +9,6 @@ local KINDS = { postgres = "postgres", postgresql = "postgres", redis = "redis",
                 unix = "redis" }
 local STATEMENTS = { postgres = "SELECT 1", redis = "PING" }
 
-local function text_option(name)
-  return function(self, value) self[name] = value end
-end
-
 local function take_statement(self, value)
   if not value:find "%S" then return "--statement: expected a statement" end
   self.statement = value
@@ -24,7 +20,7 @@ local SPEC = {
     callers = { kind = "count", min = 1, max = MAX_CALLERS },
     max = { kind = "count", min = 1, max = MAX_CALLERS },
     hosts = { kind = "count", min = 1, max = 100000 },
-    statement = take_statement, out = text_option "out", html = text_option "html",
+    statement = take_statement, out = words.text, html = words.text,
   },
 }
 

@@ -4,6 +4,9 @@ local schema = require "tidepool.schema"
 
 local words = {}
 
+-- The field of an option or flag.
+local function field_of(name) return (name:gsub("-", "_")) end
+
 -- ---- what a command takes
 --
 -- options     name -> an entry of schema.read(), whose value becomes the field of that
@@ -33,7 +36,7 @@ local function take_value(self, name, entry, value)
   if result == nil then
     return ('--%s: expected %s, found "%s"'):format(name, expected, value)
   end
-  self[name:gsub("-", "_")] = result
+  self[field_of(name)] = result
 end
 
 -- Takes the word at self.at, and the next where it is the value; gives what is wrong.
@@ -53,7 +56,7 @@ local function take(self, spec, list)
     end
     return take_value(self, name, entry, value)
   elseif name and value == "" and spec.flags and spec.flags[name] then
-    self[name:gsub("-", "_")] = true
+    self[field_of(name)] = true
   elseif word:find "^%-." then
     return unknown_option(spec, word:match "^[^=]+")
   elseif spec.operand then
@@ -79,13 +82,16 @@ function words.read(spec, list, self)
   return self
 end
 
+-- An option that is any text.
+function words.text(self, value, name) self[field_of(name)] = value end
+
 -- An option that may be one of names.
 function words.one_of(names, read)
   return function(self, value, name)
     local word = read and read(value) or value
     for _, known in ipairs(names) do
       if known == word then
-        self[name:gsub("-", "_")] = word
+        self[field_of(name)] = word
         return nil
       end
     end
