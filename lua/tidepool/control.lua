@@ -79,18 +79,25 @@ end
 
 -- ---- pages
 
-local function act(state, pool, action)
-  pool[action](pool)
-  core.log("info", "pool " .. action, { pool = pool:name() })
-  return answer(200, describe(state, pool))
-end
+local function show(state, pool) return answer(200, describe(state, pool)) end
 
 -- As `tidepool simulate --trace` reads it.
-local function tell_events(pool)
-  return 200, TEXT, core.dump_text(pool)
+local function tell_events(_, pool) return 200, TEXT, core.dump_text(pool) end
+
+local function action(name)
+  return function(state, pool)
+    pool[name](pool)
+    core.log("info", "pool " .. name, { pool = pool:name() })
+    return show(state, pool)
+  end
 end
 
-local ACTIONS = { drain = true, pause = true, resume = true }
+-- What follows /pools/NAME -> method -> function(state, pool, request).
+local POOL_PAGES = {
+  [""] = { GET = show, PATCH = change }, events = { GET = tell_events },
+  drain = { POST = action "drain" }, pause = { POST = action "pause" },
+  resume = { POST = action "resume" },
+}
 
 local function list(state)
   local all = {}
@@ -104,31 +111,25 @@ local function reload(state)
   return refuse(is_busy and 409 or 500, "%s", message)
 end
 
+-- The functions of a pool's page, of any pool: also of one that there is not.
+local function methods_of_pool(state, name, page)
+  local pool, methods = find(state, name), {}
+  for method, fn in pairs(page) do
+    methods[method] = function(request)
+      if pool then return fn(state, pool, request) end
+      return refuse(404, "no pool %s; there are: %s", name, names_of(state))
+    end
+  end
+  return methods
+end
+
 -- The functions of a path by method, or nil: no such page.
 local function methods_of(state, path)
   if path == "/pools" then return { GET = function() return list(state) end } end
   if path == "/reload" then return { POST = function() return reload(state) end } end
-  local name, action = path:match "^/pools/([^/]+)/?([^/]*)$"
-  if not name or (action ~= "" and action ~= "events" and not ACTIONS[action]) then
-    return nil
-  end
-  local pool = find(state, name)
-  local function with_pool(fn)
-    if pool then return fn end
-    return function()
-      return refuse(404, "no pool %s; there are: %s", name, names_of(state))
-    end
-  end
-  if action == "events" then
-    return { GET = with_pool(function() return tell_events(pool) end) }
-  end
-  if action ~= "" then
-    return { POST = with_pool(function() return act(state, pool, action) end) }
-  end
-  return {
-    GET = with_pool(function() return answer(200, describe(state, pool)) end),
-    PATCH = with_pool(function(request) return change(state, pool, request) end),
-  }
+  local name, page = path:match "^/pools/([^/]+)/?([^/]*)$"
+  if not name or not POOL_PAGES[page] then return nil end
+  return methods_of_pool(state, name, POOL_PAGES[page])
 end
 
 local function allowed(methods)
