@@ -2,6 +2,7 @@
 -- whoever sends it.
 
 local core = require "tidepool.core"
+local url = require "tidepool.url"
 
 local REFUSED = { ["content-type"] = "application/json", ["cache-control"] = "no-store",
                   ["www-authenticate"] = 'Bearer realm="tidepool admin"' }
@@ -44,7 +45,7 @@ local access = {}
 function access.is_local(address)
   if address:find "^unix:" then return true end
   local host = address:match "^(.*):%d+$"
-  return host == "localhost" or host == "[::1]" or host:find "^127%.[%d.]+$" ~= nil
+  return url.is_loopback(host:match "^%[(.*)%]$" or host)
 end
 
 -- settings: those of [server].  refused counts.

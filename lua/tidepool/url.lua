@@ -123,4 +123,9 @@ function url.without_quotes(message)
   return (message:gsub(': ".*"$', ""))
 end
 
+-- Whether a host, by name or number, is this machine itself.
+function url.is_loopback(host)
+  return host == "localhost" or host == "::1" or host:find "^127%.[%d.]+$" ~= nil
+end
+
 return url

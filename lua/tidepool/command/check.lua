@@ -76,9 +76,7 @@ local function activity_text(rows)
   return table.concat(parts, ", ")
 end
 
-local function is_local(address)
-  return address == "" or address:find "^127%." ~= nil or address == "::1"
-end
+local function is_local(address) return address == "" or url.is_loopback(address) end
 
 -- Whether others can read what goes over the connection.  row: is_secret, whether it is
 -- encrypted; client and host, the addresses of its two ends, "" for a unix socket.

@@ -4,6 +4,7 @@
 local fetch = require "tidepool.command.fetch"
 local load_request = require "tidepool.command.load_request"
 local postgres_cpu = require "tidepool.command.postgres_cpu"
+local url = require "tidepool.url"
 
 -- ---- pools
 
@@ -97,8 +98,7 @@ end
 -- ---- the database's CPU
 
 local function is_here(target)
-  return target.unix_path or target.host == "localhost" or target.host == "::1"
-    or target.host:find "^127%." ~= nil
+  return target.unix_path or url.is_loopback(target.host)
 end
 
 function Watch:begin_cpu(target, postmaster)
