@@ -6,6 +6,7 @@ local core = require "tidepool.core"
 local dev = require "tidepool.command.dev"
 local schema = require "tidepool.schema"
 local service = require "tidepool.service"
+local sorted_keys = require "tidepool.sorted_keys"
 local testing = require "tidepool.command.testing"
 local url = require "tidepool.url"
 local words = require "tidepool.command.words"
@@ -240,10 +241,7 @@ function cli.main(command, ...)
   end
   local run = COMMANDS[command]
   if run then return run(command, { ... }) end
-  local names = {}
-  for name in pairs(HELP) do names[#names + 1] = name end
-  table.sort(names)
-  local near = schema.nearest(command, names)
+  local near = schema.nearest(command, sorted_keys(HELP))
   return misused("help", "unknown command %q%s", command,
     near and ("; did you mean %s?"):format(near) or "")
 end

@@ -4,6 +4,7 @@
 
 local core = require "tidepool.core"
 local events = require "tidepool.events"
+local sorted_keys = require "tidepool.sorted_keys"
 
 local STATES = {
   "opening", "idle", "leased", "shared", "testing", "hooked", "resetting", "cancelling",
@@ -113,13 +114,6 @@ function Writer:histogram(name, labels, stats)
   self:sample(name .. "_bucket", with_bound, stats.count)
   self:sample(name .. "_sum", labels, stats.sum)
   self:sample(name .. "_count", labels, stats.count)
-end
-
-local function sorted_keys(values)
-  local keys = {}
-  for key in pairs(values) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 local function add_states(out, all)

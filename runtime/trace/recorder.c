@@ -20,8 +20,6 @@ enum {
 
 static const uint64_t WRITE_NS = 1000000000;
 
-struct recorder;
-
 struct recorded {
     struct recorder *recorder;
     struct pool *pool; /* NULL: closed */

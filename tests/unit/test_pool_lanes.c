@@ -155,6 +155,18 @@ static void close_yard(struct yard *yard)
 
 /* ---- the flight recorder */
 
+/* The next note of a statement, or NULL. */
+static const struct flight_note *next_shared(const struct yard *yard,
+                                             struct flight_walk *walk)
+{
+    const struct flight_note *note;
+
+    do
+        note = flight_next(yard->fake.flight, walk);
+    while (note != NULL && !note->is_shared);
+    return note;
+}
+
 /* 3 on one lane: sent after 1 ms, answered after 2, 4 and 4 more. */
 static void test_own_time_of_each_is_noted(void **state)
 {
@@ -177,9 +189,7 @@ static void test_own_time_of_each_is_noted(void **state)
     yard.fake.now_ns += 4 * MS;
     lane_answered(yard.on[0], &yard.items[1], yard.fake.now_ns);
     lane_answered(yard.on[0], &yard.items[2], yard.fake.now_ns);
-    while ((note = flight_next(yard.fake.flight, &walk)) != NULL) {
-        if (!note->is_shared)
-            continue;
+    while ((note = next_shared(&yard, &walk)) != NULL) {
         assert_int_equal(note->what, DEMAND_SERVED);
         assert_int_equal(note->wait_us, wait_us[count]);
         assert_int_equal(note->service_us, own_us[count++]);
@@ -208,9 +218,8 @@ static void test_statements_that_leave_are_noted(void **state)
     pump(&yard);
     lane_forgot(yard.on[0], &yard.items[2], DEMAND_CANCELLED,
                 yard.fake.now_ns + MS);
-    while ((note = flight_next(yard.fake.flight, &walk)) != NULL)
-        if (note->is_shared)
-            assert_int_equal(note->what, ends[count++]);
+    while ((note = next_shared(&yard, &walk)) != NULL)
+        assert_int_equal(note->what, ends[count++]);
     assert_int_equal(count, 3);
     close_yard(&yard);
     flight_free(yard.fake.flight);

@@ -31,10 +31,7 @@ local function scale(most)
   return step, step * math.max(1, math.ceil(most / step - 1e-9))
 end
 
-local function number(value)
-  local text = ("%.6g"):format(value)
-  return text
-end
+local function number(value) return ("%.6g"):format(value) end
 
 local function extent(series, at)
   local least, most = math.huge, -math.huge
@@ -90,10 +87,10 @@ function Chart:put_series(index, line)
     .. 'stroke-width="1.6" points="%s"/>', plot.escape(line.name), #points, colour,
     table.concat(points, " "))
   if #points <= 40 then
-    for i, point in ipairs(line.points) do
+    for _, point in ipairs(line.points) do
       self:put('<circle cx="%.1f" cy="%.1f" r="2.6" fill="%s"><title>%s: %s, %s</title>'
         .. "</circle>", self:x(point[1]), self:y(point[2]), colour,
-        plot.escape(line.name), number(line.points[i][1]), number(line.points[i][2]))
+        plot.escape(line.name), number(point[1]), number(point[2]))
     end
   end
 end

@@ -1,5 +1,7 @@
 -- top_view.lua - what `tidepool top` shows: figures in, lines that fit a terminal out.
 
+local sorted_keys = require "tidepool.sorted_keys"
+
 local view = {}
 
 -- ---- texts
@@ -54,13 +56,6 @@ end
 local function pad(text, width, is_left)
   local space = (" "):rep(width - length(text))
   return is_left and text .. space or space .. text
-end
-
-local function sorted_keys(values)
-  local keys = {}
-  for key in pairs(values) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 -- "lost 1, timeout 3", or nil where there is nothing.
