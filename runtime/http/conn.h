@@ -58,7 +58,8 @@ struct http_conn {
 
 struct http_server {
     struct loop *loop;
-    struct listener *listener; /* NULL once draining */
+    struct listener *listeners[HTTP_LISTENERS_MAX];
+    unsigned n_listeners; /* 0 once draining */
     struct http_limits limits;
     http_request_fn on_request;
     http_body_fn body_rule; /* or NULL */

@@ -16,6 +16,9 @@
 struct http_server;
 struct http_request;
 
+/* Sockets that one server accepts on. */
+enum { HTTP_LISTENERS_MAX = 64 };
+
 /* Times in nanoseconds, 0 for no limit; sizes in bytes. */
 struct http_limits {
     size_t max_header_bytes;    /* request line and headers: 431 */
@@ -144,10 +147,22 @@ struct http_stats {
     unsigned in_flight;         /* requests without a reply */
 };
 
+/* It listens nowhere yet. */
+enum err http_server_new(struct http_server **out, struct loop *loop,
+                         const struct http_limits *limits,
+                         http_request_fn on_request, void *ud) MUST_CHECK;
+/* Accepts on socket, too, which it owns when this succeeds.  ERR_BUSY: it
+ * listens on HTTP_LISTENERS_MAX. */
+enum err http_server_accept(struct http_server *server,
+                            const struct listen_socket *socket) MUST_CHECK;
+/* No more on that of this descriptor; false when there is none. */
+bool http_server_stop_accepting(struct http_server *server, int fd);
+/* A server that listens on address, see listen_socket_open(). */
 enum err http_server_open(struct http_server **out, struct loop *loop,
                           const char *address, const struct http_limits *limits,
                           http_request_fn on_request, void *ud,
                           struct err_text *why) MUST_CHECK;
+/* Of the socket that it accepted on first. */
 const char *http_server_address(const struct http_server *server);
 const struct http_stats *http_server_stats(const struct http_server *server);
 /* Stops accepting, closes idle connections, answers what runs with Connection:

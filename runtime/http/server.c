@@ -60,19 +60,14 @@ void http_server_left(struct http_server *server)
         loop_defer(server->loop, LOOP_RUN, &server->drained_job);
 }
 
-enum err http_server_open(struct http_server **out, struct loop *loop,
-                          const char *address, const struct http_limits *limits,
-                          http_request_fn on_request, void *ud,
-                          struct err_text *why)
+enum err http_server_new(struct http_server **out, struct loop *loop,
+                         const struct http_limits *limits,
+                         http_request_fn on_request, void *ud)
 {
     struct http_server *server = calloc(1, sizeof(*server));
-    enum err err;
 
-    if (server == NULL) {
-        err_text_set(why, "cannot listen on %s: %s", address,
-                     err_sentence(ERR_NOMEM));
+    if (server == NULL)
         return ERR_NOMEM;
-    }
     server->loop = loop;
     server->limits = *limits;
     server->on_request = on_request;
@@ -81,16 +76,75 @@ enum err http_server_open(struct http_server **out, struct loop *loop,
     server->free_job.fn = on_free;
     list_init(&server->conns);
     list_init(&server->gone);
-    err =
-        listener_open(&server->listener, loop, address, on_accept, server, why);
-    if (err != ERR_OK) {
-        free(server);
-        return err;
-    }
-    snprintf(server->address, sizeof(server->address), "%s",
-             listener_address(server->listener));
     *out = server;
     return ERR_OK;
+}
+
+enum err http_server_accept(struct http_server *server,
+                            const struct listen_socket *socket)
+{
+    struct listener *listener;
+    enum err err;
+
+    if (server->n_listeners == HTTP_LISTENERS_MAX)
+        return ERR_BUSY;
+    err = listener_open_on(&listener, server->loop, socket, on_accept, server);
+    if (err != ERR_OK)
+        return err;
+    if (server->address[0] == '\0')
+        snprintf(server->address, sizeof(server->address), "%s",
+                 listener_address(listener));
+    server->listeners[server->n_listeners++] = listener;
+    return ERR_OK;
+}
+
+bool http_server_stop_accepting(struct http_server *server, int fd)
+{
+    for (unsigned i = 0; i < server->n_listeners; i++) {
+        if (listener_fd(server->listeners[i]) != fd)
+            continue;
+        listener_close(server->listeners[i]);
+        server->listeners[i] = server->listeners[--server->n_listeners];
+        return true;
+    }
+    return false;
+}
+
+static void stop_accepting(struct http_server *server)
+{
+    while (server->n_listeners > 0)
+        listener_close(server->listeners[--server->n_listeners]);
+}
+
+enum err http_server_open(struct http_server **out, struct loop *loop,
+                          const char *address, const struct http_limits *limits,
+                          http_request_fn on_request, void *ud,
+                          struct err_text *why)
+{
+    struct http_server *server = NULL;
+    struct listen_socket socket = { .fd = -1 };
+    enum err err = http_server_new(&server, loop, limits, on_request, ud);
+
+    if (err == ERR_OK)
+        err = listen_socket_open(&socket, address, why);
+    else
+        err_text_set(why, "cannot listen on %s: %s", address,
+                     err_sentence(err));
+    if (err != ERR_OK)
+        goto fail;
+    err = http_server_accept(server, &socket);
+    if (err != ERR_OK) {
+        err_text_set(why, "cannot listen on %s: %s", address,
+                     err_sentence(err));
+        goto fail;
+    }
+    *out = server;
+    return ERR_OK;
+
+fail:
+    listen_socket_close(&socket);
+    free(server);
+    return err;
 }
 
 void http_server_set_body_rule(struct http_server *server, http_body_fn rule)
@@ -116,8 +170,7 @@ void http_server_drain(struct http_server *server, void (*on_drained)(void *ud),
     server->is_draining = true;
     server->on_drained = on_drained;
     server->drained_ud = ud;
-    listener_close(server->listener); /* NULL the second time */
-    server->listener = NULL;
+    stop_accepting(server);
     for (uint32_t left = server->conns.len; left > 0; left--) {
         struct http_conn *conn = container_of(node, struct http_conn, node);
 
@@ -151,7 +204,7 @@ void http_server_close(struct http_server *server)
         return;
     server->on_drained = NULL;
     loop_cancel(server->loop, LOOP_RUN, &server->drained_job);
-    listener_close(server->listener);
+    stop_accepting(server);
     while ((node = list_first(&server->conns)) != NULL)
         cut(container_of(node, struct http_conn, node));
     while ((node = list_pop_front(&server->gone)) != NULL)

@@ -3,6 +3,7 @@
 #define TIDEPOOL_NET_INSIDE_H
 
 #include "base/wheel.h"
+#include "net/address.h"
 #include "net/loop.h"
 
 #include <sys/socket.h>
@@ -42,15 +43,6 @@ const char *errno_text(int error);
 struct watch;
 /* The watch is not counted any more and does not keep the loop running. */
 void watch_unref(struct watch *watch);
-
-enum { ADDRESS_TEXT_MAX = 128 };
-
-/* "127.0.0.1:80", "[::1]:80" or "unix:/path"; "unix:" for a nameless end. */
-void address_text(const struct sockaddr *address, socklen_t len,
-                  char text[ADDRESS_TEXT_MAX]);
-/* False when path is too long for a unix socket. */
-bool address_of_path(struct sockaddr_storage *address, socklen_t *len,
-                     const char *path);
 
 struct stream;
 

@@ -1,6 +1,7 @@
 /* process.c - see process.h. */
 #include "net/process.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -139,6 +140,9 @@ static enum err open_fds(struct process *process, struct child_fds *fds,
     const char *log = options->log_path;
 
     fds->output = -1;
+    fds->input = -1;
+    if (options->shares_all)
+        return ERR_OK;
     fds->input = open(input, O_RDONLY | O_CLOEXEC);
     if (fds->input < 0)
         return refuse(input, errno, why);
@@ -150,24 +154,40 @@ static enum err open_fds(struct process *process, struct child_fds *fds,
     return ERR_OK;
 }
 
+static uv_stdio_container_t inherit(int fd)
+{
+    return (uv_stdio_container_t){ .flags = UV_INHERIT_FD, .data.fd = fd };
+}
+
+/* Gives how many there are. */
+static int choose_fds(uv_stdio_container_t *stdio, const struct child_fds *fds,
+                      const struct process_options *options)
+{
+    bool shares = options->shares_all;
+
+    assert(options->n_inherited <= PROCESS_INHERITED_MAX);
+    stdio[0] = inherit(shares ? STDIN_FILENO : fds->input);
+    stdio[1] = inherit(shares ? STDOUT_FILENO : fds->output);
+    stdio[2] =
+        inherit(shares || options->shares_errors ? STDERR_FILENO : fds->output);
+    for (unsigned i = 0; i < options->n_inherited; i++)
+        stdio[3 + i] = inherit(options->inherited[i]);
+    return 3 + (int)options->n_inherited;
+}
+
 static int spawn(struct process *process, const struct child_fds *fds,
                  const struct process_options *options)
 {
-    uv_stdio_container_t stdio[3] = {
-        { .flags = UV_INHERIT_FD, .data.fd = fds->input },
-        { .flags = UV_INHERIT_FD, .data.fd = fds->output },
-        { .flags = UV_INHERIT_FD,
-          .data.fd = options->shares_errors ? STDERR_FILENO : fds->output },
-    };
+    uv_stdio_container_t stdio[3 + PROCESS_INHERITED_MAX];
     uv_process_options_t how = {
-        .file = options->args[0],
+        .file = options->file != NULL ? options->file : options->args[0],
         .args = (char **)options->args,
         .env = (char **)options->env,
         .cwd = options->cwd,
         .exit_cb = on_exit_status,
         .flags = options->leads_group ? UV_PROCESS_DETACHED : 0,
         .stdio = stdio,
-        .stdio_count = 3,
+        .stdio_count = choose_fds(stdio, fds, options),
     };
 
     process->leads_group = options->leads_group;

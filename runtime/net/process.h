@@ -5,14 +5,20 @@
 #include "base/buf.h"
 #include "net/loop.h"
 
+enum { PROCESS_INHERITED_MAX = 160 };
+
 struct process;
 
 struct process_options {
+    const char *file;     /* the program; NULL: args[0] */
     char *const *args;    /* args[0] is looked up in PATH; NULL-terminated */
     char *const *env;     /* NULL: as ours */
     const char *cwd;      /* NULL: as ours */
     const char *log_path; /* stdout and stderr are appended; NULL: collected */
     bool shares_errors;   /* stderr is ours, neither logged nor collected */
+    bool shares_all;      /* stdin, stdout and stderr are ours */
+    const int *inherited; /* descriptors that it has as 3, 4, ... */
+    unsigned n_inherited; /* at most PROCESS_INHERITED_MAX */
     bool leads_group;     /* signals reach what it starts, too; it is not on
                              our terminal */
     const char *input;    /* NULL: /dev/null, else a file for stdin */

@@ -6,6 +6,7 @@
 #define TIDEPOOL_NET_STREAM_H
 
 #include "base/buf.h"
+#include "net/listen_socket.h"
 #include "net/loop.h"
 
 #include <stdbool.h>
@@ -72,14 +73,18 @@ struct listener;
 typedef void (*listener_fn)(struct listener *listener, struct stream *stream,
                             void *ud);
 
-/* address: "127.0.0.1:8080", "[::1]:0", "localhost:80" or "unix:/path".  On
- * failure why holds a sentence: the port is in use, the name is unknown. */
+/* Accepts on socket, which it owns when this succeeds. */
+enum err listener_open_on(struct listener **out, struct loop *loop,
+                          const struct listen_socket *socket, listener_fn fn,
+                          void *ud) MUST_CHECK;
+/* The same on a socket of its own, see listen_socket_open(). */
 enum err listener_open(struct listener **out, struct loop *loop,
                        const char *address, listener_fn fn, void *ud,
                        struct err_text *why) MUST_CHECK;
 /* As bound, port 0 replaced: "127.0.0.1:34567". */
 const char *listener_address(const struct listener *listener);
-/* Accepts NULL; removes a unix socket's file. */
+int listener_fd(const struct listener *listener);
+/* Accepts NULL; closes the socket. */
 void listener_close(struct listener *listener);
 
 #endif

@@ -4,7 +4,10 @@
 #include "script/fields.h"
 #include "script/task.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char SERVER_TYPE[] = "tidepool.http_server";
 
@@ -112,34 +115,108 @@ static void take_body_rule(lua_State *L, struct script_server *box)
     http_server_set_body_rule(box->server, ask_body_rule);
 }
 
-/* listen{ address =, handler =, body_rule =, limits = } */
+/* The sockets of the list at the top: opened by another process, which gave
+ * their descriptors. */
+static enum err accept_on(lua_State *L, struct http_server *server,
+                          struct err_text *why)
+{
+    struct listen_socket socket;
+    enum err err = ERR_OK;
+    int count = (int)lua_objlen(L, -1);
+
+    for (int i = 1; i <= count && err == ERR_OK; i++) {
+        lua_rawgeti(L, -1, i);
+        err = listen_socket_take(&socket, luaL_checkint(L, -1), why);
+        lua_pop(L, 1);
+        if (err == ERR_OK)
+            err = http_server_accept(server, &socket);
+    }
+    return err;
+}
+
+/* The server of the table at 1. */
+static enum err open_server(lua_State *L, struct script_server *box,
+                            struct err_text *why)
+{
+    struct loop *loop = box->vm->loop;
+    struct http_limits limits;
+    enum err err;
+
+    take_limits(L, &limits);
+    lua_getfield(L, 1, "sockets");
+    lua_getfield(L, 1, "address");
+    if (lua_isnil(L, -2))
+        return http_server_open(&box->server, loop, luaL_checkstring(L, -1),
+                                &limits, on_request, box, why);
+    lua_pop(L, 1);
+    luaL_checktype(L, -1, LUA_TTABLE);
+    err = http_server_new(&box->server, loop, &limits, on_request, box);
+    if (err == ERR_OK)
+        err = accept_on(L, box->server, why);
+    if (err != ERR_OK) {
+        http_server_close(box->server);
+        box->server = NULL;
+    }
+    return err;
+}
+
+/* listen{ address =, handler =, body_rule =, limits = }; sockets, a list of
+ * descriptors, in place of address: those are accepted on. */
 static int l_listen(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     struct err_text why = { .text = "" };
-    struct http_limits limits;
     struct script_server *box;
     enum err err;
 
     luaL_checktype(L, 1, LUA_TTABLE);
-    take_limits(L, &limits);
-    lua_getfield(L, 1, "address");
-    luaL_checkstring(L, -1);
+    lua_settop(L, 1);
     lua_getfield(L, 1, "handler");
     luaL_checktype(L, -1, LUA_TFUNCTION);
     box = lua_newuserdata(L, sizeof(*box));
     memset(box, 0, sizeof(*box));
     box->vm = vm;
     vm_set_type(L, SERVER_TYPE);
-    err = http_server_open(&box->server, vm->loop, lua_tostring(L, -3), &limits,
-                           on_request, box, &why);
+    err = open_server(L, box, &why);
     if (err != ERR_OK)
         return return_err(L, err, &why);
-    lua_pushvalue(L, -2);
+    lua_settop(L, 3);
+    lua_pushvalue(L, 2);
     box->handler_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     take_body_rule(L, box);
     lua_pushvalue(L, -1);
     box->self_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 1;
+}
+
+/* accept(fd): on this socket of another process too.  Gives the number that
+ * stop_accepting() takes; or nil, err. */
+static int l_accept(lua_State *L)
+{
+    struct script_server *box = check_server(L);
+    struct err_text why = { .text = "" };
+    struct listen_socket socket;
+    int fd = fcntl(luaL_checkint(L, 2), F_DUPFD_CLOEXEC, 3);
+    enum err err;
+
+    if (fd < 0)
+        return return_text(L, ERR_BADARG, "descriptor %d: %s",
+                           (int)lua_tointeger(L, 2), strerror(errno));
+    err = listen_socket_take(&socket, fd, &why);
+    if (err == ERR_OK)
+        err = http_server_accept(box->server, &socket);
+    if (err != ERR_OK) {
+        close(fd);
+        return return_err(L, err, &why);
+    }
+    lua_pushinteger(L, fd);
+    return 1;
+}
+
+static int l_stop_accepting(lua_State *L)
+{
+    lua_pushboolean(L, http_server_stop_accepting(check_server(L)->server,
+                                                  luaL_checkint(L, 2)));
     return 1;
 }
 
@@ -243,8 +320,14 @@ static int l_close(lua_State *L)
 }
 
 static const luaL_Reg server_methods[] = {
-    { "address", l_address }, { "stats", l_stats }, { "drain", l_drain },
-    { "close", l_close },     { "__gc", l_close },  { NULL, NULL },
+    { "address", l_address },
+    { "stats", l_stats },
+    { "drain", l_drain },
+    { "close", l_close },
+    { "__gc", l_close },
+    { "accept", l_accept },
+    { "stop_accepting", l_stop_accepting },
+    { NULL, NULL },
 };
 
 /* http_limits(): the defaults of listen()'s limits. */

@@ -121,13 +121,40 @@ static const char *option(lua_State *L, const char *key)
     return luaL_optstring(L, -1, NULL);
 }
 
-/* process{ args =, env =, cwd =, log =, input =, shares_errors =, leads_group =
- * } */
+static bool flag(lua_State *L, const char *key)
+{
+    lua_getfield(L, 1, key);
+    return lua_toboolean(L, -1);
+}
+
+/* The descriptors of the list inherit, if there is one. */
+static void take_inherited(lua_State *L, int *fds,
+                           struct process_options *options)
+{
+    size_t count;
+
+    lua_getfield(L, 1, "inherit");
+    count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    if (count > PROCESS_INHERITED_MAX)
+        luaL_error(L, "inherit: at most %d descriptors", PROCESS_INHERITED_MAX);
+    for (size_t i = 0; i < count; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        fds[i] = luaL_checkint(L, -1);
+        lua_pop(L, 1);
+    }
+    options->inherited = fds;
+    options->n_inherited = (unsigned)count;
+}
+
+/* process{ args =, env =, cwd =, log =, input =, file =, inherit =,
+ * shares_errors =, shares_all =, leads_group = }: its descriptors 3, 4, ... are
+ * those of the list inherit. */
 static int l_process(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     struct err_text why = { .text = "" };
     char *words[WORDS_MAX];
+    int inherited[PROCESS_INHERITED_MAX];
     struct process_options options = { .args = words };
     struct script_process *box;
     enum err err;
@@ -139,10 +166,11 @@ static int l_process(lua_State *L)
     options.cwd = option(L, "cwd");
     options.log_path = option(L, "log");
     options.input = option(L, "input");
-    lua_getfield(L, 1, "shares_errors");
-    options.shares_errors = lua_toboolean(L, -1);
-    lua_getfield(L, 1, "leads_group");
-    options.leads_group = lua_toboolean(L, -1);
+    options.file = option(L, "file");
+    options.shares_errors = flag(L, "shares_errors");
+    options.shares_all = flag(L, "shares_all");
+    options.leads_group = flag(L, "leads_group");
+    take_inherited(L, inherited, &options);
     lua_getfield(L, 1, "env");
     options.env = take_env(L);
     box = lua_newuserdata(L, sizeof(*box));
@@ -170,10 +198,10 @@ static int l_pid(lua_State *L)
 /* signal(name): does nothing when the child has ended. */
 static int l_signal(lua_State *L)
 {
-    static const char *const names[] = { "TERM", "INT",  "QUIT", "KILL",
-                                         "HUP",  "STOP", "CONT", NULL };
-    static const int numbers[] = { SIGTERM, SIGINT,  SIGQUIT, SIGKILL,
-                                   SIGHUP,  SIGSTOP, SIGCONT };
+    static const char *const names[] = { "TERM", "INT",  "QUIT", "KILL", "HUP",
+                                         "USR1", "USR2", "STOP", "CONT", NULL };
+    static const int numbers[] = { SIGTERM, SIGINT,  SIGQUIT, SIGKILL, SIGHUP,
+                                   SIGUSR1, SIGUSR2, SIGSTOP, SIGCONT };
     struct script_process *box = check_process(L);
     int number = numbers[luaL_checkoption(L, 2, "TERM", names)];
 

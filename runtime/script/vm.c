@@ -181,6 +181,7 @@ static int open_core(lua_State *L)
     bind_events(L, vm);
     bind_http(L, vm);
     bind_request(L, vm);
+    bind_sockets(L, vm);
     bind_files(L, vm);
     bind_process(L, vm);
     bind_load(L, vm);

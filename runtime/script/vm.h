@@ -133,6 +133,7 @@ void bind_trace(lua_State *L, struct vm *vm);
 void bind_events(lua_State *L, struct vm *vm);
 void bind_http(lua_State *L, struct vm *vm);
 void bind_request(lua_State *L, struct vm *vm);
+void bind_sockets(lua_State *L, struct vm *vm);
 void bind_files(lua_State *L, struct vm *vm);
 void bind_process(lua_State *L, struct vm *vm);
 void bind_load(lua_State *L, struct vm *vm);

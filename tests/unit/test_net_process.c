@@ -56,6 +56,38 @@ static enum err start_shell(struct child *child, struct loop *loop,
     return start(child, loop, &options);
 }
 
+/* What the child gets as 3 and 4 is what was named, in that order. */
+static void test_process_gives_descriptors_on(void **state)
+{
+    char *const args[] = { "a name", "-c", "echo $0 >&3; echo two >&4", NULL };
+    int first[2], second[2];
+    int given[2];
+    struct child child = { .status = -1 };
+    struct loop *loop = make_loop();
+    struct process_options options = {
+        .file = "sh", .args = args, .inherited = given, .n_inherited = 2
+    };
+    char text[16] = "";
+
+    (void)state;
+    assert_int_equal(pipe(first), 0);
+    assert_int_equal(pipe(second), 0);
+    given[0] = second[1];
+    given[1] = first[1];
+    assert_ok(start(&child, loop, &options));
+    wait_for(loop, child.calls == 1);
+    assert_int_equal(child.status, 0);
+    assert_int_equal(read(second[0], text, sizeof(text)), 7);
+    assert_memory_equal(text, "a name\n", 7);
+    assert_int_equal(read(first[0], text, sizeof(text)), 4);
+    assert_memory_equal(text, "two\n", 4);
+    for (int i = 0; i < 2; i++) {
+        close(first[i]);
+        close(second[i]);
+    }
+    drop_loop(loop);
+}
+
 static void test_process_tells_status_and_both_outputs(void **state)
 {
     struct loop *loop = make_loop();
@@ -293,6 +325,7 @@ static void test_signal_watch_tells_of_its_signal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_process_gives_descriptors_on),
         cmocka_unit_test(test_process_tells_status_and_both_outputs),
         cmocka_unit_test(test_process_tells_the_signal_that_ended_it),
         cmocka_unit_test(test_process_keeps_the_first_megabyte_of_output),

@@ -1,0 +1,124 @@
+/* bind_sockets.c - sockets that listen for other processes, as Lua values. */
+#include "net/listen_socket.h"
+#include "script/vm.h"
+
+#include <string.h>
+
+static const char GROUP_TYPE[] = "tidepool.sockets";
+
+enum { GROUP_MAX = 64 };
+
+/* A userdata; it owns the sockets. */
+struct socket_group {
+    unsigned count; /* 0: closed */
+    struct listen_socket sockets[GROUP_MAX];
+};
+
+static struct socket_group *check_group(lua_State *L)
+{
+    return vm_check_type(L, 1, GROUP_TYPE);
+}
+
+static void close_group(struct socket_group *group)
+{
+    while (group->count > 0)
+        listen_socket_close(&group->sockets[--group->count]);
+}
+
+static enum err take(lua_State *L, struct socket_group *group,
+                     struct err_text *why)
+{
+    unsigned count = (unsigned)lua_objlen(L, -1);
+    enum err err = ERR_OK;
+
+    luaL_argcheck(L, count > 0 && count <= GROUP_MAX, 1,
+                  "1 to 64 descriptors expected");
+    for (unsigned i = 0; i < count && err == ERR_OK; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        err = listen_socket_take(&group->sockets[i], luaL_checkint(L, -1), why);
+        lua_pop(L, 1);
+        if (err == ERR_OK)
+            group->count++;
+    }
+    return err;
+}
+
+/* sockets{ address =, count = }: so many on one port, on a path one; or
+ * sockets{ fds = }: those that another process gave.  Or nil, err. */
+static int l_sockets(lua_State *L)
+{
+    struct err_text why = { .text = "" };
+    struct socket_group *group;
+    unsigned count;
+    enum err err;
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_getfield(L, 1, "address");
+    lua_getfield(L, 1, "count");
+    group = lua_newuserdata(L, sizeof(*group));
+    memset(group, 0, sizeof(*group));
+    vm_set_type(L, GROUP_TYPE);
+    lua_getfield(L, 1, "fds");
+    if (lua_istable(L, -1)) {
+        err = take(L, group, &why);
+    } else {
+        count = (unsigned)luaL_optint(L, -3, 1);
+        luaL_argcheck(L, count > 0 && count <= GROUP_MAX, 1,
+                      "count: 1 to 64 expected");
+        err = listen_socket_open_group(group->sockets, &count,
+                                       luaL_checkstring(L, -4), &why);
+        if (err == ERR_OK)
+            group->count = count;
+    }
+    if (err != ERR_OK) {
+        close_group(group);
+        return return_err(L, err, &why);
+    }
+    lua_pop(L, 1);
+    return 1;
+}
+
+/* address(): as bound. */
+static int l_address(lua_State *L)
+{
+    struct socket_group *group = check_group(L);
+
+    lua_pushstring(L, group->count > 0 ? group->sockets[0].address : "");
+    return 1;
+}
+
+/* fds(): the list of their descriptors. */
+static int l_fds(lua_State *L)
+{
+    struct socket_group *group = check_group(L);
+
+    lua_createtable(L, (int)group->count, 0);
+    for (unsigned i = 0; i < group->count; i++) {
+        lua_pushinteger(L, group->sockets[i].fd);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}
+
+static int l_close(lua_State *L)
+{
+    close_group(check_group(L));
+    return 0;
+}
+
+static const luaL_Reg methods[] = {
+    { "address", l_address }, { "fds", l_fds }, { "close", l_close },
+    { "__gc", l_close },      { NULL, NULL },
+};
+
+static const luaL_Reg functions[] = {
+    { "sockets", l_sockets },
+    { NULL, NULL },
+};
+
+void bind_sockets(lua_State *L, struct vm *vm)
+{
+    vm_metatable(L, vm, GROUP_TYPE, methods);
+    lua_pop(L, 1);
+    vm_register(L, vm, functions);
+}
