@@ -59,6 +59,11 @@ end
 
 local admin = {}
 
+-- Stands for a request of the page of metrics.
+admin.METRICS_REQUEST = {
+  path = function() return "/metrics" end, method = function() return "GET" end,
+}
+
 -- Gives a function that answers a request as core.listen's handler does, or gives nil
 -- when the path is not one of these.  state: pools (an array), optional (those that
 -- readiness does not need, as keys), server() (the main one, or nil before it listens),

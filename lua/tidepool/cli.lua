@@ -4,6 +4,8 @@ local check = require "tidepool.command.check"
 local config = require "tidepool.config"
 local core = require "tidepool.core"
 local dev = require "tidepool.command.dev"
+local master = require "tidepool.instance.master"
+local member = require "tidepool.instance.member"
 local schema = require "tidepool.schema"
 local service = require "tidepool.service"
 local sorted_keys = require "tidepool.sorted_keys"
@@ -11,7 +13,7 @@ local testing = require "tidepool.command.testing"
 local url = require "tidepool.url"
 local words = require "tidepool.command.words"
 
-local DONE, MISUSED = 0, 2
+local DONE, FAILED, MISUSED = 0, 1, 2
 
 local USAGE = [[
 tidepool: Postgres and Redis pools, scripted in Lua
@@ -34,7 +36,8 @@ local OPTIONS = [[
   --listen ADDRESS   where to serve: HOST:PORT, port 0 picks one, or unix:PATH
                      (127.0.0.1:8080)
   --admin ADDRESS    where health and metrics answer (where the app does)
-  --workers N|auto   this version runs one
+  --workers N|auto   processes that serve, and a master that keeps them (0: this one
+                     serves; auto: one a core)
   --policy NAME|FILE what tunes the pools: a stock policy, or a file that ends in
                      .lua (formula)
   --record FILE      what is asked of the pools, for tidepool simulate --trace FILE
@@ -173,7 +176,14 @@ end
 -- ---- commands
 
 local RUNNERS = {
-  run = function(settings, self) return service.run(settings, self.app, self.args) end,
+  run = function(settings, self)
+    local worker = member.of_environment()
+    if worker == false then return FAILED end -- its master has ended already
+    if not worker and settings.server.workers > 0 then
+      return master.run(settings, self.words)
+    end
+    return service.run(settings, self.app, self.args, { member = worker })
+  end,
   dev = function(settings, self)
     return dev.run(settings, self.app, self.args, self.fresh)
   end,
@@ -202,7 +212,10 @@ end
 
 local function script_command(command, list)
   return run_read(command, function() return read_words(command, list) end,
-    function(self) return run_script(command, self) end)
+    function(self)
+      self.words = { command, unpack(list) }
+      return run_script(command, self)
+    end)
 end
 
 local function operator_command(command, list)

@@ -50,13 +50,9 @@ local function read_setting(section, key, value)
   return entry.setting, result
 end
 
--- The settings of a JSON object; or nil and a sentence.
-local function read_settings(pool, body)
-  local wanted, err = reply.decode(body)
-  if err then return nil, err.message end
-  if type(wanted) ~= "table" or #wanted > 0 then
-    return nil, "a JSON object of settings expected"
-  end
+-- Settings of a pool as JSON and TOML have them, in their own units; or nil and a
+-- sentence.
+local function read_settings(pool, wanted)
   local settings = {}
   for key, value in pairs(wanted) do
     local name, result = read_setting(SECTIONS[pool:kind()], key, value)
@@ -67,8 +63,17 @@ local function read_settings(pool, body)
   return settings
 end
 
+local function read_body(pool, body)
+  local wanted, err = reply.decode(body)
+  if err then return nil, err.message end
+  if type(wanted) ~= "table" or #wanted > 0 then
+    return nil, "a JSON object of settings expected"
+  end
+  return read_settings(pool, wanted)
+end
+
 local function change(state, pool, request)
-  local settings, failure = read_settings(pool, request:body() or "")
+  local settings, failure = read_body(pool, request:body() or "")
   if not settings then return refuse(400, "%s", failure) end
   local ok, err = pool:set(settings)
   if not ok then return refuse(400, "%s", err.message) end
@@ -141,6 +146,20 @@ local function allowed(methods)
 end
 
 local control = {}
+
+-- Does to a pool what was done to it in another process: sets settings, pauses it.
+function control.apply(pool, wanted, is_paused)
+  local settings, failure = read_settings(pool, wanted)
+  if settings then
+    local ok, err = pool:set(settings)
+    failure = not ok and err.message
+  end
+  if failure then
+    core.log("error", "pool cannot be changed as it was elsewhere",
+      { pool = pool:name(), error = failure })
+  end
+  if is_paused then pool:pause() end
+end
 
 -- Gives a function that answers a request of core.listen, or gives nil when the path is
 -- not one of these.  state: pools (an array), reload(), which gives true, or nil, a

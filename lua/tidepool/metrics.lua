@@ -311,11 +311,16 @@ local metrics = {}
 
 metrics.TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+-- Takes families and samples; table.concat() makes the page of it.
+function metrics.writer()
+  return setmetatable({}, Writer)
+end
+
 -- The page.  pools: array of what pool:stats() gives; http: server:stats() or nil; tasks:
 -- core.task_counts(); policy, recording: what their stats() give, or nil;
 -- refused: requests to the admin listener, or nil.
 function metrics.page(pools, http, tasks, policy, recording, refused)
-  local out = setmetatable({}, Writer)
+  local out = metrics.writer()
   if #pools > 0 then
     add_states(out, pools)
     add_gauges(out, pools)

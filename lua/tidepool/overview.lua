@@ -66,6 +66,7 @@ function overview.instance(state, status, began)
   local pools = {}
   for _, pool in ipairs(state.pools) do
     local result, stats = overview.pool(pool, state.policy)
+    result.required = not state.optional[pool]
     for _, name in ipairs(HISTOGRAMS) do result[name].buckets = stats[name].buckets end
     pools[stats.name] = result
   end

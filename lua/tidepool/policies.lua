@@ -108,7 +108,9 @@ function Pilot:tell(event)
   })
   self.last[event.pool] = event
   if is_loud then self.changes[event.pool] = { event = event, at = core.now() } end
-  if is_loud and event.outcome ~= "dry_run" then events.tell(event) end
+  if not is_loud or event.outcome == "dry_run" then return end
+  events.tell(event)
+  if self.on_change then self.on_change(event.pool, { [event.setting] = event.to }) end
 end
 
 function Pilot:close()
@@ -152,12 +154,13 @@ function Pilot:name_for(name)
 end
 
 -- Begins the policy of settings (Config:policy()) on these pools; or nil and a sentence.
-function policies.start(settings, pools)
+-- on_change(name of the pool, settings), or nil, is told of what it has set.
+function policies.start(settings, pools, on_change)
   local text, err = policies.read(settings.use)
   if not text then return nil, err end
   local self = setmetatable({
     name = settings.use, dry_run = settings.dry_run, pools = pools,
-    counts = {}, last = {}, changes = {}, tunes = {},
+    counts = {}, last = {}, changes = {}, tunes = {}, on_change = on_change,
   }, Pilot)
   self.raw, err = core.pilot {
     name = settings.use, text = text, cores = core.cores(), options = settings.options,

@@ -103,11 +103,12 @@ KINDS.choice = {
 }
 
 KINDS.workers = {
-  read = function(_, value)
-    if value == 1 or value == "1" or value == "auto" then return 1 end
+  read = function(entry, value, is_text)
+    if value == "auto" then return core.cores() end
+    return KINDS.count.read(entry, value, is_text)
   end,
-  expected = function()
-    return '1 or "auto": this version runs one worker'
+  expected = function(entry)
+    return "a whole number " .. range(entry) .. ', or "auto"'
   end,
 }
 
@@ -235,7 +236,8 @@ local function build()
   add("server", "admin", { kind = "address" })
   add("server", "admin_token", { kind = "token", is_secret = true, is_hidden = true })
   add("server", "drain", seconds(0, DAY, 30))
-  add("server", "workers", { kind = "workers", default = 1 })
+  add("server", "workers", { kind = "workers", min = 0, max = 64, default = 0 })
+  add("server", "worker_timeout", seconds(1, DAY, 10))
   add("server.limits", "max_body_bytes", bytes(GIB, limits.max_body_bytes))
   add("server.limits", "max_header_bytes", bytes(GIB, limits.max_header_bytes))
   for _, name in ipairs { "header", "body", "idle", "write" } do

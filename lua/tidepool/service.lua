@@ -52,14 +52,17 @@ end
 
 -- ---- serving
 
+-- Of the admin listener; of a worker's private one, which its master has.
 function Service:admin_handler(health)
   local change = control.new {
     pools = self.pools,
     reload = function() return self.reloader:now() end,
     policy = self.policy,
   }
+  local own = self.member and self.member:handler(self)
   return function(request)
     local status, headers, body = self.access:refuse(request)
+    if not status and own then status, headers, body = own(request) end
     if not status then status, headers, body = health(request) end
     if not status then status, headers, body = change(request) end
     if status then return status, headers, body end
@@ -87,8 +90,10 @@ function Service:app_handler()
   end
 end
 
-function Service:handler()
-  self.access = access.new(self.config.server)
+-- What answers the main listener and the admin one.  Where there is no admin listener
+-- the main one answers health and metrics, too: in a worker those of its instance.
+function Service:handlers()
+  self.access = access.new(self.member and {} or self.config.server)
   local health = admin.new {
     access = self.access,
     pools = self.pools,
@@ -98,15 +103,15 @@ function Service:handler()
     policy = self.policy,
     recording = self.recording,
   }
-  if self.config.server.admin then
-    return self:app_handler(), self:admin_handler(health)
-  end
-  local answer = self:app_handler()
+  self.metrics_page = function() return (select(3, health(admin.METRICS_REQUEST))) end
+  local answer, admin_handler = self:app_handler(), self:admin_handler(health)
+  if self.config.server.admin then return answer, admin_handler end
+  local shown = self.member and self.member:instance_handler(health) or health
   return function(request)
-    local status, headers, body = health(request)
+    local status, headers, body = shown(request)
     if status then return status, headers, body end
     return answer(request)
-  end
+  end, admin_handler
 end
 
 local function url_of(server)
@@ -114,22 +119,30 @@ local function url_of(server)
   return address:find("^unix:") and address or "http://" .. address
 end
 
--- Listens on both addresses; says where when both are there.
-function Service:listen()
-  local settings = self.config.server
-  local handler, admin_handler = self:handler()
-  local err
-  self.server, err = core.listen {
-    address = settings.listen, handler = handler, limits = settings.limits,
+function Service:listen_main(handler)
+  return core.listen {
+    address = self.config.server.listen,
+    sockets = self.member and self.member:own_sockets(),
+    handler = handler, limits = self.config.server.limits,
     body_rule = function(method, path) return self.app:body_rule(method, path) end,
   }
-  if self.server and admin_handler then
-    self.admin, err = core.listen { address = settings.admin, handler = admin_handler }
+end
+
+-- Listens on both addresses; says where when both are there.
+function Service:listen()
+  local handler, admin_handler = self:handlers()
+  local address = self.member and self.member:private_address()
+    or self.config.server.admin
+  local err
+  self.server, err = self:listen_main(handler)
+  if self.server and address then
+    self.admin, err = core.listen { address = address, handler = admin_handler }
   end
   if err then
     complain("%s", err.message)
     return false
   end
+  if self.member then return self.member:tell_ready(url_of(self.server)) end
   say("listening on " .. url_of(self.server))
   if self.admin then say("admin listening on " .. url_of(self.admin)) end
   return true
@@ -143,6 +156,15 @@ function Service:wait_for_stop()
   of(self.gate:wait())
 end
 
+-- A worker that starts late has what was changed in the others.
+function Service:catch_up()
+  local changes = self.member:changes()
+  for _, pool in ipairs(self.pools) do
+    local change = changes[pool:name()]
+    if change then control.apply(pool, change.settings, change.paused) end
+  end
+end
+
 -- Finishes what runs, for as long as the configuration grants.
 function Service:drain()
   local limit = core.now() + self.config.server.drain
@@ -153,6 +175,7 @@ function Service:drain()
       { in_flight = self.server:stats().in_flight })
   end
   self.is_drained = true
+  if self.member then self.member:tell_end(self.metrics_page()) end
   self.policy:close()
   self.recording:close()
   self.server:close()
@@ -163,21 +186,33 @@ end
 
 -- The policy is for pools whose size the operator left open, unless it was chosen.
 function Service:start_policy()
-  local settings, flown = self.config:policy(), {}
+  local settings, flown, tell = self.config:policy(), {}, nil
   for i, entry in ipairs(self.config:pools()) do
     if settings.source ~= "default" or not self.config:is_sized(entry.section) then
       flown[#flown + 1] = self.pools[i]
     end
   end
+  if self.member then
+    if self.member.number ~= 1 then flown = {} end -- one for the instance
+    tell = function(pool, changed) self.member:tell_settings(pool, changed) end
+  end
   local err
-  self.policy, err = policies.start(settings, flown)
+  self.policy, err = policies.start(settings, flown, tell)
   if self.policy then return true end
   complain("policy.use (%s): %s", settings.source, err)
 end
 
+-- Each worker has a file of its own.
+function Service:record_settings()
+  local settings = self.config.record
+  if not self.member or not settings.file then return settings end
+  return setmetatable({ file = settings.file .. "." .. self.member.number },
+    { __index = settings })
+end
+
 function Service:start_recording()
   local err
-  self.recording, err = recording.start(self.config.record, self.pools)
+  self.recording, err = recording.start(self:record_settings(), self.pools)
   if self.recording then return true end
   complain("record.file: %s", err)
 end
@@ -185,6 +220,7 @@ end
 function Service:serve(generation)
   sandbox.lock(generation)
   self.app = generation.value
+  if self.member then self:catch_up() end
   if not self:start_policy() or not self:start_recording() then return MISCONFIGURED end
   self.reloader = reload.new(self.path, self.args, generation, self.config.server.drain,
     function(app) self.app = app end)
@@ -208,9 +244,11 @@ function Service:stop(name)
 end
 
 function Service:watch_signals()
-  for _, name in ipairs { "INT", "TERM" } do
+  for _, name in ipairs(self.member and { "TERM" } or { "INT", "TERM" }) do
     core.on_signal(name, function() self:stop(name) end)
   end
+  -- A terminal's goes to all of its processes: what it means is the master's to say.
+  if self.member then core.on_signal("INT", function() end) end
 end
 
 -- ---- the module
@@ -238,14 +276,16 @@ function Service:run()
   return FAILED
 end
 
--- Runs the script at path with the arguments args; watch: reload it when it is saved.
--- Returns the exit status.
-function service.run(settings, path, args, watch)
+-- Runs the script at path with the arguments args.  options: watch (reload it when it is
+-- saved), member (of member.of_environment(), for a worker).  Returns the exit status.
+function service.run(settings, path, args, options)
+  options = options or {}
   local self = setmetatable({
-    config = settings, path = path, args = args, watch = watch, pools = {}, optional = {},
-    stopping = false,
+    config = settings, path = path, args = args, watch = options.watch,
+    member = options.member, pools = {}, optional = {}, stopping = false,
   }, Service)
-  core.log_setup(settings.log)
+  core.log_setup { level = settings.log.level, format = settings.log.format,
+    worker = self.member and self.member.number }
   for _, warning in ipairs(settings.warnings) do
     core.log("warn", "configuration", { warning = warning })
   end
@@ -254,6 +294,7 @@ function service.run(settings, path, args, watch)
   end
   local status = self:run()
   pools.close(self.pools, 0)
+  if self.member then self.member:leave() end
   return status
 end
 

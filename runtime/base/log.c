@@ -100,13 +100,8 @@ void log_fields(const struct log *log, enum log_level level, const char *event,
     log->sink(log->ud, level, event, fields);
 }
 
-void log_format_logfmt(struct buf *out, uint64_t unix_ns, enum log_level level,
-                       const char *event, const struct log_field *fields)
+static void put_logfmt_fields(struct buf *out, const struct log_field *fields)
 {
-    buf_put_str(out, "ts=");
-    put_time(out, unix_ns);
-    buf_printf(out, " level=%s msg=", level_names[level]);
-    put_logfmt_text(out, event);
     for (; fields->type != LOG_END_TYPE; fields++) {
         if (is_absent(fields))
             continue;
@@ -118,13 +113,19 @@ void log_format_logfmt(struct buf *out, uint64_t unix_ns, enum log_level level,
     }
 }
 
-void log_format_json(struct buf *out, uint64_t unix_ns, enum log_level level,
-                     const char *event, const struct log_field *fields)
+void log_format_logfmt(struct buf *out, const struct log_line *line)
 {
-    buf_put_str(out, "{\"ts\":\"");
-    put_time(out, unix_ns);
-    buf_printf(out, "\",\"level\":\"%s\",\"msg\":", level_names[level]);
-    json_put_string(out, event, strlen(event));
+    buf_put_str(out, "ts=");
+    put_time(out, line->unix_ns);
+    buf_printf(out, " level=%s msg=", level_names[line->level]);
+    put_logfmt_text(out, line->event);
+    if (line->origin != NULL)
+        put_logfmt_fields(out, line->origin);
+    put_logfmt_fields(out, line->fields);
+}
+
+static void put_json_fields(struct buf *out, const struct log_field *fields)
+{
     for (; fields->type != LOG_END_TYPE; fields++) {
         if (is_absent(fields))
             continue;
@@ -136,5 +137,16 @@ void log_format_json(struct buf *out, uint64_t unix_ns, enum log_level level,
         else
             put_plain(out, fields);
     }
+}
+
+void log_format_json(struct buf *out, const struct log_line *line)
+{
+    buf_put_str(out, "{\"ts\":\"");
+    put_time(out, line->unix_ns);
+    buf_printf(out, "\",\"level\":\"%s\",\"msg\":", level_names[line->level]);
+    json_put_string(out, line->event, strlen(line->event));
+    if (line->origin != NULL)
+        put_json_fields(out, line->origin);
+    put_json_fields(out, line->fields);
     buf_put_char(out, '}');
 }

@@ -47,10 +47,16 @@ struct log {
 void log_fields(const struct log *log, enum log_level level, const char *event,
                 const struct log_field *fields);
 
-/* The two line formats, without the newline; unix_ns is wall time. */
-void log_format_logfmt(struct buf *out, uint64_t unix_ns, enum log_level level,
-                       const char *event, const struct log_field *fields);
-void log_format_json(struct buf *out, uint64_t unix_ns, enum log_level level,
-                     const char *event, const struct log_field *fields);
+struct log_line {
+    uint64_t unix_ns; /* wall time */
+    enum log_level level;
+    const char *event;
+    const struct log_field *origin; /* of all lines of a process; or NULL */
+    const struct log_field *fields;
+};
+
+/* The two line formats, without the newline. */
+void log_format_logfmt(struct buf *out, const struct log_line *line);
+void log_format_json(struct buf *out, const struct log_line *line);
 
 #endif

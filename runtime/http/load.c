@@ -171,6 +171,9 @@ static void begin(struct load *load)
     uint64_t now = loop_now_ns(load->loop);
 
     load->stats.start_ns = now;
+    if (options->rate > 0)
+        pace_init(&load->pace, now, options->rate, options->duration_ns,
+                  options->max_requests);
     if (load->stats.connects == 0) { /* nobody is there */
         stop_sending(load);
         end_now(load);
@@ -178,8 +181,6 @@ static void begin(struct load *load)
     }
     deadline_start(load->loop, &load->end, now + options->duration_ns);
     if (options->rate > 0) {
-        pace_init(&load->pace, now, options->rate, options->duration_ns,
-                  options->max_requests);
         watch_want(load->timer, WATCH_READ);
         arm_timer(load, 0, now);
     }

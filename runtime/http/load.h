@@ -68,6 +68,7 @@ struct load_stats {
     struct hist latency; /* from when they were due, or sent */
     struct hist service; /* from when they were sent */
     struct err_text why; /* of the last error */
+    int status;          /* of the last reply; 0: none */
     struct buf body;     /* of the last reply, when kept */
 };
 

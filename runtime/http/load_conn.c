@@ -80,6 +80,7 @@ static void take_answer(struct load_conn *conn)
     int class = conn->answer->status / 100;
 
     stats->answered++;
+    stats->status = conn->answer->status;
     stats->by_class[class < 6 ? class : 5]++;
     hist_record(&stats->latency, now - conn->due_ns);
     hist_record(&stats->service, now - conn->sent_ns);

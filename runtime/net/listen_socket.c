@@ -224,25 +224,25 @@ enum err listen_socket_open(struct listen_socket *out, const char *address,
 }
 
 enum err listen_socket_open_group(struct listen_socket *out, unsigned *count,
-                                  const char *address, struct err_text *why)
+                                  const char *address, bool joins,
+                                  struct err_text *why)
 {
-    struct plan plan = { .address = address, .why = why, .shares = true };
-    enum err err;
+    struct plan plan = {
+        .address = address, .why = why, .shares = true, .joins = joins
+    };
 
     if (is_path(address))
         *count = 1;
-    err = open_planned(&out[0], &plan);
-    if (err != ERR_OK)
-        return err;
-    plan.address = out[0].address; /* with the port that port 0 became */
-    plan.joins = true;
-    for (unsigned i = 1; i < *count; i++) {
-        err = open_planned(&out[i], &plan);
-        if (err == ERR_OK)
-            continue;
-        while (i-- > 0)
-            listen_socket_close(&out[i]);
-        return err;
+    for (unsigned i = 0; i < *count; i++) {
+        enum err err = open_planned(&out[i], &plan);
+
+        if (err != ERR_OK) {
+            while (i-- > 0)
+                listen_socket_close(&out[i]);
+            return err;
+        }
+        plan.address = out[0].address; /* with the port that port 0 became */
+        plan.joins = true;
     }
     return ERR_OK;
 }
@@ -264,9 +264,26 @@ enum err listen_socket_take(struct listen_socket *out, int fd,
     return ERR_OK;
 }
 
+static const char *path_of(const struct listen_socket *listening)
+{
+    return listening->address + strlen("unix:");
+}
+
+void listen_socket_take_file(struct listen_socket *listening)
+{
+    if (!is_path(listening->address) ||
+        lstat(path_of(listening), &listening->file) != 0)
+        listening->file.st_ino = 0;
+}
+
+void listen_socket_leave_file(struct listen_socket *listening)
+{
+    listening->file.st_ino = 0;
+}
+
 void listen_socket_close(struct listen_socket *listening)
 {
-    const char *path = listening->address + strlen("unix:");
+    const char *path = path_of(listening);
     struct stat file;
 
     if (listening->fd < 0)

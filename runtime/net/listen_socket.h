@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "net/address.h"
 
+#include <stdbool.h>
 #include <sys/stat.h>
 
 /* Owned by the caller until listen_socket_close(). */
@@ -25,15 +26,19 @@ enum err listen_socket_open(struct listen_socket *out, const char *address,
 
 /* *count sockets on one port, by SO_REUSEPORT: the kernel spreads connections
  * over them.  On a path there can be one only: then *count is 1.  A port that
- * others listen on is in use, also when they would share it. */
+ * others listen on is in use, also when they would share it; joins: not when
+ * they are of the same group, which is to grow. */
 enum err listen_socket_open_group(struct listen_socket *out, unsigned *count,
-                                  const char *address,
+                                  const char *address, bool joins,
                                   struct err_text *why) MUST_CHECK;
 
-/* Takes over fd, which another process opened and may go on using: a path's
- * file is not removed. */
+/* Takes over fd, which another process opened and may go on using.  A path's
+ * file stays its maker's to remove, unless it was handed over, too. */
 enum err listen_socket_take(struct listen_socket *out, int fd,
                             struct err_text *why) MUST_CHECK;
+void listen_socket_take_file(struct listen_socket *listening);
+/* Somebody else took the file over. */
+void listen_socket_leave_file(struct listen_socket *listening);
 
 /* Removes a unix socket's file. */
 void listen_socket_close(struct listen_socket *listening);

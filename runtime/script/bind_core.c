@@ -111,6 +111,8 @@ static int l_log_setup(lua_State *L)
     vm->log.level = (enum log_level)luaL_checkoption(L, -1, "info", LEVELS);
     lua_getfield(L, 1, "format");
     vm->log_form = (enum log_form)luaL_checkoption(L, -1, "logfmt", forms);
+    lua_getfield(L, 1, "worker");
+    vm->worker = luaL_optint(L, -1, 0);
     return 0;
 }
 

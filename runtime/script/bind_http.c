@@ -115,21 +115,39 @@ static void take_body_rule(lua_State *L, struct script_server *box)
     http_server_set_body_rule(box->server, ask_body_rule);
 }
 
-/* The sockets of the list at the top: opened by another process, which gave
- * their descriptors. */
-static enum err accept_on(lua_State *L, struct http_server *server,
+/* Accepts on a socket that another process opened, by a descriptor of its own;
+ * gives that in *own. */
+static enum err accept_on(struct http_server *server, int fd, int *own,
                           struct err_text *why)
 {
     struct listen_socket socket;
+    enum err err;
+
+    *own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (*own < 0) {
+        err_text_set(why, "descriptor %d: %s", fd, strerror(errno));
+        return ERR_BADARG;
+    }
+    err = listen_socket_take(&socket, *own, why);
+    if (err == ERR_OK)
+        err = http_server_accept(server, &socket);
+    if (err != ERR_OK)
+        close(*own);
+    return err;
+}
+
+/* All of the list at the top. */
+static enum err accept_on_all(lua_State *L, struct http_server *server,
+                              struct err_text *why)
+{
     enum err err = ERR_OK;
     int count = (int)lua_objlen(L, -1);
+    int own;
 
     for (int i = 1; i <= count && err == ERR_OK; i++) {
         lua_rawgeti(L, -1, i);
-        err = listen_socket_take(&socket, luaL_checkint(L, -1), why);
+        err = accept_on(server, luaL_checkint(L, -1), &own, why);
         lua_pop(L, 1);
-        if (err == ERR_OK)
-            err = http_server_accept(server, &socket);
     }
     return err;
 }
@@ -152,7 +170,7 @@ static enum err open_server(lua_State *L, struct script_server *box,
     luaL_checktype(L, -1, LUA_TTABLE);
     err = http_server_new(&box->server, loop, &limits, on_request, box);
     if (err == ERR_OK)
-        err = accept_on(L, box->server, why);
+        err = accept_on_all(L, box->server, why);
     if (err != ERR_OK) {
         http_server_close(box->server);
         box->server = NULL;
@@ -161,7 +179,8 @@ static enum err open_server(lua_State *L, struct script_server *box,
 }
 
 /* listen{ address =, handler =, body_rule =, limits = }; sockets, a list of
- * descriptors, in place of address: those are accepted on. */
+ * descriptors, in place of address: those, which stay the caller's, are
+ * accepted on. */
 static int l_listen(lua_State *L)
 {
     struct vm *vm = vm_of(L);
@@ -189,27 +208,18 @@ static int l_listen(lua_State *L)
     return 1;
 }
 
-/* accept(fd): on this socket of another process too.  Gives the number that
- * stop_accepting() takes; or nil, err. */
+/* accept(fd): on this socket too, which stays the caller's.  Gives the number
+ * that stop_accepting() takes; or nil, err. */
 static int l_accept(lua_State *L)
 {
-    struct script_server *box = check_server(L);
     struct err_text why = { .text = "" };
-    struct listen_socket socket;
-    int fd = fcntl(luaL_checkint(L, 2), F_DUPFD_CLOEXEC, 3);
-    enum err err;
+    int own;
+    enum err err =
+        accept_on(check_server(L)->server, luaL_checkint(L, 2), &own, &why);
 
-    if (fd < 0)
-        return return_text(L, ERR_BADARG, "descriptor %d: %s",
-                           (int)lua_tointeger(L, 2), strerror(errno));
-    err = listen_socket_take(&socket, fd, &why);
-    if (err == ERR_OK)
-        err = http_server_accept(box->server, &socket);
-    if (err != ERR_OK) {
-        close(fd);
+    if (err != ERR_OK)
         return return_err(L, err, &why);
-    }
-    lua_pushinteger(L, fd);
+    lua_pushinteger(L, own);
     return 1;
 }
 

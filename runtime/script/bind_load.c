@@ -235,6 +235,7 @@ static void set_counts(lua_State *L, const struct load_stats *stats)
     COUNT(abandoned);
     COUNT(in_flight);
     COUNT(peak_in_flight);
+    COUNT(status);
 #undef COUNT
     lua_newtable(L);
     for (int class = 1; class < 6; class ++) {

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 static const char PROCESS_TYPE[] = "tidepool.process";
@@ -240,6 +241,23 @@ static int l_process_gc(lua_State *L)
     return 0;
 }
 
+/* end_with_parent(pid): a TERM comes when the process that started this one is
+ * gone.  False when it is not pid: that one has gone already. */
+static int l_end_with_parent(lua_State *L)
+{
+    int parent = luaL_checkint(L, 1);
+
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    lua_pushboolean(L, getppid() == parent);
+    return 1;
+}
+
+static int l_parent_pid(lua_State *L)
+{
+    lua_pushinteger(L, getppid());
+    return 1;
+}
+
 static const luaL_Reg methods[] = {
     { "pid", l_pid },         { "signal", l_signal }, { "wait", l_wait },
     { "__gc", l_process_gc }, { NULL, NULL },
@@ -247,6 +265,8 @@ static const luaL_Reg methods[] = {
 
 static const luaL_Reg functions[] = {
     { "process", l_process },
+    { "end_with_parent", l_end_with_parent },
+    { "parent_pid", l_parent_pid },
     { NULL, NULL },
 };
 

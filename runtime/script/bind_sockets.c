@@ -25,6 +25,7 @@ static void close_group(struct socket_group *group)
         listen_socket_close(&group->sockets[--group->count]);
 }
 
+/* Those of the list at the top. */
 static enum err take(lua_State *L, struct socket_group *group,
                      struct err_text *why)
 {
@@ -37,44 +38,65 @@ static enum err take(lua_State *L, struct socket_group *group,
         lua_rawgeti(L, -1, (int)i + 1);
         err = listen_socket_take(&group->sockets[i], luaL_checkint(L, -1), why);
         lua_pop(L, 1);
-        if (err == ERR_OK)
-            group->count++;
+        if (err != ERR_OK)
+            break;
+        listen_socket_take_file(&group->sockets[i]);
+        group->count++;
     }
     return err;
 }
 
-/* sockets{ address =, count = }: so many on one port, on a path one; or
- * sockets{ fds = }: those that another process gave.  Or nil, err. */
+/* Opens as many more as it takes to have count of them. */
+static enum err grow(struct socket_group *group, unsigned count,
+                     const char *address, struct err_text *why)
+{
+    bool joins = group->count > 0;
+    unsigned missing = count - group->count;
+    enum err err;
+
+    if (group->count >= count)
+        return ERR_OK;
+    if (joins) {
+        address = group->sockets[0].address;
+        if (strncmp(address, "unix:", strlen("unix:")) == 0)
+            return ERR_OK; /* one is all there can be */
+    }
+    err = listen_socket_open_group(&group->sockets[group->count], &missing,
+                                   address, joins, why);
+    if (err == ERR_OK)
+        group->count += missing;
+    return err;
+}
+
+/* sockets{ address =, count =, fds = }: so many on one port, on a path one,
+ * with fds among them, which another process handed over.  Or nil, err. */
 static int l_sockets(lua_State *L)
 {
     struct err_text why = { .text = "" };
     struct socket_group *group;
     unsigned count;
-    enum err err;
+    enum err err = ERR_OK;
 
     luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
     lua_getfield(L, 1, "address");
     lua_getfield(L, 1, "count");
+    count = (unsigned)luaL_optint(L, 3, 1);
+    luaL_argcheck(L, count > 0 && count <= GROUP_MAX, 1,
+                  "count: 1 to 64 expected");
     group = lua_newuserdata(L, sizeof(*group));
     memset(group, 0, sizeof(*group));
     vm_set_type(L, GROUP_TYPE);
     lua_getfield(L, 1, "fds");
-    if (lua_istable(L, -1)) {
+    if (lua_istable(L, -1))
         err = take(L, group, &why);
-    } else {
-        count = (unsigned)luaL_optint(L, -3, 1);
-        luaL_argcheck(L, count > 0 && count <= GROUP_MAX, 1,
-                      "count: 1 to 64 expected");
-        err = listen_socket_open_group(group->sockets, &count,
-                                       luaL_checkstring(L, -4), &why);
-        if (err == ERR_OK)
-            group->count = count;
-    }
+    if (err == ERR_OK)
+        err = grow(group, count, luaL_checkstring(L, 2), &why);
     if (err != ERR_OK) {
         close_group(group);
         return return_err(L, err, &why);
     }
-    lua_pop(L, 1);
+    lua_settop(L, 4);
     return 1;
 }
 
@@ -106,9 +128,20 @@ static int l_close(lua_State *L)
     return 0;
 }
 
+/* leave(): as close(), but the file of a path stays: another process has it. */
+static int l_leave(lua_State *L)
+{
+    struct socket_group *group = check_group(L);
+
+    for (unsigned i = 0; i < group->count; i++)
+        listen_socket_leave_file(&group->sockets[i]);
+    close_group(group);
+    return 0;
+}
+
 static const luaL_Reg methods[] = {
-    { "address", l_address }, { "fds", l_fds }, { "close", l_close },
-    { "__gc", l_close },      { NULL, NULL },
+    { "address", l_address }, { "fds", l_fds },    { "close", l_close },
+    { "leave", l_leave },     { "__gc", l_close }, { NULL, NULL },
 };
 
 static const luaL_Reg functions[] = {

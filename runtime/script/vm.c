@@ -120,20 +120,31 @@ void vm_site(lua_State *L, int level, char *out, size_t size)
 
 /* ---- log */
 
+static uint64_t unix_now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+}
+
 static void write_log(void *ud, enum log_level level, const char *event,
                       const struct log_field *fields)
 {
     struct vm *vm = ud;
-    struct timespec now;
-    uint64_t unix_ns;
+    const struct log_field origin[] = { LOG_INT("worker", vm->worker),
+                                        { .type = LOG_END_TYPE } };
+    struct log_line line = { .unix_ns = unix_now_ns(),
+                             .level = level,
+                             .event = event,
+                             .origin = vm->worker > 0 ? origin : NULL,
+                             .fields = fields };
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    unix_ns = (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
     buf_clear(&vm->log_line);
     if (vm->log_form == LOG_FORM_JSON)
-        log_format_json(&vm->log_line, unix_ns, level, event, fields);
+        log_format_json(&vm->log_line, &line);
     else
-        log_format_logfmt(&vm->log_line, unix_ns, level, event, fields);
+        log_format_logfmt(&vm->log_line, &line);
     buf_put_char(&vm->log_line, '\n');
     if (!buf_failed(&vm->log_line))
         vm->options.write_log(vm->options.ud, vm->log_line.data,

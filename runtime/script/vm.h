@@ -33,6 +33,7 @@ struct vm {
     struct loop *loop;
     struct log log;
     enum log_form log_form;
+    int worker; /* said in each line; 0: it is none */
     struct vm_options options;
     struct buf log_line;
     struct buf json; /* scratch of rows_json() */

@@ -82,7 +82,8 @@ describe("config.load", function()
     assert.same({}, loaded:pools())
     local limits = core.http_limits() -- what the server itself takes
     limits.max_headers = nil -- is no setting
-    assert.same({ listen = "127.0.0.1:8080", drain = 30, workers = 1, limits = limits },
+    assert.same({ listen = "127.0.0.1:8080", drain = 30, workers = 0,
+        worker_timeout = 10, limits = limits },
       loaded.server)
     assert.same({ level = "info", format = "logfmt", access = false }, loaded.log)
     assert.same({ 30, "default" }, { loaded:get("server.drain") })
@@ -478,11 +479,11 @@ describe("a wrong configuration", function()
       .. 'or { file = "PATH" }, found a table', problem_of "[redis.url]\n")
   end)
 
-  it("refuses more than one worker with the reason", function()
-    assert.equal('tidepool.toml:2: server.workers: expected 1 or "auto": this version '
-      .. "runs one worker, found 4", problem_of "[server]\nworkers = 4\n")
+  it("takes a number of workers, or one a core", function()
+    assert.equal("tidepool.toml:2: server.workers: expected a whole number from 0 to 64, "
+      .. 'or "auto", found 65', problem_of "[server]\nworkers = 65\n")
     local options = { sets = { "server.workers=auto" } }
-    assert.equal(1, (value_of({}, "server.workers", options)))
+    assert.equal(core.cores(), (value_of({}, "server.workers", options)))
   end)
 
   it("passes on what is wrong with the file", function()

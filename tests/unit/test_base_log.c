@@ -32,13 +32,32 @@ static void record(void *ud, enum log_level level, const char *event,
     strcpy(calls->first_key, fields[0].key);
 }
 
+static void format_logfmt(struct buf *out, uint64_t unix_ns,
+                          enum log_level level, const char *event,
+                          const struct log_field *fields)
+{
+    log_format_logfmt(out, &(struct log_line){ .unix_ns = unix_ns,
+                                               .level = level,
+                                               .event = event,
+                                               .fields = fields });
+}
+
+static void format_json(struct buf *out, uint64_t unix_ns, enum log_level level,
+                        const char *event, const struct log_field *fields)
+{
+    log_format_json(out, &(struct log_line){ .unix_ns = unix_ns,
+                                             .level = level,
+                                             .event = event,
+                                             .fields = fields });
+}
+
 /* Checks what logfmt makes of one text, as the event. */
 static void check_logfmt(const char *text, const char *expected)
 {
     struct buf line = { 0 };
 
-    log_format_logfmt(&line, NOW_NS, LOG_INFO, text,
-                      &(struct log_field){ .type = LOG_END_TYPE });
+    format_logfmt(&line, NOW_NS, LOG_INFO, text,
+                  &(struct log_field){ .type = LOG_END_TYPE });
     buf_put_char(&line, '\0');
     assert_memory_equal(line.data, PREFIX, strlen(PREFIX));
     assert_string_equal(line.data + strlen(PREFIX), expected);
@@ -49,8 +68,8 @@ static void check_json(const char *text, const char *expected)
 {
     struct buf line = { 0 };
 
-    log_format_json(&line, NOW_NS, LOG_INFO, text,
-                    &(struct log_field){ .type = LOG_END_TYPE });
+    format_json(&line, NOW_NS, LOG_INFO, text,
+                &(struct log_field){ .type = LOG_END_TYPE });
     assert_int_equal(line.data[line.len - 1], '}');
     line.data[line.len - 1] = '\0';
     assert_memory_equal(line.data, JSON_PREFIX, strlen(JSON_PREFIX));
@@ -90,10 +109,10 @@ static void test_logfmt_writes_every_kind_of_field(void **state)
     struct buf line = { 0 };
     (void)state;
 
-    log_format_logfmt(&line, NOW_NS, LOG_INFO, "slow acquire",
-                      FIELDS(LOG_STR("pool", "main"), LOG_INT("open", -3),
-                             LOG_MS("waited_ms", 2012345678),
-                             LOG_STR("none", NULL)));
+    format_logfmt(&line, NOW_NS, LOG_INFO, "slow acquire",
+                  FIELDS(LOG_STR("pool", "main"), LOG_INT("open", -3),
+                         LOG_MS("waited_ms", 2012345678),
+                         LOG_STR("none", NULL)));
 
     assert_buf(&line, PREFIX "\"slow acquire\" pool=main open=-3 "
                              "waited_ms=2012.345");
@@ -105,10 +124,9 @@ static void test_json_writes_every_kind_of_field(void **state)
     struct buf line = { 0 };
     (void)state;
 
-    log_format_json(&line, NOW_NS, LOG_INFO, "slow acquire",
-                    FIELDS(LOG_STR("pool", "main"), LOG_INT("open", -3),
-                           LOG_MS("waited_ms", 2012345678),
-                           LOG_STR("none", NULL)));
+    format_json(&line, NOW_NS, LOG_INFO, "slow acquire",
+                FIELDS(LOG_STR("pool", "main"), LOG_INT("open", -3),
+                       LOG_MS("waited_ms", 2012345678), LOG_STR("none", NULL)));
 
     assert_buf(&line, JSON_PREFIX "\"slow acquire\",\"pool\":\"main\","
                                   "\"open\":-3,\"waited_ms\":2012.345}");
@@ -174,16 +192,38 @@ static void test_invalid_utf8_is_replaced(void **state)
     check_json("\xf0\x9f\x98", "\"" BAD BAD BAD "\"");
 }
 
+static void test_origin_stands_before_the_fields(void **state)
+{
+    const struct log_field origin[] = { LOG_INT("worker", 2),
+                                        { .type = LOG_END_TYPE } };
+    const struct log_field fields[] = { LOG_INT("n", 1),
+                                        { .type = LOG_END_TYPE } };
+    struct log_line event = { .unix_ns = NOW_NS,
+                              .level = LOG_INFO,
+                              .event = "e",
+                              .origin = origin,
+                              .fields = fields };
+    struct buf line = { 0 };
+
+    (void)state;
+    log_format_logfmt(&line, &event);
+    assert_buf(&line, PREFIX "e worker=2 n=1");
+    buf_clear(&line);
+    log_format_json(&line, &event);
+    assert_buf(&line, JSON_PREFIX "\"e\",\"worker\":2,\"n\":1}");
+    buf_free(&line);
+}
+
 static void test_key_cannot_break_a_line(void **state)
 {
     struct buf line = { 0 };
     (void)state;
 
-    log_format_logfmt(&line, NOW_NS, LOG_INFO, "e",
-                      FIELDS(LOG_INT("a b=\"c\n", 1)));
+    format_logfmt(&line, NOW_NS, LOG_INFO, "e",
+                  FIELDS(LOG_INT("a b=\"c\n", 1)));
     assert_buf(&line, PREFIX "e a_b__c_=1");
     buf_clear(&line);
-    log_format_json(&line, NOW_NS, LOG_INFO, "e", FIELDS(LOG_INT("a\"b", 1)));
+    format_json(&line, NOW_NS, LOG_INFO, "e", FIELDS(LOG_INT("a\"b", 1)));
     assert_buf(&line, JSON_PREFIX "\"e\",\"a\\\"b\":1}");
     buf_free(&line);
 }
@@ -193,10 +233,10 @@ static void test_numbers_are_exact_at_their_ends(void **state)
     struct buf line = { 0 };
     (void)state;
 
-    log_format_logfmt(&line, NOW_NS, LOG_INFO, "e",
-                      FIELDS(LOG_INT("i", INT64_MIN), LOG_INT("j", INT64_MAX),
-                             LOG_MS("k", INT64_MIN), LOG_MS("l", -1500000),
-                             LOG_MS("m", 999), LOG_MS("n", 1000)));
+    format_logfmt(&line, NOW_NS, LOG_INFO, "e",
+                  FIELDS(LOG_INT("i", INT64_MIN), LOG_INT("j", INT64_MAX),
+                         LOG_MS("k", INT64_MIN), LOG_MS("l", -1500000),
+                         LOG_MS("m", 999), LOG_MS("n", 1000)));
 
     assert_buf(&line, PREFIX "e i=-9223372036854775808 j=9223372036854775807 "
                              "k=-9223372036854.775 l=-1.500 m=0.000 n=0.001");
@@ -211,9 +251,9 @@ static void test_time_covers_the_range(void **state)
 
     for (int level = LOG_DEBUG; level <= LOG_ERROR; level++) {
         buf_printf(&line, "|%s|", names[level]);
-        log_format_logfmt(&line, level == LOG_ERROR ? UINT64_MAX : 0,
-                          (enum log_level)level, "e",
-                          &(struct log_field){ .type = LOG_END_TYPE });
+        format_logfmt(&line, level == LOG_ERROR ? UINT64_MAX : 0,
+                      (enum log_level)level, "e",
+                      &(struct log_field){ .type = LOG_END_TYPE });
     }
 
     assert_buf(&line, "|debug|ts=1970-01-01T00:00:00.000Z level=debug msg=e"
@@ -234,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_json_escapes_what_needs_it),
         cmocka_unit_test(test_valid_utf8_is_kept),
         cmocka_unit_test(test_invalid_utf8_is_replaced),
+        cmocka_unit_test(test_origin_stands_before_the_fields),
         cmocka_unit_test(test_key_cannot_break_a_line),
         cmocka_unit_test(test_numbers_are_exact_at_their_ends),
         cmocka_unit_test(test_time_covers_the_range),

@@ -302,13 +302,13 @@ static void test_errors_are_counted_by_kind(void **state)
     check_error(NULL, LOAD_CLOSED);
 }
 
-static void test_ends_at_once_where_nobody_listens(void **state)
+/* At a rate, too: 0 is none. */
+static void check_nobody_listens(double rate)
 {
-    struct trial trial = { .options.connections = 2 };
+    struct trial trial = { .options.connections = 2, .options.rate = rate };
     struct loop *loop = make_loop();
     const struct load_stats *stats;
 
-    (void)state;
     start(&trial, loop, "127.0.0.1:1");
     stats = finish(&trial, loop);
 
@@ -316,6 +316,13 @@ static void test_ends_at_once_where_nobody_listens(void **state)
     assert_int_equal(stats->errors[LOAD_CONNECT], 2);
     drop(&trial);
     drop_loop(loop);
+}
+
+static void test_ends_at_once_where_nobody_listens(void **state)
+{
+    (void)state;
+    check_nobody_listens(0);
+    check_nobody_listens(100);
 }
 
 static void test_start_fails_cleanly_without_memory(void **state)

@@ -54,7 +54,8 @@ static void test_group_shares_a_port_and_the_connections(void **state)
     int fds[DIALS];
 
     (void)state;
-    assert_ok(listen_socket_open_group(group, &count, "127.0.0.1:0", &why));
+    assert_ok(
+        listen_socket_open_group(group, &count, "127.0.0.1:0", false, &why));
     assert_int_equal(count, GROUP);
     for (unsigned i = 1; i < GROUP; i++)
         assert_string_equal(group[i].address, group[0].address);
@@ -82,14 +83,15 @@ static void test_group_refuses_a_port_that_another_group_has(void **state)
     unsigned count = 2;
 
     (void)state;
-    assert_ok(listen_socket_open_group(group, &count, "127.0.0.1:0", &why));
+    assert_ok(
+        listen_socket_open_group(group, &count, "127.0.0.1:0", false, &why));
     snprintf(address, sizeof(address), "%s", group[0].address);
-    assert_err(listen_socket_open_group(other, &count, address, &why),
+    assert_err(listen_socket_open_group(other, &count, address, false, &why),
                ERR_BADARG);
     assert_non_null(strstr(why.text, "the port is in use"));
     listen_socket_close(&group[0]);
     listen_socket_close(&group[1]);
-    assert_ok(listen_socket_open_group(other, &count, address, &why));
+    assert_ok(listen_socket_open_group(other, &count, address, false, &why));
     listen_socket_close(&other[0]);
     listen_socket_close(&other[1]);
 }
@@ -105,7 +107,7 @@ static void test_group_on_a_path_is_one_socket(void **state)
     (void)state;
     assert_non_null(mkdtemp(dir));
     snprintf(address, sizeof(address), "unix:%s/door", dir);
-    assert_ok(listen_socket_open_group(group, &count, address, &why));
+    assert_ok(listen_socket_open_group(group, &count, address, false, &why));
     assert_int_equal(count, 1);
     listen_socket_close(&group[0]);
     assert_int_equal(rmdir(dir), 0); /* its file is gone */

@@ -93,7 +93,9 @@ static void on_log(void *ud, enum log_level level, const char *event,
         backend->warns++;
     if (level == LOG_INFO)
         backend->infos++;
-    log_format_logfmt(&line, 0, level, event, fields);
+    log_format_logfmt(
+        &line,
+        &(struct log_line){ .level = level, .event = event, .fields = fields });
     if (level >= LOG_INFO)
         snprintf(backend->last, sizeof(backend->last), "%.*s", (int)line.len,
                  line.data);

@@ -112,7 +112,7 @@ function dev.run(settings, path, args, fresh)
     settings:point("database", running.postgres.url, "dev")
     settings:point("redis", running.redis.url, "dev")
     say_urls(running)
-    status = service.run(settings, path, args, true)
+    status = service.run(settings, path, args, { watch = true })
   end
   stop_servers(running)
   held:close()

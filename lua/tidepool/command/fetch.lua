@@ -1,11 +1,7 @@
 -- fetch.lua - one GET of a page of an instance.
 
-local core = require "tidepool.core"
-local load_request = require "tidepool.command.load_request"
-local of = require("tidepool.result").of
+local call = require "tidepool.call"
 local tide = require "tidepool"
-
-local PATIENCE = 2 -- seconds for the answer
 
 -- What an instance says of its refusal, if it says so as JSON.
 local function reason_of(body)
@@ -19,15 +15,8 @@ end
 return function(target, path, token)
   local page = setmetatable({ path = path }, { __index = target })
   local headers = token and { { "Authorization", "Bearer " .. token } } or {}
-  local load, err = core.load {
-    host = page.host, port = page.port, unix_path = page.unix_path,
-    request = load_request.request(page, "GET", headers), requests = 1, connections = 1,
-    seconds = PATIENCE, timeout = PATIENCE, keeps_body = true,
-  }
-  if not load then return nil, err.message end
-  of(load:wait(2 * PATIENCE))
-  local stats = load:stats()
-  if stats.by_class[2] == 1 then return load:body() end
-  if stats.answered == 1 then return nil, reason_of(load:body()) end
-  return nil, stats.why
+  local status, body = call(page, { headers = headers })
+  if not status then return nil, body end
+  if status >= 200 and status < 300 then return body end
+  return nil, reason_of(body)
 end

@@ -1,6 +1,8 @@
 -- top_figures.lua - what `tidepool top` tells, from two looks at an instance's
 -- /health/pools: how things are now, and what happened between the two.
 
+local quantile = require "tidepool.quantile"
+
 local figures = {}
 
 -- ---- times
@@ -22,19 +24,6 @@ local function counts_of(pool, before, names)
     max = math.max(max, pool[name].max)
   end
   return counts, total, max
-end
-
--- The value that a share of q is at or under, evenly spread within a bucket; of what is
--- beyond the last one its bound.
-local function quantile(counts, total, q)
-  local rank, low, under = q * total, 0, 0
-  for _, bucket in ipairs(counts) do
-    if bucket.count >= rank then
-      return low + (bucket.le - low) * (rank - under) / (bucket.count - under)
-    end
-    low, under = bucket.le, bucket.count
-  end
-  return low
 end
 
 local function times_of(pool, before, names)
