@@ -81,7 +81,14 @@ function tide.redis(name)
   return pool
 end
 
+local worker, workers = 1, 1
+
+-- Which of the instance's workers this process is, and how many there are.
+function tide.worker() return worker, workers end
+
 -- ---- for the service and its tests
+
+function tide._set_worker(number, count) worker, workers = number, count end
 
 function tide._set_pool(kind, name, pool) pools[kind][name] = pool end
 

@@ -284,6 +284,7 @@ function service.run(settings, path, args, options)
     config = settings, path = path, args = args, watch = options.watch,
     member = options.member, pools = {}, optional = {}, stopping = false,
   }, Service)
+  if self.member then tide._set_worker(self.member.number, self.member.count) end
   core.log_setup { level = settings.log.level, format = settings.log.format,
     worker = self.member and self.member.number }
   for _, warning in ipairs(settings.warnings) do

@@ -52,6 +52,11 @@ function Tide.redis(name) end
 ---@return tidepool.App app see HTTP
 function Tide.app() end
 
+---Which of the instance's workers this process is. With `--workers N` each of them runs the script, and so all that it begins:
+---what is to be done once for the instance, one of them does.
+---@return integer number from 1; `count: integer` - how many there are, 1 without `--workers`
+function Tide.worker() end
+
 ---Tells an err from other values.
 ---@param value any anything
 ---@return boolean is true for an err

@@ -141,6 +141,7 @@ function Master:on_end(one, status, text)
   elseif was_current and not self.stopping and not one.is_ending then
     self:replace(one, text)
   else
+    if slot.current and not one.is_served then slot.current.is_suspect = false end
     core.log(status == 0 and "info" or "warn", "worker ended",
       { worker = one.number, pid = one.pid, by = text })
   end

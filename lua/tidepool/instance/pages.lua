@@ -33,15 +33,12 @@ end
 
 -- ---- what all workers are together
 
--- The sum of those that answer, and how many do.
+-- The sum of all that serve, and how many do.
 function Pages:gather()
   local told = {}
-  local answers = of_each(self.master:serving(), function(one)
-    local status, body = one:ask "/health/pools"
-    return status == 200 and (reply.decode(body)) or false
-  end)
-  for _, one in ipairs(answers) do
-    if one then told[#told + 1] = one end
+  local serving = self.master:serving()
+  for i, one in ipairs(of_each(serving, function(one) return one:overview() or {} end)) do
+    if serving[i].told then told[#told + 1] = one end
   end
   local result = sums.instance(told)
   result.pid, result.uptime = core.pid(), core.now() - self.master.began

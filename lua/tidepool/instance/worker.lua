@@ -6,8 +6,10 @@ local handover = require "tidepool.instance.handover"
 local member = require "tidepool.instance.member"
 local metrics_sums = require "tidepool.instance.metrics_sums"
 local of = require("tidepool.result").of
+local reply = require "tidepool.reply"
 
 local PROGRAM = "/proc/self/exe" -- the version of the master, also when there is a newer
+local TOLD_PATIENCE = 0.5 -- of probes, which have little themselves
 local PULSE_SECONDS = 1
 local DUMP_SECONDS = 1 -- for a stuck one to say where it is
 
@@ -31,13 +33,21 @@ function Worker:ask(path, options)
   return call({ unix_path = self.socket, authority = "localhost", path = path }, options)
 end
 
+-- What it is (see overview.instance()); what it was, where it does not say at once; or
+-- nil.
+function Worker:overview()
+  local status, body = self:ask("/health/pools", { patience = TOLD_PATIENCE })
+  if status == 200 then self.told = (reply.decode(body)) end
+  return self.told
+end
+
 function Worker:signal(name)
   self.process:signal(name)
 end
 
 -- Its page of metrics; the last that it gave where it gives none now.
 function Worker:metrics()
-  local status, body = self:ask "/metrics"
+  local status, body = self:ask("/metrics", { patience = TOLD_PATIENCE })
   if status == 200 then self.families = metrics_sums.read(body) end
   return self.families
 end
