@@ -257,6 +257,11 @@ local service = {}
 
 function Service:run()
   self:watch_signals()
+  local failure = self.member and self.member:join_budget()
+  if failure then
+    complain("%s", failure)
+    return FAILED
+  end
   local opened, wrong = pools.open(self.config, function(entry, pool)
     if not entry.required then self.optional[pool] = true end
     tell_of_pool(entry, pool)

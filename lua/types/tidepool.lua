@@ -1742,6 +1742,7 @@ function Response:json() end
 ---@field test_before_acquire? boolean round trip before a lease after a quiet time
 ---@field test_after? number the quiet time, since the last byte
 ---@field max_waiters? integer beyond: refused at once, busy
+---@field connect_rate? integer connects a second, `max_connections` of them at once; 0: no limit
 ---@field concurrency? integer most connections lent at once; 0: all
 ---@field codel_target? number waits that stay over this are shed (`busy`), the newest go first meanwhile; 0 never
 ---@field codel_interval? number how long they have to stay so
@@ -1775,6 +1776,8 @@ function Response:json() end
 ---@field cancelling integer came back busy, being stopped
 ---@field closing integer
 ---@field waiting integer those who stand in line
+---@field elsewhere integer connections of other workers, of the same `max`
+---@field ghosts integer those of dead workers that the server still has
 ---@field queued integer statements that wait for a connection to share
 ---@field due integer on lanes, without an answer yet: groups of Postgres' statements, commands of Redis
 ---@field oldest_wait number seconds: how long the first of both waits
@@ -1811,6 +1814,9 @@ function Response:json() end
 ---@field cancelled integer waits that their caller gave up
 ---@field connects integer connection attempts begun
 ---@field connect_failures integer connection attempts that failed
+---@field connects_delayed integer times that connects had to wait for `connect_rate`
+---@field permits_refused integer times that other workers had all connections
+---@field yields integer connections closed for another worker's sake
 ---@field tests integer connections tested before a lease
 ---@field hooks integer hooks run on connections
 ---@field resets integer connections that came back dirty
@@ -1855,6 +1861,7 @@ function Response:json() end
 ---@field hook_failed integer it gave or raised an error, or took too long
 ---@field hook_refused integer it gave false
 ---@field shrunk integer `max_connections` was lowered
+---@field yielded integer another worker needs it more
 ---@field drained integer
 ---@field outdated integer the server is not what it was
 ---@field pool_closed integer

@@ -1,6 +1,7 @@
 /* pool_clock.c - see pool_clock.h. */
 #include "net/pool_clock.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/map.h"
@@ -88,6 +89,7 @@ static bool is_unexpected(enum close_reason reason)
     case CLOSE_IDLE_TIMEOUT:
     case CLOSE_LIFETIME:
     case CLOSE_SHRUNK:
+    case CLOSE_YIELDED:
     case CLOSE_DRAINED:
     case CLOSE_OUTDATED:
     case CLOSE_POOL_CLOSED: return false;
@@ -199,13 +201,44 @@ static void on_event(void *ud, const struct pool_event *event)
     }
 }
 
+static void on_bell(struct budget_member *member)
+{
+    struct pool_clock *clock = container_of(member, struct pool_clock, member);
+
+    pool_look(clock->pool, loop_now_ns(clock->loop));
+}
+
+/* Takes its part in the budget, if there is one. */
+static enum err join(struct pool_clock *clock, struct pool_config *config,
+                     struct err_text *why)
+{
+    uint64_t max = config->settings.max_connections;
+    char name[BUDGET_NAME_MAX + 1];
+
+    clock->member = (struct budget_member){ .look = on_bell };
+    if (clock->budget == NULL)
+        return ERR_OK;
+    snprintf(name, sizeof(name), "%s/%s", config->ops->name, clock->name);
+    config->share = &clock->member.share;
+    if (budget_member_join(&clock->member, clock->budget, name,
+                           (uint32_t)max) == ERR_OK)
+        return ERR_OK;
+    err_text_set(why,
+                 "pool \"%s\" cannot share its connections with other workers: "
+                 "its name is longer than %d bytes, or there are %d pools",
+                 clock->name, BUDGET_NAME_MAX - 10, BUDGET_ROWS);
+    return ERR_BADARG;
+}
+
 enum err pool_clock_open(struct pool_clock *clock,
-                         const struct pool_config *config)
+                         const struct pool_config *config, struct err_text *why)
 {
     struct pool_config ours = *config;
     uint64_t now_ns = loop_now_ns(clock->loop);
-    enum err err;
+    enum err err = join(clock, &ours, why);
 
+    if (err != ERR_OK)
+        return err;
     ours.host.ud = clock;
     ours.host.wake_at = wake_at;
     ours.host.on_event = on_event;
@@ -221,6 +254,7 @@ enum err pool_clock_open(struct pool_clock *clock,
     if (err != ERR_OK) {
         flight_free(clock->flight);
         clock->flight = NULL;
+        budget_member_leave(&clock->member);
         deadline_stop(clock->loop, &clock->deadline);
         return err;
     }
@@ -234,6 +268,7 @@ void pool_clock_free(struct pool_clock *clock)
     loop_cancel(clock->loop, LOOP_RUN, &clock->closed);
     pool_free(clock->pool);
     clock->pool = NULL;
+    budget_member_leave(&clock->member);
     flight_free(clock->flight);
     clock->flight = NULL;
 }

@@ -187,6 +187,7 @@ static void succeed(struct pg_link *link)
     }
     learn_success(link);
     end(link);
+    pool_conn_backend(&link->conn, PQbackendPID(link->pq));
     pool_conn_opened(&link->conn, link_now(link));
 }
 

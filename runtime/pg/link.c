@@ -121,11 +121,10 @@ void link_lost(struct pg_link *link)
 void link_close(struct conn *conn, enum close_reason reason)
 {
     struct pg_link *link = link_of(conn);
-    struct pg_pool *pg = link->pg;
     struct err_text text = { .text = "" };
 
     connect_abort(link, reason);
-    loop_cancel(pg->loop, LOOP_RUN, &link->job);
+    loop_cancel(link->pg->loop, LOOP_RUN, &link->job);
     /* a server does not notice while it works that the client has gone */
     if (link->phase == LINK_PREPARING || link->phase == LINK_RUNNING ||
         link->steps_head != link->steps_tail)
@@ -139,12 +138,11 @@ void link_close(struct conn *conn, enum close_reason reason)
     listen_lose(link, &text);
     copy_lose(link, &text);
     PQclear(link->result);
-    PQfinish(link->pq);
     stmt_free(link->preparing);
     stmts_deinit(&link->stmts);
     free(link->steps);
-    pool_conn_closed(conn, loop_now_ns(pg->loop));
-    free(link);
+    ghost_forget(link);
+    link_part(link);
 }
 
 /* ---- writing */
@@ -236,7 +234,8 @@ static void begin_chore(struct pg_link *link, enum link_chore chore)
 
 static void chore_answer(struct pg_link *link, PGresult *answer)
 {
-    if (PQresultStatus(answer) == PGRES_FATAL_ERROR) {
+    if (!ghost_answer(link, answer) &&
+        PQresultStatus(answer) == PGRES_FATAL_ERROR) {
         link->is_chore_done = false;
         link_error_text(link, answer, &link->text);
     }
@@ -295,7 +294,17 @@ static void chore_end(struct pg_link *link)
 
 void link_test(struct conn *conn)
 {
-    begin_chore(link_of(conn), CHORE_TEST);
+    struct pg_link *link = link_of(conn);
+
+    if (!ghost_ask(link)) {
+        begin_chore(link, CHORE_TEST);
+        return;
+    }
+    link->chore = CHORE_TEST;
+    link->is_chore_done = true;
+    link_move(link, LINK_CHORE);
+    if (!link_flush(link))
+        later(link, on_lost_job);
 }
 
 void link_reset(struct conn *conn)

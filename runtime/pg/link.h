@@ -70,11 +70,16 @@ struct pg_link {
     uint64_t ran_ns;            /* when it was sent */
     PGresult *result;           /* what it gave; an error stays */
     enum err err;               /* how it ends whatever the result says */
+    int last_fd; /* its socket's copy, when libpq has let go of it */
     bool is_retried;
     bool is_copying; /* out: its data is read and dropped */
 
-    enum link_chore chore;
     bool is_chore_done; /* without an error */
+    enum link_chore chore;
+    int32_t *ghosts; /* asked for by the test, or NULL */
+    size_t n_ghosts;
+
+    size_t n_discarded; /* of what came on last_fd */
 
     struct lane lane;
     struct step *steps; /* a ring of the answers due; see lane_step() */
@@ -140,6 +145,19 @@ void link_stop(struct conn *conn);
 bool link_keep(struct conn *conn, bool is_baseline);
 void link_abandon(struct conn *conn);
 void link_close(struct conn *conn, enum close_reason reason);
+
+/* ---- part.c: the last step of link_close() */
+
+void link_part(struct pg_link *link);
+
+/* ---- ghost.c */
+
+/* Asks for dead workers' processes, if any are to be asked for; says whether.
+ */
+bool ghost_ask(struct pg_link *link) MUST_CHECK;
+void ghost_forget(struct pg_link *link);
+/* Whether it answers that, and not the chore. */
+bool ghost_answer(struct pg_link *link, const PGresult *answer);
 
 /* ---- connect.c */
 

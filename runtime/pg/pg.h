@@ -19,8 +19,9 @@ struct pg_config {
     const char *url;              /* postgres://... or "host=... dbname=..." */
     const char *application_name; /* where the url has none */
     struct pool_settings settings;
-    const struct log *log; /* may be NULL */
-    uint64_t seed;         /* of the jitter */
+    const struct log *log;      /* may be NULL */
+    struct budget_port *budget; /* a worker's, or NULL */
+    uint64_t seed;              /* of the jitter */
 };
 
 /* ERR_BADARG: why says what libpq could not read in the url.  No server is

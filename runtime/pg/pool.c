@@ -61,7 +61,8 @@ static enum err copy_config(struct pg_pool *pg, const struct pg_config *config)
     return pg->application_name != NULL ? ERR_OK : ERR_NOMEM;
 }
 
-static enum err open_clock(struct pg_pool *pg, const struct pg_config *config)
+static enum err open_clock(struct pg_pool *pg, const struct pg_config *config,
+                           struct err_text *why)
 {
     const struct pool_config pool_config = {
         .ops = &ops,
@@ -75,7 +76,8 @@ static enum err open_clock(struct pg_pool *pg, const struct pg_config *config)
     pg->clock.log = pg->log;
     pg->clock.name = pg->name;
     pg->clock.on_closed = on_pool_closed;
-    return pool_clock_open(&pg->clock, &pool_config);
+    pg->clock.budget = config->budget;
+    return pool_clock_open(&pg->clock, &pool_config, why);
 }
 
 enum err pg_pool_open(struct pg_pool **out, struct loop *loop,
@@ -98,7 +100,7 @@ enum err pg_pool_open(struct pg_pool **out, struct loop *loop,
     if (err == ERR_OK)
         err = address_book_open(&pg->book, config->url, why);
     if (err == ERR_OK)
-        err = open_clock(pg, config);
+        err = open_clock(pg, config, why);
     if (err != ERR_OK) {
         free_pool(pg);
         return err;

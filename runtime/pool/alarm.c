@@ -37,7 +37,7 @@ static bool is_exhausted(const struct pool *pool)
         return false;
     if (pool_is_full(pool))
         return true;
-    return pool->open >= pool->settings.max_connections &&
+    return (pool->open >= pool->settings.max_connections || pool->is_short) &&
            pool_count(pool, CONN_IDLE) + pool_count(pool, CONN_OPENING) == 0;
 }
 

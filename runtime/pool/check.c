@@ -74,9 +74,24 @@ static void check_line(const struct pool *pool)
     assert(len == 0 || !pool->is_closing);
 }
 
+/* The budget knows of all that are open. */
+static void check_share(const struct pool *pool)
+{
+    struct budget_census census;
+
+    if (pool->share == NULL)
+        return;
+    pool_census(pool, &census);
+    assert(census.mine == pool->open);
+    for (enum conn_state state = 0; state < CONN_STATES; state++)
+        list_each (node, &pool->by_state[state])
+            assert(pool_conn_of(node)->permit != 0);
+}
+
 void pool_check(const struct pool *pool)
 {
     assert(pool->depth == 0);
+    check_share(pool);
     check_conns(pool);
     check_line(pool);
     /* nothing that is due later than the host was told */

@@ -283,6 +283,7 @@ void pool_conn_closed(struct conn *conn, uint64_t now_ns)
     pool_enter(pool, now_ns);
     assert(conn->state == CONN_CLOSING);
     list_remove(&pool->by_state[CONN_CLOSING], &conn->node);
+    pool_give_permit(pool, conn->permit, conn->is_ghost);
     conn->pool = NULL;
     pool->open--;
     pool_set_ceiling(pool);

@@ -39,6 +39,7 @@ struct pool;
     XX(HOOK_FAILED,     "hook_failed")   /* it raised, or took too long */  \
     XX(HOOK_REFUSED,    "hook_refused")  /* it said no */                   \
     XX(SHRUNK,          "shrunk")        /* max_connections was lowered */  \
+    XX(YIELDED,         "yielded")       /* another worker needs it more */ \
     XX(DRAINED,         "drained")                                          \
     XX(OUTDATED,        "outdated")      /* the server is not what it was */ \
     XX(POOL_CLOSED,     "pool_closed")
@@ -126,20 +127,24 @@ struct conn {
     uint64_t reports;                   /* of failed addresses, when opened */
     struct conn **holder;               /* see conn_set_holder() */
     bool *is_reclaimed;                 /* see conn_set_reclaimable() */
-    const char *site;         /* who holds it: "app.lua:12", see pool_waiter */
-    enum conn_hook hook;      /* while HOOKED, or at the end of OPENING */
-    enum close_reason reason; /* while CLOSING */
-    bool is_fresh;            /* opened or tested and not lent since */
-    bool is_paced;            /* its turn to retire is fixed: retire_ns */
-    bool is_replaced;         /* closed for its lifetime when it comes back */
-    bool is_leak;             /* this lease was warned of */
-    bool is_kept;             /* this lease cannot be taken back */
-    bool is_standing;         /* this lease is meant to last: it is no leak */
-    bool is_suspect;          /* TESTING because another's test failed */
-    bool is_unshared;         /* SHARED and asked to finish */
-    bool is_resting;          /* SHARED and nothing is on it */
-    bool is_bare;             /* after_connect must run (again) */
-    bool is_returned;         /* after_release must run */
+    const char *site;          /* who holds it: "app.lua:12", see pool_waiter */
+    enum conn_hook hook;       /* while HOOKED, or at the end of OPENING */
+    enum close_reason reason;  /* while CLOSING */
+    uint32_t permit;           /* its place in the budget, + 1; 0: none */
+    enum close_reason promise; /* why it goes when it comes back, if ... */
+    bool is_promised;          /* ... another worker was told so */
+    bool is_ghost;             /* closed, but perhaps not at the server */
+    bool is_fresh;             /* opened or tested and not lent since */
+    bool is_paced;             /* its turn to retire is fixed: retire_ns */
+    bool is_replaced;          /* closed for its lifetime when it comes back */
+    bool is_leak;              /* this lease was warned of */
+    bool is_kept;              /* this lease cannot be taken back */
+    bool is_standing;          /* this lease is meant to last: it is no leak */
+    bool is_suspect;           /* TESTING because another's test failed */
+    bool is_unshared;          /* SHARED and asked to finish */
+    bool is_resting;           /* SHARED and nothing is on it */
+    bool is_bare;              /* after_connect must run (again) */
+    bool is_returned;          /* after_release must run */
 };
 
 /*

@@ -112,7 +112,7 @@ uint32_t pool_demand(const struct pool *pool)
     uint32_t demand = pool_count(pool, CONN_LEASED) +
                       pool_count(pool, CONN_SHARED) +
                       pool_count(pool, CONN_CANCELLING) + pool->line.len;
-    uint32_t min = (uint32_t)pool->settings.min_connections;
+    uint32_t min = pool_min(pool);
     uint32_t max = (uint32_t)pool->settings.max_connections;
 
     if (pool->settings.concurrency > 0 && demand > pool->settings.concurrency)
@@ -129,18 +129,31 @@ static uint32_t sure_supply(const struct pool *pool)
            pool->suspects;
 }
 
-/* How many should be OPENING now. */
-static uint32_t wanted(const struct pool *pool)
+/* How many are lacking; those that are OPENING do not count. */
+static uint32_t lacking(const struct pool *pool)
 {
     uint32_t usable = pool_usable(pool);
     uint32_t count = over(pool_demand(pool), usable - pool->retiring.len);
 
     if (pool->suspects > 0)
         count = larger(count, over(pool->line.len, sure_supply(pool)));
-    count = larger(count, pool->retiring.len);
-    if (usable == 0 && (!pool->is_known || pool->is_last_failed))
+    return count;
+}
+
+/* How many should be OPENING now. */
+static uint32_t wanted(const struct pool *pool)
+{
+    uint32_t count = larger(lacking(pool), pool->retiring.len);
+
+    if (pool_usable(pool) == 0 && (!pool->is_known || pool->is_last_failed))
         count = larger(count, 1); /* to know the server, or see it come back */
     return count;
+}
+
+/* Of those that are lacking, how many do not even open. */
+static uint32_t unmet(const struct pool *pool)
+{
+    return over(lacking(pool), pool_count(pool, CONN_OPENING));
 }
 
 /* While no address answers one attempt probes for all. */
@@ -203,7 +216,7 @@ void pool_back_off(struct pool *pool, const struct conn *conn,
     fail_all(pool);
 }
 
-static void open_one(struct pool *pool)
+static void open_one(struct pool *pool, uint32_t permit)
 {
     struct conn *conn = pool->ops->open(pool->driver);
     const struct conn none = { .pool = pool };
@@ -212,8 +225,10 @@ static void open_one(struct pool *pool)
     pool->stats.connects++;
     if (conn != NULL) {
         pool_add(pool, conn);
+        conn->permit = permit;
         return;
     }
+    pool_give_permit(pool, permit, false);
     err_text_set(&text, "no memory for a connection");
     record_failure(pool, NULL, &text);
     fail_all(pool);
@@ -237,13 +252,18 @@ bool pool_grow(struct pool *pool)
            pool_count(pool, CONN_OPENING) < parallel_limit(pool) &&
            pool->open < pool->settings.max_connections) {
         uint64_t end_ns = backoff_end(pool);
+        uint32_t permit;
 
         if (end_ns > pool->now_ns) {
             pool->retry_ns = end_ns;
             break;
         }
-        open_one(pool);
+        if (!pool_take_permit(pool, unmet(pool), &permit))
+            break;
+        open_one(pool, permit);
     }
+    if (unmet(pool) == 0)
+        pool_need_no_permit(pool);
     return pool->stats.connect_failures != failures;
 }
 

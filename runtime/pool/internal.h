@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/rand.h"
+#include "pool/budget.h"
 #include "pool/class.h"
 #include "pool/codel.h"
 #include "pool/flight.h"
@@ -61,6 +62,19 @@ struct pool {
     uint64_t last_id;
     uint64_t last_generation;
     uint64_t next_retire_ns; /* pacing: the first free turn to retire */
+
+    const struct budget_share *share; /* or NULL: it is alone */
+    struct budget_part part;          /* of what the instance may have */
+    uint32_t changes;                 /* of the budget when part was read */
+    uint64_t full_ns;                 /* alone: the bucket of its connects */
+    uint64_t permit_ns;               /* not to ask for a permit before */
+    uint64_t look_ns;                 /* nor to offer one ... */
+    uint64_t ask_ns;                  /* ... nor to ask for ghosts */
+    bool is_short;                    /* it was refused one */
+    bool is_wanting;                  /* and the budget knows */
+    bool is_delayed;                  /* connects were too many */
+    size_t ghost_count;               /* for the test that begins now */
+    int32_t ghosts[BUDGET_ASK_MAX];
 
     struct list line;
     struct classes classes; /* those in line, by class */
@@ -191,6 +205,27 @@ bool pool_needs_test(const struct pool *pool, const struct conn *conn);
 bool pool_test_idle(struct pool *pool);
 void pool_test_failed(struct pool *pool, struct conn *conn,
                       enum close_reason reason, const struct err_text *text);
+
+void pool_begin_test(struct pool *pool, struct conn *conn);
+
+/* ---- permit.c */
+
+/* share may be NULL. */
+void pool_begin_share(struct pool *pool, const struct budget_share *share);
+/* max_connections was set. */
+void pool_share_max(struct pool *pool);
+/* min_connections and lanes of the instance: this worker's part. */
+uint32_t pool_min(const struct pool *pool);
+uint64_t pool_lane_limit(const struct pool *pool);
+/* Before a connect; false: pool->retry_ns says when to try again.  wanted: how
+ * many are needed.  *permit is for pool_give_permit(), which takes it back. */
+bool pool_take_permit(struct pool *pool, uint32_t wanted, uint32_t *permit);
+void pool_give_permit(struct pool *pool, uint32_t permit, bool is_ghost);
+void pool_need_no_permit(struct pool *pool);
+/* Each does one step and says whether it did. */
+bool pool_yield(struct pool *pool);
+bool pool_seek_ghosts(struct pool *pool);
+uint64_t pool_share_ns(const struct pool *pool); /* when to look again */
 
 /* ---- alarm.c */
 

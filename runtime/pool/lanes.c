@@ -149,10 +149,10 @@ static void send_groups(struct lane_set *set, uint64_t now_ns)
 
 static uint64_t limit_of(const struct lane_set *set)
 {
-    const struct pool_settings *settings = &set->owner->pool->settings;
+    const struct pool *pool = set->owner->pool;
 
-    return set == &set->owner->sets[LANE_READ] ? settings->lanes
-                                               : settings->max_connections;
+    return set == &set->owner->sets[LANE_READ] ? pool_lane_limit(pool)
+                                               : pool->settings.max_connections;
 }
 
 /* Lanes that count: not late ones, nor those on their way out. */

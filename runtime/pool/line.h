@@ -43,6 +43,8 @@ struct pool_why {
     uint64_t phase_ns[WAIT_PHASES];
     uint32_t states[CONN_STATES];
     uint32_t open, max, waiting;
+    uint32_t others, ghosts; /* of max: other workers', dead workers' */
+    bool is_delayed;         /* connects wait for connect_rate */
     bool is_shed; /* ERR_BUSY: it had waited, and would have too long */
     struct err_text last_error; /* of the last failed connect, may be "" */
     uint64_t last_error_age_ns;

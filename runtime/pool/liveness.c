@@ -21,7 +21,7 @@ bool pool_needs_test(const struct pool *pool, const struct conn *conn)
     return quiet_ns >= pool->settings.test_after_ns;
 }
 
-static void begin_test(struct pool *pool, struct conn *conn)
+void pool_begin_test(struct pool *pool, struct conn *conn)
 {
     pool->stats.tests++;
     pool_move(pool, conn, CONN_TESTING);
@@ -40,7 +40,7 @@ bool pool_test_idle(struct pool *pool)
             pool->line.len ||
         !pool_needs_test(pool, conn))
         return false;
-    begin_test(pool, conn);
+    pool_begin_test(pool, conn);
     return true;
 }
 
@@ -61,7 +61,7 @@ static void suspect_idle(struct pool *pool, uint64_t since_ns)
         next = node->next;
         if (alive_ns(conn) > since_ns)
             continue;
-        begin_test(pool, conn);
+        pool_begin_test(pool, conn);
         conn->is_suspect = true;
         pool->suspects++;
     }

@@ -15,6 +15,7 @@
 static void settle(struct pool *pool)
 {
     while (pool_sweep(pool) || pool_line_refuse(pool) || pool_line_shed(pool) ||
+           pool_seek_ghosts(pool) || pool_yield(pool) ||
            pool_line_serve(pool) || pool_test_idle(pool) ||
            pool_approve_idle(pool) || pool_retire(pool) || pool_grow(pool))
         continue;
@@ -39,6 +40,7 @@ static uint64_t next_due(const struct pool *pool)
     due_ns = earlier_ns(due_ns, pool_relief_ns(pool));
     due_ns = earlier_ns(due_ns, pool_line_shed_ns(pool));
     due_ns = earlier_ns(due_ns, pool_alarm_ns(pool));
+    due_ns = earlier_ns(due_ns, pool_share_ns(pool));
     due_ns = earlier_ns(due_ns, wheel_next_ns(&pool->conn_wheel));
     return earlier_ns(due_ns, wheel_next_ns(&pool->wait_wheel));
 }
@@ -124,6 +126,7 @@ static void init(struct pool *pool, const struct pool_config *config,
     classes_init(&pool->classes);
     wheel_init(&pool->conn_wheel, now_ns);
     wheel_init(&pool->wait_wheel, now_ns);
+    pool_begin_share(pool, config->share);
     pool_set_ceiling(pool);
 }
 
@@ -214,6 +217,7 @@ enum err pool_set(struct pool *pool, const struct pool_settings *settings,
         return err;
     pool_enter(pool, now_ns);
     pool->settings = *settings;
+    pool_share_max(pool);
     pool_set_ceiling(pool);
     apply(pool, lifetime_changed);
     pool_leave(pool);

@@ -10,6 +10,7 @@
 #ifndef TIDEPOOL_POOL_POOL_H
 #define TIDEPOOL_POOL_POOL_H
 
+#include "pool/budget.h"
 #include "pool/conn.h"
 #include "pool/line.h"
 #include "pool/settings.h"
@@ -78,9 +79,10 @@ struct pool_config {
     void *driver; /* given to ops->open */
     struct pool_host host;
     struct pool_settings settings;
-    struct flight *flight; /* borrowed; NULL: nothing is recorded */
-    uint64_t seed;         /* of the jitter */
-    unsigned addresses;    /* how many servers open() may dial, at least 1 */
+    const struct budget_share *share; /* borrowed; NULL: it is alone */
+    struct flight *flight;            /* borrowed; NULL: nothing is recorded */
+    uint64_t seed;                    /* of the jitter */
+    unsigned addresses; /* how many servers open() may dial, at least 1 */
 };
 
 /* The pool opens no connection before the first pool_tick(), which the host
@@ -172,6 +174,15 @@ void pool_conn_cancelled(struct conn *conn, bool is_drained, uint64_t now_ns);
 void pool_conn_lost(struct conn *conn, const struct err_text *text,
                     uint64_t now_ns);
 void pool_conn_closed(struct conn *conn, uint64_t now_ns);
+/* The server's process that serves it, before pool_conn_opened(). */
+void pool_conn_backend(struct conn *conn, int pid);
+/* Before pool_conn_closed(): the server may have it still. */
+void pool_conn_unsure(struct conn *conn);
+/* Inside ops->test: dead workers' processes at the server; a driver that can
+ * asks which of them are gone, in the same round trip. */
+size_t pool_ghosts(const struct conn *conn, const int32_t **pids);
+/* These are; before pool_conn_tested(). */
+void pool_bury(struct conn *conn, const int32_t *pids, size_t count);
 /* A byte arrived. */
 static inline void pool_conn_byte(struct conn *conn, uint64_t now_ns)
 {
@@ -195,6 +206,11 @@ void pool_address_answered(struct pool *pool, unsigned address);
  * to be called next (WHEEL_NEVER: not before something happens). */
 uint64_t pool_tick(struct pool *pool, uint64_t now_ns);
 
+/* The bell of its budget rang. */
+void pool_look(struct pool *pool, uint64_t now_ns);
+
+/* With a budget max_connections is the instance's, as are min_connections and
+ * lanes, of which each worker has a part. */
 const struct pool_settings *pool_settings(const struct pool *pool);
 /* Takes effect at once; shrinking closes idle ones now and others on their
  * return.  Deadlines of those already in line stay. */
@@ -237,6 +253,8 @@ uint64_t pool_epoch(const struct pool *pool);
 const struct pool_stats *pool_stats(const struct pool *pool);
 struct flight *pool_flight(const struct pool *pool); /* or NULL */
 void pool_counts(const struct pool *pool, struct pool_counts *out);
+/* What it has and what others have of max_connections. */
+void pool_census(const struct pool *pool, struct budget_census *out);
 /* Calls fn for each lease, the oldest first: its site, which may be NULL, and
  * state_ns, since when it is lent, are those of conn. */
 void pool_each_lease(const struct pool *pool,

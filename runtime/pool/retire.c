@@ -105,8 +105,10 @@ void pool_replaced(struct pool *pool)
 static bool retire_unreplaced(struct pool *pool)
 {
     uint32_t demand = pool_demand(pool);
-    bool has_room = pool->open < pool->settings.max_connections ||
-                    pool->retiring.len <= pool_count(pool, CONN_OPENING);
+    bool may_open =
+        pool->open < pool->settings.max_connections && !pool->is_short;
+    bool has_room =
+        may_open || pool->retiring.len <= pool_count(pool, CONN_OPENING);
 
     if (pool->retiring.len == 0)
         return false;
@@ -132,6 +134,8 @@ bool pool_must_go(struct pool *pool, struct conn *conn,
         *reason = pool->epoch_reason;
     else if (pool_live(pool) > pool->settings.max_connections)
         *reason = CLOSE_SHRUNK;
+    else if (conn->is_promised)
+        *reason = conn->promise;
     else if (has_outlived(pool, conn))
         *reason = CLOSE_LIFETIME;
     else
@@ -230,7 +234,7 @@ static bool trim_idle(struct pool *pool)
 
     if (conn == NULL ||
         pool->now_ns - conn->used_ns < pool->settings.idle_timeout_ns ||
-        pool_usable(pool) <= pool->settings.min_connections)
+        pool_usable(pool) <= pool_min(pool))
         return false;
     pool_shut(pool, conn, CLOSE_IDLE_TIMEOUT, NULL);
     return true;

@@ -32,6 +32,8 @@ enum { POOL_MAX_CONNECTIONS = 10000 };
     FLAG(test_before_acquire, true, "round trip before a lease after a quiet time") \
     TIME(test_after, 1, 0, 86400, "the quiet time, since the last byte")       \
     COUNT(max_waiters, 10000, 0, 10000000, "beyond: refused at once, busy")    \
+    COUNT(connect_rate, 50, 0, 1000000,                                        \
+          "connects a second, max_connections of them at once; 0: no limit")   \
     COUNT(concurrency, 0, 0, POOL_MAX_CONNECTIONS,                             \
           "most connections lent at once; 0: all")                             \
     TIME(codel_target, 0, 0, 3600,                                             \

@@ -22,6 +22,9 @@
     XX(cancelled,        "waits that their caller gave up")                  \
     XX(connects,         "connection attempts begun")                        \
     XX(connect_failures, "connection attempts that failed")                  \
+    XX(connects_delayed, "times that connects had to wait for connect_rate") \
+    XX(permits_refused,  "times that other workers had all connections")     \
+    XX(yields,           "connections closed for another worker's sake")     \
     XX(tests,            "connections tested before a lease")                \
     XX(hooks,            "hooks run on connections")                         \
     XX(resets,           "connections that came back dirty")                 \

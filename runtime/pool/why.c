@@ -34,11 +34,17 @@ static void add_holder(const struct pool *pool, struct pool_why *why)
 void pool_explain(const struct pool *pool, const struct pool_waiter *waiter,
                   enum err err, uint64_t now_ns, struct pool_why *why)
 {
+    struct budget_census census;
+
     memset(why, 0, sizeof(*why));
     why->err = err;
     why->open = pool->open;
     why->max = (uint32_t)pool->settings.max_connections;
     why->waiting = pool->line.len;
+    why->is_delayed = pool->is_delayed;
+    pool_census(pool, &census);
+    why->others = census.others;
+    why->ghosts = census.ghosts;
     why->is_shed =
         err == ERR_BUSY && pool->shed_ns != 0 && pool->shed_ns == pool->now_ns;
     for (enum conn_state state = 0; state < CONN_STATES; state++)
@@ -134,6 +140,13 @@ static void add_counts(struct line *line, const struct pool_why *why,
         if (why->states[state] > 0)
             add(line, ", %u %s", why->states[state], conn_state_name(state));
     }
+    if (why->others > 0)
+        add(line, ", %u of %u are other workers'", why->others, why->max);
+    if (why->ghosts > 0)
+        add(line, ", %u of %u are dead workers' that the server still has",
+            why->ghosts, why->max);
+    if (why->is_delayed)
+        add(line, ", connects wait for connect_rate");
     add(line, "; %u waiting", why->waiting);
 }
 

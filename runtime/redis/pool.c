@@ -319,7 +319,8 @@ static enum err copy_client_name(struct redis_pool *redis, const char *name)
 }
 
 static enum err open_clock(struct redis_pool *redis,
-                           const struct redis_config *config)
+                           const struct redis_config *config,
+                           struct err_text *why)
 {
     const struct pool_config pool_config = {
         .ops = &redis_link_ops,
@@ -333,7 +334,8 @@ static enum err open_clock(struct redis_pool *redis,
     redis->clock.log = config->log;
     redis->clock.name = redis->name;
     redis->clock.on_closed = on_clock_closed;
-    return pool_clock_open(&redis->clock, &pool_config);
+    redis->clock.budget = config->budget;
+    return pool_clock_open(&redis->clock, &pool_config, why);
 }
 
 enum err redis_pool_open(struct redis_pool **out, struct loop *loop,
@@ -354,7 +356,7 @@ enum err redis_pool_open(struct redis_pool **out, struct loop *loop,
     if (err == ERR_OK)
         err = copy_client_name(redis, config->client_name);
     if (err == ERR_OK)
-        err = open_clock(redis, config);
+        err = open_clock(redis, config, why);
     if (err != ERR_OK) {
         free_pool(redis);
         return err;

@@ -28,7 +28,8 @@ struct redis_config {
     const char *client_name; /* in CLIENT LIST, where the url has none; or NULL
                               */
     struct pool_settings settings;
-    const struct log *log; /* may be NULL */
+    const struct log *log;      /* may be NULL */
+    struct budget_port *budget; /* a worker's, or NULL */
     uint64_t seed;
 };
 

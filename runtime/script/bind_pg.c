@@ -158,6 +158,7 @@ static int l_open(lua_State *L)
         .application_name = arguments.application_name,
         .settings = arguments.settings,
         .log = &vm->log,
+        .budget = vm->budget,
         .seed = loop_now_ns(vm->loop),
     };
     box = pool_push(L, POOL_POSTGRES, arguments.name);

@@ -283,9 +283,11 @@ static void set_histograms(lua_State *L, const struct pool_stats *stats)
 static void set_counts(lua_State *L, const struct script_pool *box)
 {
     uint64_t now_ns = loop_now_ns(box->vm->loop);
+    struct budget_census census;
     struct pool_counts counts;
 
     pool_counts(box->pool, &counts);
+    pool_census(box->pool, &census);
     for (int i = 0; i < CONN_STATES; i++)
         field_number(L, conn_state_name(i), counts.states[i]);
     field_number(L, "open", counts.open);
@@ -295,6 +297,8 @@ static void set_counts(lua_State *L, const struct script_pool *box)
     field_number(L, "oldest_wait",
                  counts.oldest_ns < now_ns ? seconds(now_ns - counts.oldest_ns)
                                            : 0);
+    field_number(L, "elsewhere", census.others);
+    field_number(L, "ghosts", census.ghosts);
     field_number(L, "max", counts.max);
     field_number(L, "min", counts.min);
 }

@@ -268,6 +268,7 @@ static int l_open(lua_State *L)
         .client_name = arguments.application_name,
         .settings = arguments.settings,
         .log = &vm->log,
+        .budget = vm->budget,
         .seed = loop_now_ns(vm->loop),
     };
     box = pool_push(L, POOL_REDIS, arguments.name);

@@ -1,6 +1,7 @@
 /* vm.c - see vm.h. */
 #include "script/vm.h"
 #include "base/number.h"
+#include "net/budget_port.h"
 #include "script/lua_modules.h"
 #include "script/task.h"
 
@@ -195,6 +196,7 @@ static int open_core(lua_State *L)
     bind_sockets(L, vm);
     bind_files(L, vm);
     bind_process(L, vm);
+    bind_budget(L, vm);
     bind_load(L, vm);
     bind_terminal(L, vm);
     bind_core(L, vm);
@@ -273,6 +275,8 @@ void vm_free(struct vm *vm)
     assert(vm->current == NULL);
     lua_close(vm->L);
     tasks_free(vm);
+    if (vm->pools.len == 0) /* or the process ends before its pools */
+        budget_port_close(vm->budget);
     loop_run(vm->loop); /* closes what the state's end has let go of */
     loop_free(vm->loop);
     buf_free(&vm->log_line);

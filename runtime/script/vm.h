@@ -47,11 +47,12 @@ struct vm {
     uint64_t tasks_started;
     uint64_t task_errors;
 
-    struct events *events;     /* see bind_events.h; NULL: nobody asked */
-    struct list pools;         /* struct script_pool, open ones */
-    struct list pilots;        /* see bind_policy.c */
-    struct recorder *recorder; /* see bind_trace.c; or NULL */
-    size_t external_bytes;     /* results that Lua's collector cannot see */
+    struct events *events;      /* see bind_events.h; NULL: nobody asked */
+    struct list pools;          /* struct script_pool, open ones */
+    struct budget_port *budget; /* of a worker, see bind_budget.c; or NULL */
+    struct list pilots;         /* see bind_policy.c */
+    struct recorder *recorder;  /* see bind_trace.c; or NULL */
+    size_t external_bytes;      /* results that Lua's collector cannot see */
 };
 
 enum err vm_new(struct vm **out, const struct vm_options *options) MUST_CHECK;
@@ -137,6 +138,7 @@ void bind_request(lua_State *L, struct vm *vm);
 void bind_sockets(lua_State *L, struct vm *vm);
 void bind_files(lua_State *L, struct vm *vm);
 void bind_process(lua_State *L, struct vm *vm);
+void bind_budget(lua_State *L, struct vm *vm);
 void bind_load(lua_State *L, struct vm *vm);
 void bind_terminal(lua_State *L, struct vm *vm);
 void bind_core(lua_State *L, struct vm *vm);

@@ -96,7 +96,7 @@ describe("after_connect of Postgres", function()
       _, err = db:one "SELECT 1"
       return err.message:find("left its connection in a transaction", 1, true)
     end)
-    assert.are.equal(0, db:stats().open)
+    eventually("it is closed", function() return db:stats().open == 0 end)
   end)
 
   it("has connect_timeout to end", function()

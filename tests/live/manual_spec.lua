@@ -30,6 +30,7 @@ local INTERNAL_TYPES = {
   "add close stats", -- of core.recorder
   "info", -- of core.trace
   "close", -- of core.terminal_open
+  "claim close dead fd pools", -- of core.budget_new
   "address close fds leave", -- of core.sockets
   "body cancel_when_gone ends_with_server headers is_gone method path query remote",
 }

@@ -180,6 +180,7 @@ void fake_init(struct fake *fake)
     pool_settings_init(&fake->settings, 1);
     fake->settings.max_connections = 3;
     fake->settings.test_before_acquire = false;
+    fake->settings.connect_rate = 0;
     fake->seed = 1;
     fake->addresses = 1;
     fake->now_ns = SECOND;

@@ -123,7 +123,7 @@ static enum err open_backend(struct backend *backend)
     backend->clock.log = &backend->log;
     backend->clock.name = "main";
     backend->clock.on_closed = on_closed;
-    return pool_clock_open(&backend->clock, &config);
+    return pool_clock_open(&backend->clock, &config, NULL);
 }
 
 static void init_backend(struct backend *backend)

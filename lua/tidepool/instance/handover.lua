@@ -15,18 +15,18 @@ local FIRST_FD = 3
 
 local handover = {}
 
--- Starts the program at path as the new master.  groups: name -> sockets that it
--- inherits; directory: of the old one's instance.  on_end(status) is called when it is
--- gone, however that came.  Gives its pid; or nil and a sentence.
+-- Starts the program at path as the new master.  groups: name -> array of descriptors
+-- that it inherits; directory: of the old one's instance.  on_end(status) is called when
+-- it is gone, however that came.  Gives its pid; or nil and a sentence.
 function handover.start(path, words, directory, groups, on_end)
   local inherit, fields = {}, { parent = core.pid(), directory = directory, groups = {} }
   for name, group in pairs(groups) do
     local fds = {}
-    for i, fd in ipairs(group:fds()) do
+    for i, fd in ipairs(group) do
       inherit[#inherit + 1] = fd
       fds[i] = FIRST_FD + #inherit - 1
     end
-    fields.groups[name] = { fds = fds, address = group:address() }
+    fields.groups[name] = fds
   end
   local process, err = core.process {
     file = path, args = { path, unpack(words) }, shares_all = true, inherit = inherit,
@@ -42,8 +42,7 @@ Handover.__index = Handover
 
 -- The descriptors of a group that was handed over.
 function Handover:fds(name)
-  local group = self.groups[name]
-  return group and group.fds
+  return self.groups[name]
 end
 
 -- The new one serves: the old one may end.

@@ -64,9 +64,11 @@ function Master:spawn(number)
     inherit[i] = sockets[i]
     fds[i] = 2 + i
   end
+  inherit[#inherit + 1] = self.budget:fd()
   local one, err = worker.start({
     number = number, count = self.count, directory = self.directory,
-    args = self.words, inherit = inherit, fields = { sockets = fds },
+    args = self.words, inherit = inherit,
+    fields = { sockets = fds, budget = 2 + #inherit },
   }, function(...) self:on_end(...) end)
   if not one then
     core.log("error", "worker cannot be started", { worker = number, error = err })
@@ -133,6 +135,7 @@ function Master:on_end(one, status, text)
   local slot = self.slots[one.number]
   local was_current = slot.current == one or slot.current == nil
   remove(slot.workers, one)
+  self.budget:dead(one.pid)
   self.pages:keep(one)
   if slot.current == one then slot.current = nil end
   if self.is_starting and not one.is_served then
@@ -227,6 +230,8 @@ function Master:open()
   self.directory, err = core.mkdtemp(parent .. "/tidepool-instance-")
   if not self.directory then return err.message end
   local before = self.before
+  self.budget, err = self:open_budget()
+  if not self.budget then return err end
   self.sockets, err = core.sockets { address = settings.listen, count = self.count,
     fds = before and before:fds "main" }
   if not self.sockets then return err.message end
@@ -239,6 +244,19 @@ function Master:open()
   self.control, err = core.listen { address = "unix:" .. self.directory .. "/master",
     handler = self.pages:control_handler() }
   if not self.control then return err.message end
+end
+
+-- The budget of connections: that of the master before where there is one, so that its
+-- workers and ours keep to it together.
+function Master:open_budget()
+  local fds = self.before and self.before:fds "budget"
+  local budget, err
+  if fds then budget, err = core.budget_attach(fds[1]) end
+  if err then core.log("warn", "the budget of the version before is not ours", {
+    error = err.message, consequence = "both may have max_connections for a moment" })
+  end
+  if not budget then budget, err = core.budget_new() end
+  return budget, err and err.message
 end
 
 function Master:listen_admin()
@@ -274,7 +292,8 @@ function Master:upgrade()
     return core.log("warn", "no upgrade now", { why = self.heir
       and "one is under way" or "the instance stops", pid = self.heir })
   end
-  local groups = { main = self.sockets, admin = self.admin_sockets }
+  local groups = { main = self.sockets:fds(), budget = { self.budget:fd() },
+    admin = self.admin_sockets and self.admin_sockets:fds() }
   local err
   self.heir, err = handover.start(self.program, self.words, self.directory, groups,
     function(status)
@@ -321,6 +340,7 @@ end
 function Master:close()
   if self.sockets then self.sockets:close() end
   if self.control then self.control:close() end
+  if self.budget then self.budget:close() end
   if self.admin then self.admin:close() end
   if self.admin_sockets then self.admin_sockets:close() end
   if self.directory then core.remove_tree(self.directory) end

@@ -60,6 +60,14 @@ function Member:private_address()
   return ("unix:%s/worker-%d-%d"):format(self.directory, self.number, core.pid())
 end
 
+-- Its pools share the instance's connections.  Gives nil, or what is wrong.
+function Member:join_budget()
+  local budget, err = core.budget_attach(self.budget)
+  local place
+  if budget then place, err = budget:claim() end
+  if not place then return err.message end
+end
+
 -- Where it accepts: each has a socket, more where there were more workers before an
 -- upgrade.  On a path there is one for all.
 function Member:own_sockets()

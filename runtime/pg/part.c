@@ -1,0 +1,99 @@
+/*
+ * part.c - see link.h: the last of a link.  PQfinish() closes the socket before
+ * the server's process has left pg_stat_activity, so a connection opened at
+ * once in its place could be one more than max_connections there.  A copy of
+ * the socket says when that process has gone, which takes about a millisecond.
+ */
+#include "pg/link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* A server that does not answer, or has more to say than anybody reads. */
+static const uint64_t PATIENCE_NS = 1000000000;
+enum { DISCARD_MAX = 1024 * 1024, READ_SIZE = 16 * 1024 };
+
+static void end(struct pg_link *link, bool is_sure)
+{
+    struct pg_pool *pg = link->pg;
+
+    deadline_stop(pg->loop, &link->deadline);
+    watch_close(link->watch);
+    if (link->last_fd >= 0)
+        close(link->last_fd);
+    if (!is_sure)
+        pool_conn_unsure(&link->conn);
+    pool_conn_closed(&link->conn, loop_now_ns(pg->loop));
+    free(link);
+}
+
+/* Reads on to the end; false when it has not come yet. */
+static bool is_at_end(struct pg_link *link)
+{
+    char bytes[READ_SIZE];
+    ssize_t got = 1;
+
+    while (got > 0 && link->n_discarded < DISCARD_MAX) {
+        got = recv(link->last_fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+        if (got > 0)
+            link->n_discarded += (size_t)got;
+    }
+    return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+static void on_ready(struct watch *watch, int events, void *ud)
+{
+    struct pg_link *link = ud;
+
+    (void)watch;
+    (void)events;
+    if (is_at_end(link))
+        end(link, true);
+    else if (link->n_discarded >= DISCARD_MAX)
+        end(link, false);
+}
+
+static void on_patience_over(struct deadline *deadline)
+{
+    end(container_of(deadline, struct pg_link, deadline), false);
+}
+
+/* -1: the server has nothing that could be waited for. */
+static int copy_socket(const struct pg_link *link)
+{
+    int fd = link->pq != NULL ? PQsocket(link->pq) : -1;
+
+    if (fd < 0 || PQstatus(link->pq) == CONNECTION_STARTED)
+        return -1;
+    return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+void link_part(struct pg_link *link)
+{
+    struct pg_pool *pg = link->pg;
+
+    link->last_fd = copy_socket(link);
+    link->watch = NULL;
+    PQfinish(link->pq); /* says goodbye */
+    if (link->last_fd < 0) {
+        end(link, true);
+        return;
+    }
+    shutdown(link->last_fd, SHUT_WR);
+    if (is_at_end(link)) {
+        end(link, true);
+        return;
+    }
+    if (watch_open(&link->watch, pg->loop, link->last_fd, on_ready, link) !=
+        ERR_OK) {
+        end(link, false);
+        return;
+    }
+    watch_want(link->watch, WATCH_READ);
+    link->deadline = (struct deadline){ .fn = on_patience_over };
+    deadline_start(pg->loop, &link->deadline,
+                   loop_now_ns(pg->loop) + PATIENCE_NS);
+}
