@@ -199,11 +199,6 @@ local function call_in_time(route, request)
   return ok, value
 end
 
-local function release_place(route, ...)
-  route.running = route.running - 1
-  return ...
-end
-
 local function call(route, request)
   if route.timeout_ms then return call_in_time(route, request) end
   return xpcall(route.fn, describe, request)
@@ -269,8 +264,9 @@ function App:handle(raw)
   local status, headers, body = refusal(route)
   if status then return status, headers, body end
   route.running = route.running + 1
+  core.at_task_end(function() route.running = route.running - 1 end)
   local due = route.timeout_ms and core.now() + route.timeout_ms / 1000
-  return release_place(route, finish(route, raw, due, call(route, request)))
+  return finish(route, raw, due, call(route, request))
 end
 
 -- option -> { what it must be, in words and as a check }
@@ -294,6 +290,8 @@ local function check_options(opts)
   end
 end
 
+local default_timeout_ms -- of routes that do not say; nil: none
+
 local function add_route(app, method, path, fn, opts)
   if type(fn) == "table" then fn, opts = opts, fn end
   if type(fn) ~= "function" then
@@ -301,14 +299,16 @@ local function add_route(app, method, path, fn, opts)
   end
   opts = opts or {}
   check_options(opts)
+  local timeout_ms = opts.timeout_ms or default_timeout_ms
+  if timeout_ms == math.huge then timeout_ms = nil end
   local info = debug.getinfo(fn, "S")
   app.router:add(method, path, {
     fn = fn,
     on_disconnect = opts.on_disconnect,
-    timeout_ms = opts.timeout_ms, max_body_bytes = opts.max_body_bytes,
+    timeout_ms = timeout_ms, max_body_bytes = opts.max_body_bytes,
     max_concurrent = opts.max_concurrent, running = 0,
     streams = opts.body == "stream",
-    is_limited = (opts.timeout_ms or opts.max_concurrent) ~= nil,
+    is_limited = (timeout_ms or opts.max_concurrent) ~= nil,
     site = info.short_src .. ":" .. info.linedefined,
   })
   return app
@@ -317,7 +317,8 @@ end
 -- Adds a handler for a method and a path: fixed parts, :param and *rest.  opts:
 -- on_disconnect = "cancel" or "finish", what becomes of it when the client goes away
 -- (GET and HEAD are cancelled, the others finish); timeout_ms, of the handler, and of all
--- that it waits for: 504; max_body_bytes, instead of the server's: 413; max_concurrent,
+-- that it waits for: 504 (math.huge: none, whatever server.request_timeout says);
+-- max_body_bytes, instead of the server's: 413; max_concurrent,
 -- handlers of this route at the same time: 503; body = "stream": the handler runs before
 -- the body is there, and reads it by req:read() and req:chunks().
 function App:route(method, path, fn, opts)
@@ -335,6 +336,11 @@ end
 local app = {}
 
 function app.new() return setmetatable({ router = router.new() }, App) end
+
+-- For routes that are added from here on: seconds, 0 for none.
+function app.set_timeout(seconds)
+  default_timeout_ms = seconds > 0 and seconds * 1000 or nil
+end
 
 function app.is(value) return getmetatable(value) == App end
 

@@ -253,6 +253,7 @@ function config.load(options)
   }, Config)
   result.server = result:section("server")
   result.server.limits = result:section("server.limits")
+  result.script = result:section("script")
   result.log = result:section("log")
   result.record = result:section("record")
   if result.unread then

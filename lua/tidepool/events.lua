@@ -21,9 +21,21 @@ local open_count = 0
 local Handler = {}
 Handler.__index = Handler
 
+local deliver
+
+-- What is next, once the task of an event has ended, however it did.
+local function go_on(self)
+  if self.first <= self.last and not self.is_closed then
+    core.spawn(deliver, self)
+  else
+    self.is_running = false
+  end
+end
+
 -- One event, in a task of its own; the next one has the next task.
-local function deliver(self)
+function deliver(self)
   if self.is_closed then return end
+  core.at_task_end(function() go_on(self) end)
   local event = self[self.first]
   self[self.first] = nil
   self.first = self.first + 1
@@ -33,11 +45,6 @@ local function deliver(self)
     self.failures, counts.failures = self.failures + 1, counts.failures + 1
     core.log("error", "a function of tide.on failed",
       { event = self.event, error = tostring(failure) })
-  end
-  if self.first <= self.last and not self.is_closed then
-    core.spawn(deliver, self)
-  else
-    self.is_running = false
   end
 end
 

@@ -95,5 +95,6 @@ function tide._set_pool(kind, name, pool) pools[kind][name] = pool end
 function tide._pools() return pools end
 
 tide._is_app = app.is
+tide._set_request_timeout = app.set_timeout
 
 return tide

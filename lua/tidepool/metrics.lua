@@ -294,6 +294,24 @@ local function add_recording(out, recording)
   out:sample("tidepool_recording_failed", {}, recording.error and 1 or 0)
 end
 
+local LIMIT_COUNTERS = {
+  warnings = "Runs of tasks over script.run_warn.",
+  aborted_runs = "Tasks ended for a run over script.run_abort.",
+  aborted_tasks = "Requests ended for script.request_cpu.",
+  aborted_heaps = "Tasks ended while the heap was over script.heap_max_bytes.",
+  refused_heap = "Requests and tasks refused because the heap was nearly full.",
+  refused_tasks = "Requests and tasks refused for script.max_tasks.",
+  collections = "Collections of the whole heap because it was nearly full.",
+}
+
+local function add_limits(out, counts)
+  for _, counter in ipairs(sorted_keys(LIMIT_COUNTERS)) do
+    local name = "tidepool_script_" .. counter .. "_total"
+    out:family(name, "counter", LIMIT_COUNTERS[counter])
+    out:sample(name, {}, counts[counter])
+  end
+end
+
 local function add_runtime(out, tasks)
   out:family("tidepool_build_info", "gauge", "1, and the version as a label.")
   out:sample("tidepool_build_info", { "version", core.version }, 1)
@@ -331,6 +349,8 @@ function metrics.page(pools, http, tasks, policy, recording, refused)
     add_histograms(out, pools)
   end
   add_events(out, events.counts())
+  local limits = core.limit_counts()
+  if limits then add_limits(out, limits) end
   if http then add_http(out, http) end
   if policy then add_policy(out, policy) end
   if recording then add_recording(out, recording) end

@@ -44,6 +44,7 @@ local function files_named(message, script)
 end
 
 local function load(path, args)
+  core.exempt()
   local generation, err = sandbox.load(path, unpack(args))
   if not generation then return nil, tostring(err) end
   if not tide._is_app(generation.value) then

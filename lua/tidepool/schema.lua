@@ -246,6 +246,12 @@ local function build()
   end
   add("server.limits", "max_connections",
     { kind = "count", min = 1, max = 1e6, default = limits.max_connections })
+  add("server", "request_timeout", seconds(0, DAY, 0))
+  add("script", "run_warn", seconds(0, DAY, 0.1))
+  add("script", "run_abort", seconds(0, DAY, 1))
+  add("script", "request_cpu", seconds(0, DAY, 10))
+  add("script", "heap_max_bytes", bytes(1e15, 512 * 2 ^ 20))
+  add("script", "max_tasks", { kind = "count", min = 0, max = 1e9, default = 100000 })
   add("policy", "use", { kind = "text", default = "formula" })
   add("policy", "dry_run", { kind = "flag", default = false })
   add("policy", "revert", { kind = "flag", default = true })

@@ -61,6 +61,7 @@ function Service:admin_handler(health)
   }
   local own = self.member and self.member:handler(self)
   return function(request)
+    core.exempt() -- the operator's, however the scripts are
     local status, headers, body = self.access:refuse(request)
     if not status and own then status, headers, body = own(request) end
     if not status then status, headers, body = health(request) end
@@ -217,9 +218,22 @@ function Service:start_recording()
   complain("record.file: %s", err)
 end
 
+-- What scripts may use from here on; to load they may take what it takes.
+function Service:limit()
+  local _, err = core.limits(self.config.script)
+  if err then
+    core.log("warn", "scripts have no budget of CPU", { error = err.message })
+  end
+  core.on_suspect(function(reason)
+    if self.member then return self.member:tell_suspect(reason) end
+    core.log("error", "this process should be started anew", { reason = reason })
+  end)
+end
+
 function Service:serve(generation)
   sandbox.lock(generation)
   self.app = generation.value
+  self:limit()
   if self.member then self:catch_up() end
   if not self:start_policy() or not self:start_recording() then return MISCONFIGURED end
   self.reloader = reload.new(self.path, self.args, generation, self.config.server.drain,
@@ -290,6 +304,7 @@ function service.run(settings, path, args, options)
     member = options.member, pools = {}, optional = {}, stopping = false,
   }, Service)
   if self.member then tide._set_worker(self.member.number, self.member.count) end
+  tide._set_request_timeout(settings.server.request_timeout)
   core.log_setup { level = settings.log.level, format = settings.log.format,
     worker = self.member and self.member.number }
   for _, warning in ipairs(settings.warnings) do

@@ -30,21 +30,28 @@ local function describe(self)
   return self.entry.label .. " " .. self.entry.name
 end
 
+local deliver
+
+-- What is next, once the task of a message has ended, however it did.
+local function go_on(self)
+  if self.first <= self.last and not self.is_closed then
+    core.spawn(deliver, self)
+  else
+    self.is_running = false
+  end
+end
+
 -- Hands over one message; the next one has the next task, so that whatever this one
 -- holds is given back first.
-local function deliver(self)
+function deliver(self)
   if self.is_closed then return end
+  core.at_task_end(function() go_on(self) end)
   local ok, failure = xpcall(self.fn, debug.traceback, take(self))
   if not ok then
     self.failures = self.failures + 1
     self.counts.failures = self.counts.failures + 1
     core.log("error", "a subscription's handler failed",
       { subscription = describe(self), error = tostring(failure) })
-  end
-  if self.first <= self.last and not self.is_closed then
-    core.spawn(deliver, self)
-  else
-    self.is_running = false
   end
 end
 

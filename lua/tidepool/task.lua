@@ -24,9 +24,11 @@ end
 
 -- Starts fn(...) as a task of its own, which nobody waits for: its error is logged.
 -- Gives a handle: task:wait() gives true and its results or false and its error,
--- task:cancel(), task:done().
+-- task:cancel(), task:done(); or nil, err (busy) when there are too many.
 function Task.spawn(fn, ...)
   if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
+  local why = core.refusal()
+  if why then return nil, core.err("busy", why, { retryable = true }) end
   return core.spawn(fn, ...)
 end
 
@@ -105,15 +107,23 @@ end
 local Ticker = {}
 Ticker.__index = Ticker
 
+-- In a child, so that one that is ended for its budget does not end all.
+local function call_once(fn)
+  local ok, failure = xpcall(fn, debug.traceback)
+  if not ok then error(failure, 0) end
+  return true
+end
+
 function Ticker:run()
+  local once = { function() return call_once(self.fn) end }
   local due = core.now() + self.seconds
   while not self.is_closed do
     self.is_waiting = true
     of(core.sleep(math.max(0, due - core.now())))
     self.is_waiting = false
-    local ok, failure = xpcall(self.fn, debug.traceback)
-    if not ok then
-      core.log("error", "tide.every failed", { error = tostring(failure) })
+    local ok, done, err = pcall(Task.all, once)
+    if not ok or not done then
+      core.log("error", "tide.every failed", { error = tostring(ok and err or done) })
     end
     due = math.max(due + self.seconds, core.now())
   end

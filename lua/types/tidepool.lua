@@ -12,6 +12,7 @@
 ---| "server" # the server answered with an error: 500
 ---| "cancelled" # the task was cancelled: 499
 ---| "protocol" # the peer broke the protocol: 500
+---| "budget" # a task was ended for what it used, see [budgets](../README.md#budgets-of-scripts); no `pcall` in it sees this, whoever waits for it does: 500
 ---| "internal" # the runtime broke one of its own rules: 500
 
 ---@alias tidepool.EventName
@@ -119,10 +120,13 @@ function Tide.timeout(seconds, fn, ...) end
 
 ---Starts a task that nobody has to wait for. Its error is logged, unless somebody waits for it.
 ---
+---Errors: `busy` - there are `script.max_tasks`, or the Lua heap is nearly full
+---
 ---Raises: when it is no function
 ---@param fn fun(...: any): any
 ---@param ... any its arguments
----@return tidepool.Task task
+---@return tidepool.Task? task nil, err when there are too many
+---@return tidepool.Err? err
 function Tide.spawn(fn, ...) end
 
 ---What the running task is there for, and the tasks that it starts from now on. While not all can be served, pools give each class its
@@ -1601,7 +1605,7 @@ function App:route(method, path, opts, fn) end
 
 ---@class tidepool.RouteOptions
 ---@field on_disconnect? "cancel"|"finish" what becomes of a handler whose client goes away: GET and HEAD are cancelled, the others finish
----@field timeout_ms? number of the handler, and of all that it waits for: 504
+---@field timeout_ms? number of the handler, and of all that it waits for: 504; `server.request_timeout` without it, `math.huge`: none
 ---@field max_body_bytes? integer of a request: 413; without it that of the server's limits, which may be smaller
 ---@field body? "stream" the handler runs before the body is there, and reads it by `req:read`
 ---@field max_concurrent? integer handlers of this route at the same time: 503
@@ -1844,6 +1848,7 @@ function Response:json() end
 ---@field server integer
 ---@field cancelled integer
 ---@field protocol integer
+---@field budget integer
 ---@field internal integer
 
 ---closed connections by reason, only grow

@@ -18,6 +18,7 @@
     XX(SERVER,    "server",    "the server answered with an error")          \
     XX(CANCELLED, "cancelled", "the operation was cancelled")                \
     XX(PROTOCOL,  "protocol",  "the peer broke the protocol")                \
+    XX(BUDGET,    "budget",    "the script used more than it may")           \
     XX(INTERNAL,  "internal",  "the runtime broke one of its own rules")
 
 enum err {

@@ -46,13 +46,10 @@ static struct task *awaited(struct task *task)
     return task != NULL && task->on_end != NULL ? task : NULL;
 }
 
-/* at_end(fn): fn(), which must not wait, runs when the request or program of
- * the running task ends, unless forget() was called; nil when it is part of
- * none, as a script that loads or a spawned task. */
-static int l_at_end(lua_State *L)
+/* Calls the function at 1 at task's end. */
+static int add_ending(lua_State *L, struct task *task)
 {
     struct vm *vm = vm_of(L);
-    struct task *task = awaited(vm->current);
     struct ending *ending;
 
     luaL_checktype(L, 1, LUA_TFUNCTION);
@@ -68,6 +65,21 @@ static int l_at_end(lua_State *L)
     ending->self_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     hold_add(task, &ending->hold, drop_ending);
     return 1;
+}
+
+/* at_end(fn): fn(), which must not wait, runs when the request or program of
+ * the running task ends, unless forget() was called; nil when it is part of
+ * none, as a script that loads or a spawned task. */
+static int l_at_end(lua_State *L)
+{
+    return add_ending(L, awaited(vm_of(L)->current));
+}
+
+/* at_task_end(fn): the same of the running task itself, however that ends: what
+ * follows a pcall does not run in a task that is ended for its budget. */
+static int l_at_task_end(lua_State *L)
+{
+    return add_ending(L, vm_of(L)->current);
 }
 
 static int l_forget(lua_State *L)
@@ -88,6 +100,7 @@ static const luaL_Reg methods[] = {
 
 static const luaL_Reg functions[] = {
     { "at_end", l_at_end },
+    { "at_task_end", l_at_task_end },
     { NULL, NULL },
 };
 

@@ -2,10 +2,12 @@
 #include "script/bind_request.h"
 
 #include "script/bind_rows.h"
+#include "script/limits.h"
 #include "script/task.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char REQUEST_TYPE[] = "tidepool.http_request";
 
@@ -128,6 +130,30 @@ void request_release(struct script_request *box)
     body_end(box);
 }
 
+/* Of a handler that ended with an error, or was ended: the reply tells an id
+ * only, by which the log tells more. */
+static void answer_failure(struct task *task, struct http_request *request)
+{
+    char id[32], text[64];
+    struct http_reply reply = { .status = 500, .body.bytes = text };
+    const char *error = "it returned no status";
+
+    if (task->status != 0) {
+        if (is_err(task->L, -1))
+            lua_getfield(task->L, -1, "message");
+        error = lua_tostring(task->L, -1);
+    }
+    snprintf(id, sizeof(id), "%x-t%llu", (unsigned)getpid(),
+             (unsigned long long)task->id);
+    reply.body.len =
+        (size_t)snprintf(text, sizeof(text), "internal error %s\n", id);
+    if (!task->cancelled)
+        log_event(&task->vm->log, LOG_ERROR, "handler failed",
+                  LOG_STR("at", task->label), LOG_STR("error", error),
+                  LOG_STR("id", id));
+    http_reply(request, &reply);
+}
+
 /* What the handler gave, or a 500. */
 static void answer(struct task *task, struct script_request *box)
 {
@@ -140,12 +166,7 @@ static void answer(struct task *task, struct script_request *box)
         send_result(task->L, vm, request);
         return;
     }
-    if (!task->cancelled)
-        log_event(
-            &vm->log, LOG_ERROR, "handler failed", LOG_STR("at", task->label),
-            LOG_STR("error", task->status == 0 ? "it returned no status"
-                                               : lua_tostring(task->L, -1)));
-    send_failure(request, 500);
+    answer_failure(task, request);
 }
 
 static void on_handled(struct task *task, void *ud)
@@ -207,15 +228,35 @@ static struct script_request *push_request(lua_State *L, struct vm *vm,
     return box;
 }
 
+/* No room for its task. */
+static void refuse(struct http_request *request, const char *why)
+{
+    static const struct http_header later = { { "retry-after", 11 },
+                                              { "1", 1 } };
+    char text[128];
+    struct http_reply reply = {
+        .status = 503, .headers = &later, .n_headers = 1, .body.bytes = text
+    };
+
+    reply.body.len = (size_t)snprintf(text, sizeof(text), "busy: %s\n", why);
+    http_reply(request, &reply);
+}
+
 void request_hand_out(struct vm *vm, int handler_ref,
                       struct http_request *request)
 {
     struct script_request *box;
+    const char *why;
 
+    if (!limits_admit(vm, &why)) {
+        refuse(request, why);
+        return;
+    }
     lua_rawgeti(vm->L, LUA_REGISTRYINDEX, handler_ref);
     box = push_request(vm->L, vm, request);
     box->task = task_spawn(vm, vm->L, 1, NULL);
     box->task->class = CLASS_NORMAL; /* whatever runs when it comes */
+    box->task->is_counted = true;
     box->task->on_end = on_handled;
     box->task->on_end_ud = box;
     snprintf(box->task->label, sizeof(box->task->label), "%.*s %.*s",

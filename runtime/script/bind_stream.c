@@ -63,6 +63,8 @@ static int l_open(lua_State *L)
     lua_settop(L, 3);
     reply_headers(L, box->vm, 3, headers, &reply);
     box->is_streaming = true;
+    if (box->task != NULL)
+        box->task->is_counted = false; /* it may go on for days */
     box->request->on_drained = on_drained;
     http_reply_open(box->request, &reply);
     return 0;

@@ -1,6 +1,9 @@
 /* task.c - see task.h. */
 #include "script/task.h"
 
+#include "script/limits.h"
+#include "script/watchdog.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +59,9 @@ static void task_init(struct task *task, struct task *parent)
     task->state = TASK_READY;
     task->label[0] = '\0';
     task->cancelled = false;
+    task->is_exempt = vm->current != NULL && vm->current->is_exempt;
+    task->is_counted = parent != NULL && parent->is_counted;
+    task->cpu_ns = 0;
     task->class = vm->current != NULL ? vm->current->class : CLASS_NORMAL;
     task->status = 0;
     task->handles = 0;
@@ -135,8 +141,11 @@ static void leave_children(struct task *task)
 
 static void log_failure(struct task *task)
 {
-    const char *message = lua_tostring(task->L, -1);
+    const char *message;
 
+    if (is_err(task->L, -1))
+        lua_getfield(task->L, -1, "message");
+    message = lua_tostring(task->L, -1);
     task->vm->task_errors++;
     log_event(&task->vm->log, LOG_ERROR, "task failed",
               LOG_INT("task", task->id), LOG_STR("at", task->label),
@@ -190,6 +199,8 @@ static void task_end(struct task *task, int status)
 
     task->state = TASK_DONE;
     task->status = status;
+    if (status == LUA_ERRMEM)
+        limits_suspect(task->vm, "Lua ran out of memory");
     list_remove(&task->vm->live, &task->live_node);
     if (status != 0 && lua_gettop(task->L) == 0)
         lua_pushnil(task->L);
@@ -221,6 +232,19 @@ void task_unref(struct task *task)
 
 /* ---- running */
 
+/* Of a task that the watchdog ended its words are the error, not what came of
+ * them on the way. */
+static int say_why(struct task *task, int status)
+{
+    const struct err_text *text = watchdog_verdict(task->vm->watchdog);
+
+    if (text == NULL)
+        return status;
+    lua_settop(task->L, 0);
+    push_err(task->L, ERR_BUDGET, text);
+    return LUA_ERRRUN;
+}
+
 static void resume(struct task *task)
 {
     struct vm *vm = task->vm;
@@ -232,8 +256,16 @@ static void resume(struct task *task)
     assert(vm->current == NULL && n_args >= 0);
     task->state = TASK_RUNNING;
     vm->current = task;
+    if (!task->is_exempt)
+        watchdog_begin(vm->watchdog,
+                       task->is_counted ? task->cpu_ns : WATCHDOG_NO_TOTAL,
+                       task->label);
     status = lua_resume(task->L, n_args);
+    if (!task->is_exempt)
+        task->cpu_ns += watchdog_end(vm->watchdog);
     vm->current = NULL;
+    if (status != 0 && status != LUA_YIELD && !task->is_exempt)
+        status = say_why(task, status);
     if (status == LUA_YIELD && task->state == TASK_PARKED)
         return;
     if (status == LUA_YIELD) {
@@ -253,6 +285,7 @@ static void run_ready(struct loop_job *job)
         struct list_node *node = list_pop_front(&vm->ready);
         resume(container_of(node, struct task, node));
     }
+    limits_look(vm);
     if (vm->ready.len > 0)
         loop_defer(vm->loop, LOOP_RUN, &vm->run);
 }

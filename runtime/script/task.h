@@ -42,6 +42,9 @@ struct task {
     uint64_t id;
     char label[TASK_LABEL_MAX]; /* for messages: "app.lua:42" */
     bool cancelled;
+    bool is_exempt;        /* from the watchdog */
+    bool is_counted;       /* a request's: all of its CPU counts */
+    uint64_t cpu_ns;       /* that it has used, as far as that was seen */
     enum pool_class class; /* of what it asks of pools; its children's, too */
     int status;            /* when DONE: 0, or lua_resume's error */
     unsigned handles;      /* userdata that refer to it */

@@ -4,6 +4,7 @@
 #include "net/budget_port.h"
 #include "script/lua_modules.h"
 #include "script/task.h"
+#include "script/watchdog.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -199,6 +200,7 @@ static int open_core(lua_State *L)
     bind_budget(L, vm);
     bind_load(L, vm);
     bind_terminal(L, vm);
+    bind_limits(L, vm);
     bind_core(L, vm);
     return 1;
 }
@@ -243,6 +245,7 @@ enum err vm_new(struct vm **out, const struct vm_options *options)
     vm->log.level = LOG_INFO;
     list_init(&vm->pools);
     list_init(&vm->pilots);
+    vm->limits.on_suspect_ref = LUA_NOREF;
     err = loop_new(&vm->loop, options->uv_loop);
     if (err != ERR_OK)
         goto fail;
@@ -273,6 +276,7 @@ void vm_free(struct vm *vm)
     if (vm == NULL)
         return;
     assert(vm->current == NULL);
+    watchdog_free(vm->watchdog);
     lua_close(vm->L);
     tasks_free(vm);
     if (vm->pools.len == 0) /* or the process ends before its pools */

@@ -18,6 +18,7 @@
 
 struct task;
 struct vm;
+struct watchdog;
 
 enum log_form { LOG_FORM_LOGFMT, LOG_FORM_JSON };
 
@@ -26,6 +27,20 @@ struct vm_options {
     void *uv_loop; /* borrowed, or NULL */
     void (*write_log)(void *ud, const char *line, size_t len); /* or NULL */
     void *ud;
+};
+
+/* See limits.h. */
+struct script_limits {
+    uint64_t heap_max; /* bytes; 0: no limit */
+    unsigned max_tasks;
+    bool is_tight;         /* the heap is nearly full, whatever was collected */
+    unsigned tight_looks;  /* in a row */
+    uint64_t collected_ns; /* when all was collected last */
+    uint64_t collections;
+    uint64_t ended; /* tasks, for the heap, when it was looked at last */
+    uint64_t refused_heap;
+    uint64_t refused_tasks;
+    int on_suspect_ref; /* LUA_NOREF: nobody is to be told, or was */
 };
 
 struct vm {
@@ -53,6 +68,8 @@ struct vm {
     struct list pilots;         /* see bind_policy.c */
     struct recorder *recorder;  /* see bind_trace.c; or NULL */
     size_t external_bytes;      /* results that Lua's collector cannot see */
+    struct watchdog *watchdog;  /* or NULL */
+    struct script_limits limits;
 };
 
 enum err vm_new(struct vm **out, const struct vm_options *options) MUST_CHECK;
@@ -141,6 +158,7 @@ void bind_process(lua_State *L, struct vm *vm);
 void bind_budget(lua_State *L, struct vm *vm);
 void bind_load(lua_State *L, struct vm *vm);
 void bind_terminal(lua_State *L, struct vm *vm);
+void bind_limits(lua_State *L, struct vm *vm);
 void bind_core(lua_State *L, struct vm *vm);
 
 #endif
