@@ -32,6 +32,8 @@ static int l_limits(lua_State *L)
     limits.total_ns = (uint64_t)(field(L, "request_cpu") * 1e9);
     limits.heap_max = (uint64_t)field(L, "heap_max_bytes");
     vm->limits.heap_max = limits.heap_max;
+    if (limits.heap_max > 0 && limits.heap_max < vm->strings.max_bytes)
+        vm->strings.max_bytes = limits.heap_max / 2;
     vm->limits.max_tasks = (unsigned)field(L, "max_tasks");
     err = watchdog_new(&vm->watchdog, vm->L, &vm->log, &limits, &why);
     if (err != ERR_OK)

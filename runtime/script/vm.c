@@ -12,6 +12,9 @@
 #include <string.h>
 #include <time.h>
 
+/* Of what one call of the string library makes, unless limits() says less. */
+static const size_t STRING_MAX_BYTES = (size_t)1 << 30;
+
 /* One step of the collector for this much memory that it cannot see. */
 enum { EXTERNAL_STEP_BYTES = 256 * 1024 };
 
@@ -167,6 +170,20 @@ static int load_module(lua_State *L)
     return 1;
 }
 
+static bool is_over(void *ud)
+{
+    const struct vm *vm = ud;
+
+    return watchdog_is_over(vm->watchdog);
+}
+
+static void end_run(void *ud, lua_State *L)
+{
+    struct vm *vm = ud;
+
+    watchdog_raise(vm->watchdog, L);
+}
+
 static int open_core(lua_State *L)
 {
     struct vm *vm = lua_touserdata(L, lua_upvalueindex(1));
@@ -205,12 +222,33 @@ static int open_core(lua_State *L)
     return 1;
 }
 
+/* For tests: what strings_bind() replaces. */
+static void keep_originals(lua_State *L)
+{
+    lua_newtable(L);
+    lua_getglobal(L, "string");
+    lua_pushnil(L);
+    while (lua_next(L, -2) != 0) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_settable(L, -5);
+    }
+    lua_pop(L, 1);
+    lua_setfield(L, LUA_REGISTRYINDEX, "tidepool.string");
+}
+
 /* Everything runs under lua_pcall, so that no memory is an error, no panic. */
 static int set_up(lua_State *L)
 {
     struct vm *vm = lua_touserdata(L, 1);
 
     luaL_openlibs(L);
+    vm->strings = (struct string_bounds){ .max_bytes = STRING_MAX_BYTES,
+                                          .is_over = is_over,
+                                          .end = end_run,
+                                          .ud = vm };
+    keep_originals(L);
+    strings_bind(L, &vm->strings);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "preload");
     for (const struct lua_module *module = lua_modules; module->name != NULL;

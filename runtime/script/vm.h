@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "net/loop.h"
 #include "pool/pool.h"
+#include "script/strings.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -70,6 +71,7 @@ struct vm {
     size_t external_bytes;      /* results that Lua's collector cannot see */
     struct watchdog *watchdog;  /* or NULL */
     struct script_limits limits;
+    struct string_bounds strings;
 };
 
 enum err vm_new(struct vm **out, const struct vm_options *options) MUST_CHECK;

@@ -102,7 +102,11 @@ static void note(struct watchdog *watchdog, lua_State *L)
         cpu_ns(watchdog->clock) - atomic_load(&watchdog->from_ns);
     if (watchdog->armed == ABORT_TASK)
         watchdog->told_ns += atomic_load(&watchdog->spent_ns);
-    vm_site(L, 0, watchdog->site, sizeof(watchdog->site));
+    for (int level = 0; level < 2; level++) { /* in C its caller is where */
+        vm_site(L, level, watchdog->site, sizeof(watchdog->site));
+        if (strcmp(watchdog->site, "?") != 0)
+            break;
+    }
     switch (watchdog->armed) {
     case WARN: watchdog->counts.warnings++; break;
     case ABORT_RUN: watchdog->counts.aborted_runs++; break;
@@ -179,6 +183,14 @@ static void on_signal(int signal, siginfo_t *info, void *context)
     errno = error;
 }
 
+/* Only the watched thread writes it. */
+static void next_run(struct watchdog *watchdog)
+{
+    uint64_t run = atomic_load_explicit(&watchdog->run, memory_order_relaxed);
+
+    atomic_store_explicit(&watchdog->run, run + 1, memory_order_release);
+}
+
 void watchdog_begin(struct watchdog *watchdog, uint64_t spent_ns,
                     const char *name)
 {
@@ -188,7 +200,7 @@ void watchdog_begin(struct watchdog *watchdog, uint64_t spent_ns,
     watchdog->has_ended_it = false;
     atomic_store_explicit(&watchdog->spent_ns, spent_ns, memory_order_relaxed);
     atomic_store_explicit(&watchdog->seen_ns, 0, memory_order_relaxed);
-    atomic_fetch_add_explicit(&watchdog->run, 1, memory_order_release);
+    next_run(watchdog);
     if (atomic_load_explicit(&watchdog->is_asleep, memory_order_relaxed)) {
         pthread_mutex_lock(&watchdog->mutex);
         pthread_cond_signal(&watchdog->wake);
@@ -201,7 +213,7 @@ uint64_t watchdog_end(struct watchdog *watchdog)
     if (watchdog == NULL ||
         atomic_load_explicit(&watchdog->run, memory_order_relaxed) % 2 == 0)
         return 0; /* this run began before there was a watchdog */
-    atomic_fetch_add_explicit(&watchdog->run, 1, memory_order_release);
+    next_run(watchdog);
     if (watchdog->armed != FINE)
         disarm(watchdog);
     return atomic_load_explicit(&watchdog->seen_ns, memory_order_relaxed);
