@@ -4,7 +4,8 @@ local ROUNDS = tonumber(os.getenv "STRING_ROUNDS") or 3000
 local original = debug.getregistry()["tidepool.string"]
 
 local PIECES = { "a", "b", "ab", ".", "%a", "%d", "%s", "%w", "%p", "%x", "%A", "%S",
-  "[ab]", "[^a]", "[a-c]", "[%d_]", "[]]", "[^]]", "[a-]", "[-a]", "%%", "%.", "%bab", "%b()",
+  "[ab]", "[^a]", "[a-c]", "[%d_]", "[]]", "[^]]", "[a-]", "[-a]", "%%", "%.", "%bab",
+  "%b()",
   "%f[%w]", "%f[^a]", "%1", "%2", "()", "(a*)", "(.-)", "(%w+)", "(a)(b)", "((a)b)", "$",
   "^", "x", " ", "\0", "[%a%]]", "[%z]", "%z" }
 local SUFFIXES = { "", "", "", "", "*", "+", "-", "?" }
@@ -102,7 +103,6 @@ describe("string functions", function()
     for _, make in ipairs {
       function() return ("x"):rep(2e9) end,
       function() return ("x"):rep(1e5, ("y"):rep(1e5)) end,
-      function() return (("x"):rep(1e5):gsub("x", ("y"):rep(1e5))) end,
     } do
       local ok, err = pcall(make)
       assert.is_false(ok)
