@@ -318,26 +318,6 @@ void budget_leave(struct budget_share *share, uint64_t now_ns)
     budget_ring(share->budget, &share->bell, &wakes, share->slot);
 }
 
-uint32_t budget_changes(const struct budget_share *share)
-{
-    return budget_row_of(share)->changes;
-}
-
-void budget_read(const struct budget_share *share, struct budget_part *out)
-{
-    const struct budget_row *row = budget_row_of(share);
-
-    budget_lock(share->budget);
-    *out = (struct budget_part){ .max = row->max };
-    for (unsigned slot = 0; slot < BUDGET_SLOTS; slot++) {
-        out->workers += row->cells[slot].is_member;
-        out->rank += slot < share->slot && row->cells[slot].is_member;
-    }
-    budget_unlock(share->budget);
-    if (out->workers == 0)
-        out->workers = 1;
-}
-
 void budget_set_max(const struct budget_share *share, uint32_t max)
 {
     struct budget_wakes wakes = { { 0 } };
@@ -354,11 +334,13 @@ void budget_set_max(const struct budget_share *share, uint32_t max)
 
 /* ---- taking and giving */
 
-/* All are ghosts, for so long that one more must go and ask. */
+/* For a second nobody had an idle connection to ask for the ghosts that are
+ * there: all are ghosts, or the others are held for long.  One more must go. */
 static bool is_haunted(const struct budget_row *row,
                        const struct budget_tally *tally, uint64_t now_ns)
 {
-    if (tally->used != row->max || tally->ghosts != row->max)
+    if (tally->used != row->max || tally->ghosts == 0 ||
+        elapsed_ns(row->asked_ns, now_ns) < GRACE_NS)
         return false;
     for (uint32_t i = 0; i < row->high; i++)
         if (row->permits[i].owner == BUDGET_GHOST &&
@@ -384,27 +366,33 @@ static uint32_t take_free(struct budget_row *row, unsigned slot,
     return at;
 }
 
-/* Remembers what it wants; others that are in no need themselves are woken, and
- * less and less often the longer that does not help. */
+static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)
+{
+    if (value < least)
+        return least;
+    return value < most ? value : most;
+}
+
+/* Remembers what it wants; others that are in no need themselves are woken when
+ * it wants more than before, and else less and less often. */
 static void want(struct budget_row *row, const struct budget_tally *tally,
                  unsigned slot, uint32_t wanted, uint64_t now_ns,
                  struct budget_wakes *wakes)
 {
     struct budget_cell *cell = &row->cells[slot];
+    bool was_needy = budget_is_needy(cell, now_ns);
+    bool is_more = !was_needy || wanted > cell->wanted;
     uint64_t every_ns;
 
     if (wanted == 0)
         return;
-    if (!budget_is_needy(cell, now_ns))
+    if (!was_needy)
         cell->since_ns = now_ns;
     cell->wanted = wanted;
     cell->seen_ns = now_ns;
-    every_ns = elapsed_ns(cell->since_ns, now_ns) / 2;
-    if (every_ns < CALL_EVERY_NS)
-        every_ns = CALL_EVERY_NS;
-    if (every_ns > CALL_AT_LEAST_NS)
-        every_ns = CALL_AT_LEAST_NS;
-    if (cell->called_ns != 0 && elapsed_ns(cell->called_ns, now_ns) < every_ns)
+    every_ns = clamp(elapsed_ns(cell->since_ns, now_ns) / 2, CALL_EVERY_NS,
+                     CALL_AT_LEAST_NS);
+    if (!is_more && elapsed_ns(cell->called_ns, now_ns) < every_ns)
         return;
     cell->called_ns = now_ns;
     for (unsigned other = 0; other < BUDGET_SLOTS; other++)

@@ -21,8 +21,8 @@
  * A dead worker's sockets are closed by the kernel, but the server may go on
  * with what it was told to do.  Its permits become ghosts: they come back when
  * a living connection was told that the server's process is gone, or after 1 s
- * when it is not known.  When all are ghosts, one more than max may be opened
- * after 1 s: nobody else is left to ask.
+ * when it is not known.  When for 1 s nobody has an idle connection to ask
+ * with, one more than max may be opened, to ask.
  */
 #ifndef TIDEPOOL_POOL_BUDGET_H
 #define TIDEPOOL_POOL_BUDGET_H

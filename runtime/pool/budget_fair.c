@@ -190,6 +190,26 @@ enum budget_answer budget_offer(const struct budget_share *share,
 
 /* ---- reading it */
 
+uint32_t budget_changes(const struct budget_share *share)
+{
+    return budget_row_of(share)->changes;
+}
+
+void budget_read(const struct budget_share *share, struct budget_part *out)
+{
+    const struct budget_row *row = budget_row_of(share);
+
+    budget_lock(share->budget);
+    *out = (struct budget_part){ .max = row->max };
+    for (unsigned slot = 0; slot < BUDGET_SLOTS; slot++) {
+        out->workers += row->cells[slot].is_member;
+        out->rank += slot < share->slot && row->cells[slot].is_member;
+    }
+    budget_unlock(share->budget);
+    if (out->workers == 0)
+        out->workers = 1;
+}
+
 static void count_row(struct budget_row *row, unsigned slot,
                       struct budget_census *out)
 {

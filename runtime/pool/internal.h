@@ -70,8 +70,8 @@ struct pool {
     uint64_t permit_ns;               /* not to ask for a permit before */
     uint64_t look_ns;                 /* nor to offer one ... */
     uint64_t ask_ns;                  /* ... nor to ask for ghosts */
+    uint32_t wants;                   /* of the permits that it was refused */
     bool is_short;                    /* it was refused one */
-    bool is_wanting;                  /* and the budget knows */
     bool is_delayed;                  /* connects were too many */
     size_t ghost_count;               /* for the test that begins now */
     int32_t ghosts[BUDGET_ASK_MAX];

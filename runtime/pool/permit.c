@@ -9,6 +9,8 @@
 
 /* Who was refused asks again, if nobody rings before. */
 static const uint64_t RETRY_NS = 50000000;
+/* Who came to be in no need, and is again: one may have come free meanwhile. */
+static const uint64_t RELAPSE_NS = 5000000;
 
 /* ---- the settings' parts */
 
@@ -105,7 +107,7 @@ static void refused(struct pool *pool, uint32_t wanted)
 {
     pool->stats.permits_refused += !pool->is_short;
     pool->is_short = true;
-    pool->is_wanting = wanted > 0;
+    pool->wants = wanted;
     pool->permit_ns = pool->now_ns + RETRY_NS;
     pool->retry_ns = wanted > 0 ? pool->permit_ns : WHEEL_NEVER;
 }
@@ -122,7 +124,7 @@ bool pool_take_permit(struct pool *pool, uint32_t wanted, uint32_t *permit)
     *permit = 0;
     if (pool->share == NULL)
         return take_alone(pool);
-    if (pool->permit_ns > pool->now_ns) {
+    if (pool->permit_ns > pool->now_ns && wanted <= pool->wants) {
         pool->retry_ns = pool->permit_ns;
         return false;
     }
@@ -133,6 +135,7 @@ bool pool_take_permit(struct pool *pool, uint32_t wanted, uint32_t *permit)
     }
     pool->is_short = false;
     pool->is_delayed = false;
+    pool->wants -= pool->wants > 0;
     *permit = at + 1;
     return true;
 }
@@ -140,9 +143,10 @@ bool pool_take_permit(struct pool *pool, uint32_t wanted, uint32_t *permit)
 void pool_need_no_permit(struct pool *pool)
 {
     pool->is_short = false;
-    if (!pool->is_wanting)
+    if (pool->wants == 0)
         return;
-    pool->is_wanting = false;
+    pool->wants = 0;
+    pool->permit_ns = earlier_ns(pool->permit_ns, pool->now_ns + RELAPSE_NS);
     budget_unwant(pool->share);
 }
 
@@ -224,6 +228,7 @@ bool pool_yield(struct pool *pool)
     answer = budget_offer(pool->share, &offer, pool->now_ns, &pool->look_ns);
     if (answer == BUDGET_KEEP)
         return false;
+    pool->look_ns = 0; /* they may need more than one */
     yield(pool, conn, answer);
     return true;
 }

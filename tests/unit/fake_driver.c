@@ -58,6 +58,11 @@ static enum conn_wire read_wire(const struct conn *conn)
 
 static void test_link(struct conn *conn)
 {
+    struct fake *fake = fake_link_of(conn)->fake;
+    const int32_t *pids;
+
+    fake->asked = pool_ghosts(conn, &pids);
+    memcpy(fake->ghosts, pids, fake->asked * sizeof(*pids));
     owe(fake_link_of(conn), FAKE_TEST);
 }
 
@@ -199,6 +204,7 @@ void fake_start(struct fake *fake)
                   .on_event = on_event,
                   .on_closed = on_closed },
         .settings = fake->settings,
+        .share = fake->share,
         .flight = fake->flight,
         .seed = fake->seed,
         .addresses = fake->addresses,
@@ -389,6 +395,8 @@ struct conn *fake_opened(struct fake *fake)
 {
     struct conn *conn = &pay(fake, FAKE_OPEN)->conn;
 
+    if (fake->backend != 0)
+        pool_conn_backend(conn, fake->backend++);
     pool_conn_opened(conn, fake->now_ns);
     check(fake);
     return conn;

@@ -36,7 +36,8 @@ struct fake_link {
 
 struct fake {
     struct pool *pool;
-    struct flight *flight; /* as settings: for fake_start() */
+    struct flight *flight;            /* as settings: for fake_start() */
+    const struct budget_share *share; /* the same; or NULL */
     struct pool_settings settings;
     uint64_t seed;
     unsigned addresses;
@@ -53,8 +54,11 @@ struct fake {
     bool is_left_open;          /* what hooks leave cannot be kept */
     unsigned kept;              /* sessions that hooks left */
     unsigned baselines;         /* of these, by after_connect */
-    bool is_unchecked;          /* pool_check() is not called */
-    char *arena; /* NULL, or where links lie, FAKE_STRIDE bytes apart */
+    int backend;                /* of the server, for the next that opens; 0 */
+    size_t asked;               /* ghosts, in the latest test */
+    int32_t ghosts[BUDGET_ASK_MAX];
+    bool is_unchecked; /* pool_check() is not called */
+    char *arena;       /* NULL, or where links lie, FAKE_STRIDE bytes apart */
     enum close_reason closed_for; /* the latest */
     /* Asked by close(), for a driver with several addresses. */
     void (*on_close)(struct fake *fake, struct fake_link *link);

@@ -484,6 +484,35 @@ static void test_when_all_are_ghosts_one_may_ask_after_a_second(void **state)
     end(&world);
 }
 
+static void test_one_more_goes_to_ask_when_all_else_is_held(void **state)
+{
+    struct world world;
+    const struct budget_wish wish = { .wanted = 1 };
+    int32_t pids[BUDGET_ASK_MAX];
+    uint32_t permit;
+    uint64_t at_ns;
+
+    (void)state;
+    begin(&world, 2, 2);
+    take_all(&world, 0, 1);
+    take_all(&world, 1, 1);
+    budget_set_backend(&world.shares[0], world.permits[0][0], 7001);
+    (void)budget_dead(world.budget, FIRST_PID, world.now_ns, NULL);
+    world.now_ns += 600 * MS;
+    assert_int_equal(budget_ask(&world.shares[1], world.now_ns, pids, &at_ns),
+                     1);
+    world.now_ns += 999 * MS;
+    assert_int_equal(take(&world, 1, 1), BUDGET_REFUSED);
+    world.now_ns += MS;
+    assert_int_equal(
+        budget_take(&world.shares[1], &wish, world.now_ns, &permit, &at_ns),
+        BUDGET_TAKEN);
+    assert_int_equal(
+        budget_take(&world.shares[1], &wish, world.now_ns, &permit, &at_ns),
+        BUDGET_REFUSED);
+    end(&world);
+}
+
 static void test_a_new_process_of_a_dead_ones_number_inherits_nothing(void **st)
 {
     struct world world;
@@ -594,6 +623,7 @@ int main(void)
         cmocka_unit_test(test_ghosts_of_the_dead_count_until_they_are_buried),
         cmocka_unit_test(test_ghosts_that_nobody_can_ask_for_go_after_a_second),
         cmocka_unit_test(test_when_all_are_ghosts_one_may_ask_after_a_second),
+        cmocka_unit_test(test_one_more_goes_to_ask_when_all_else_is_held),
         cmocka_unit_test(
             test_a_new_process_of_a_dead_ones_number_inherits_nothing),
         cmocka_unit_test(test_connects_come_no_faster_than_the_rate),
