@@ -304,29 +304,30 @@ static void test_max_that_one_worker_is_set_is_that_of_all(void **state)
 
 /* ---- the dead */
 
-/* Its process is gone; its memory stays, for it lies in ours. */
-static void die(struct house *house, unsigned i, struct fake *remains)
+/* Its process is gone; its memory lies in ours: for bury(). */
+static struct pool *die(struct house *house, unsigned i)
 {
-    *remains = house->fakes[i];
+    struct pool *pool = house->fakes[i].pool;
+
     house->fakes[i].pool = NULL;
     (void)budget_dead(house->budget, FIRST_PID + (int)i, house->fakes[i].now_ns,
                       &house->shares[1 - i].bell);
+    return pool;
 }
 
-static void bury_remains(struct fake *remains)
+static void bury(struct fake *fake, struct pool *pool)
 {
+    struct list_node *node;
+
     for (int debt = 0; debt < FAKE_DEBTS; debt++)
-        for (struct list_node *node = remains->links[debt].head.next, *next;
-             node != remains->links[debt].head.prev->next; node = next) {
-            next = node->next;
+        while ((node = list_pop_front(&fake->links[debt])) != NULL)
             free(container_of(node, struct fake_link, node));
-        }
-    free(remains->pool);
+    free(pool);
 }
 
 static void test_a_survivor_asks_for_a_dead_workers_connections(void **state)
 {
-    static struct fake remains;
+    struct pool *pool;
     struct house house;
     struct wait_log mine[2] = { 0 };
     struct wait_log yours[3] = { 0 };
@@ -338,7 +339,7 @@ static void test_a_survivor_asks_for_a_dead_workers_connections(void **state)
     house.fakes[0].backend = 7000;
     lease(&house, 0, mine, 2);
     assert_int_equal(census(&house, 1).others, 2);
-    die(&house, 0, &remains);
+    pool = die(&house, 0);
     assert_true(house.is_rung[1]);
     pool_look(house.fakes[1].pool, house.fakes[1].now_ns);
     asker = &fake_first(&house.fakes[1], FAKE_TEST)->conn;
@@ -357,7 +358,7 @@ static void test_a_survivor_asks_for_a_dead_workers_connections(void **state)
     pass(&house, 1100 * MS);
     assert_int_equal(census(&house, 1).ghosts, 0);
     end(&house);
-    bury_remains(&remains);
+    bury(&house.fakes[0], pool);
 }
 
 /* ---- connects */
