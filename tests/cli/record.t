@@ -59,18 +59,19 @@ sub figures
 
 subtest "a live run, replayed, waits as it did" => sub {
     my ($process) = service(4, "--record", "run.trace");
-    run($dir, ["load", "$process->{url}/work", "--rate", 430 / $slowness,
+    run($dir, ["load", "$process->{url}/work", "--rate", 380 / $slowness,
         "--duration", "6s", "--connections", 200]);
     is stop($process), 0, "status";
     my ($status, $out, $err) =
         run($dir, ["simulate", "fixed", "--trace", "run.trace", "--trace-pool", "main"]);
     is $status, 0, "replayed" or diag $err;
     my ($p50, $p99, $again_p50, $again_p99, $asked) = figures($out);
-    cmp_ok $asked, ">", 6 * 400 / $slowness, "all of it";
+    cmp_ok $asked, ">", 6 * 350 / $slowness, "all of it";
     cmp_ok $p99, ">", 1, "there were waits";
     for my $pair ([$p50, $again_p50, "p50"], [$p99, $again_p99, "p99"]) {
         my ($was, $is, $name) = @$pair;
-        cmp_ok abs($is - $was), "<=", 0.25 * $was + 0.1, "$name: $was ms, then $is ms";
+        # Half a millisecond is the machine's: what the loop itself takes to hand on.
+        cmp_ok abs($is - $was), "<=", 0.25 * $was + 0.5, "$name: $was ms, then $is ms";
     }
     my (undef, $other) = run($dir, ["simulate", "fixed", "--trace", "run.trace",
         "--trace-pool", "main", "--pool", "max_connections=40"]);
