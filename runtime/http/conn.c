@@ -13,6 +13,9 @@ enum {
 /* How long what a client still sends is read and dropped, lest the kernel
  * answers it with a reset that overtakes our reply. */
 static const uint64_t LINGER_NS = 1000000000;
+/* When the server drains: so long a client that was told of no end may still
+ * send a request, which may be on its way, and is told with its reply. */
+static const uint64_t LAST_CALL_NS = 200000000;
 
 /* clang-format off */
 static const bool allowed[HTTP_STATES][HTTP_STATES] = {
@@ -43,7 +46,9 @@ static uint64_t timeout_of(const struct http_conn *conn)
     const struct http_limits *limits = conn->parse.limits;
 
     switch (conn->state) {
-    case HTTP_IDLE: return limits->idle_timeout_ns;
+    case HTTP_IDLE:
+        return conn->server->is_draining ? LAST_CALL_NS
+                                         : limits->idle_timeout_ns;
     case HTTP_HEAD: return limits->header_timeout_ns;
     case HTTP_BODY:
     case HTTP_DROPPING: return limits->body_timeout_ns;
@@ -79,6 +84,12 @@ static void set_state(struct http_conn *conn, enum http_state next)
 bool http_conn_is_lent(const struct http_conn *conn)
 {
     return conn->state == HTTP_HANDLING || conn->state == HTTP_STREAMING;
+}
+
+void http_conn_last_call(struct http_conn *conn)
+{
+    assert(conn->state == HTTP_IDLE && conn->server->is_draining);
+    start_deadline(conn);
 }
 
 /* ---- closing */
@@ -361,8 +372,6 @@ static void on_drained(struct stream *stream, void *ud)
             conn->request.on_drained(&conn->request);
     } else if (conn->state == HTTP_SENDING && conn->drops) {
         set_state(conn, HTTP_DROPPING);
-    } else if (conn->state == HTTP_SENDING && conn->server->is_draining) {
-        end_with_linger(conn);
     } else if (conn->state == HTTP_SENDING) {
         set_state(conn, HTTP_IDLE);
         if (stream_in(stream)->len > 0)

@@ -81,6 +81,8 @@ struct http_server {
 void http_conn_open(struct http_server *server, struct stream *stream);
 /* Cuts it; a request that is lent stays until it is replied to. */
 void http_conn_close(struct http_conn *conn);
+/* It is idle, and the server drains: it is closed soon. */
+void http_conn_last_call(struct http_conn *conn);
 /* Somebody has its request. */
 bool http_conn_is_lent(const struct http_conn *conn);
 /* A part of the reply was put out. */

@@ -165,9 +165,10 @@ enum err http_server_open(struct http_server **out, struct loop *loop,
 /* Of the socket that it accepted on first. */
 const char *http_server_address(const struct http_server *server);
 const struct http_stats *http_server_stats(const struct http_server *server);
-/* Stops accepting, closes idle connections, answers what runs with Connection:
- * close.  on_drained is called once when no connection is left, never from
- * inside; draining anew only replaces it. */
+/* Stops accepting, answers what runs, and what comes on connections that are
+ * open, with Connection: close, and closes those that stay idle for 200 ms.
+ * on_drained is called once when no connection is left, never from inside;
+ * draining anew only replaces it. */
 void http_server_drain(struct http_server *server, void (*on_drained)(void *ud),
                        void *ud);
 /* Accepts NULL.  Cuts what is left; requests out are still to be replied to,

@@ -176,7 +176,7 @@ void http_server_drain(struct http_server *server, void (*on_drained)(void *ud),
 
         node = node->next;
         if (conn->state == HTTP_IDLE)
-            http_conn_close(conn);
+            http_conn_last_call(conn);
         else if (http_conn_is_lent(conn) && conn->request.on_draining != NULL)
             conn->request.on_draining(&conn->request);
     }

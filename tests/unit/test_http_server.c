@@ -281,6 +281,26 @@ static void test_drain_ends_when_the_last_request_is_answered(void **state)
     stop(&rig, &idle);
 }
 
+/* What a client sends before it can know is answered, and says the end. */
+static void test_drain_answers_what_was_on_its_way(void **state)
+{
+    struct rig rig;
+    struct client client;
+    struct answer answer;
+
+    (void)state;
+    start(&rig, &client);
+    assert_int_equal(client_ask(&client, get).status, 200);
+    http_server_drain(rig.server, rig_on_drained, &rig);
+    loop_turn(rig.loop, 0);
+    answer = client_ask(&client, get);
+    assert_int_equal(answer.status, 200);
+    assert_non_null(strstr(answer.head, "\r\nConnection: close\r\n"));
+    client_wait_end(&client);
+    wait_for(rig.loop, rig.drained);
+    stop(&rig, &client);
+}
+
 static void test_drain_without_connections_ends_in_the_next_turn(void **state)
 {
     struct rig rig;
@@ -362,6 +382,7 @@ int main(void)
         cmocka_unit_test(test_client_that_leaves_may_be_replied_to_at_once),
         cmocka_unit_test(test_half_closed_client_still_gets_what_was_replied),
         cmocka_unit_test(test_drain_ends_when_the_last_request_is_answered),
+        cmocka_unit_test(test_drain_answers_what_was_on_its_way),
         cmocka_unit_test(test_drain_without_connections_ends_in_the_next_turn),
         cmocka_unit_test(test_server_close_cuts_what_is_left),
         cmocka_unit_test(test_server_may_be_closed_by_a_handler),
