@@ -26,7 +26,7 @@ SONAME := libtidepool.so.0
 # this line.  A file includes lower floors or its own folder.
 FLOORS := base:0 pool:1 policy:2 net:2 pg:3 redis:3 http:3 trace:3 sim:4 script:5 service:6
 
-LIBRARIES := luajit libuv libpq hiredis zlib
+LIBRARIES := luajit libuv libpq hiredis libssl libcrypto zlib
 HTTP_LIBRARY := $(shell pkg-config --exists libllhttp 2>/dev/null && echo libllhttp)
 
 TIDE_CPPFLAGS := -Iruntime -D_GNU_SOURCE -DTIDEPOOL_VERSION='"$(VERSION)"' \

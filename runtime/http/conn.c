@@ -19,6 +19,7 @@ static const uint64_t LAST_CALL_NS = 200000000;
 
 /* clang-format off */
 static const bool allowed[HTTP_STATES][HTTP_STATES] = {
+    [HTTP_GREETING] = { [HTTP_IDLE] = 1, [HTTP_CLOSED] = 1 },
     [HTTP_IDLE] = { [HTTP_HEAD] = 1, [HTTP_BODY] = 1, [HTTP_HANDLING] = 1,
                     [HTTP_ENDING] = 1, [HTTP_CLOSED] = 1 },
     [HTTP_HEAD] = { [HTTP_BODY] = 1, [HTTP_HANDLING] = 1, [HTTP_ENDING] = 1,
@@ -44,11 +45,13 @@ static const bool allowed[HTTP_STATES][HTTP_STATES] = {
 static uint64_t timeout_of(const struct http_conn *conn)
 {
     const struct http_limits *limits = conn->parse.limits;
+    bool is_between = conn->state == HTTP_IDLE || conn->state == HTTP_GREETING;
 
+    if (is_between && conn->server->is_draining)
+        return LAST_CALL_NS;
     switch (conn->state) {
-    case HTTP_IDLE:
-        return conn->server->is_draining ? LAST_CALL_NS
-                                         : limits->idle_timeout_ns;
+    case HTTP_IDLE: return limits->idle_timeout_ns;
+    case HTTP_GREETING:
     case HTTP_HEAD: return limits->header_timeout_ns;
     case HTTP_BODY:
     case HTTP_DROPPING: return limits->body_timeout_ns;
@@ -88,7 +91,8 @@ bool http_conn_is_lent(const struct http_conn *conn)
 
 void http_conn_last_call(struct http_conn *conn)
 {
-    assert(conn->state == HTTP_IDLE && conn->server->is_draining);
+    assert(conn->state == HTTP_IDLE || conn->state == HTTP_GREETING);
+    assert(conn->server->is_draining);
     start_deadline(conn);
 }
 
@@ -174,14 +178,6 @@ static void hand_out(struct http_conn *conn)
     server->stats.requests++;
     server->stats.in_flight++;
     server->on_request(server, &conn->request, server->ud);
-}
-
-void http_conn_continue(struct http_conn *conn)
-{
-    conn->parse.expects_continue = false;
-    conn->server->stats.status_classes[1]++;
-    buf_put_str(stream_out(conn->stream), "HTTP/1.1 100 Continue\r\n\r\n");
-    stream_flush(conn->stream);
 }
 
 /* The head is there, and a body follows: now, or when the handler reads it. */
@@ -344,6 +340,22 @@ void http_conn_refuse(struct http_conn *conn, int status)
 
 /* ---- what the stream tells */
 
+/* The TLS handshake is done. */
+static void on_open(struct stream *stream, void *ud)
+{
+    (void)stream;
+    set_state(ud, HTTP_IDLE);
+}
+
+static void fail_greeting(struct http_conn *conn, const char *why)
+{
+    struct http_stats *stats = &conn->server->stats;
+
+    stats->tls_failures++;
+    err_text_set(&stats->tls_failure, "%s", why);
+    http_conn_close(conn);
+}
+
 static void on_data(struct stream *stream, void *ud)
 {
     struct http_conn *conn = ud;
@@ -396,7 +408,9 @@ static void on_end(struct stream *stream, const struct err_text *text, void *ud)
     bool is_half = text->text[0] == '\0' && stream_unsent(stream) > 0;
 
     conn->has_ended = true;
-    if (http_conn_is_lent(conn)) {
+    if (conn->state == HTTP_GREETING) {
+        fail_greeting(conn, text->text);
+    } else if (http_conn_is_lent(conn)) {
         lose_client(conn);
     } else if (is_half && conn->state == HTTP_SENDING) {
         begin_end(conn); /* it may still read what it asked for */
@@ -406,6 +420,7 @@ static void on_end(struct stream *stream, const struct err_text *text, void *ud)
 }
 
 static const struct stream_events events = {
+    .on_open = on_open,
     .on_data = on_data,
     .on_end = on_end,
     .on_drained = on_drained,
@@ -433,6 +448,7 @@ static void on_deadline(struct deadline *deadline)
     struct http_stats *stats = &conn->server->stats;
 
     switch (conn->state) {
+    case HTTP_GREETING: fail_greeting(conn, "no handshake in time"); break;
     case HTTP_IDLE:
         stats->idle_closes++;
         http_conn_close(conn);
@@ -457,15 +473,19 @@ static void on_deadline(struct deadline *deadline)
 void http_conn_open(struct http_server *server, struct stream *stream)
 {
     struct http_conn *conn = calloc(1, sizeof(*conn));
+    enum err err = conn != NULL ? ERR_OK : ERR_NOMEM;
 
-    if (conn == NULL) {
+    if (err == ERR_OK && server->tls != NULL)
+        err = stream_start_tls(stream, server->tls, NULL);
+    if (err != ERR_OK) {
+        free(conn);
         stream_close(stream);
         return;
     }
     conn->loop = server->loop;
     conn->server = server;
     conn->stream = stream;
-    conn->state = HTTP_IDLE;
+    conn->state = server->tls != NULL ? HTTP_GREETING : HTTP_IDLE;
     conn->deadline.fn = on_deadline;
     conn->advance_job.fn = on_advance;
     conn->free_job.fn = on_free;

@@ -10,6 +10,7 @@
 
 /* Which also says what its one deadline is for. */
 enum http_state {
+    HTTP_GREETING,  /* the TLS handshake */
     HTTP_IDLE,      /* between requests */
     HTTP_HEAD,      /* part of a head is there */
     HTTP_BODY,      /* part of a body is due */
@@ -61,6 +62,7 @@ struct http_server {
     struct listener *listeners[HTTP_LISTENERS_MAX];
     unsigned n_listeners; /* 0 once draining */
     struct http_limits limits;
+    struct tls_context *tls; /* of connections to come; or NULL */
     http_request_fn on_request;
     http_body_fn body_rule; /* or NULL */
     void *ud;
@@ -81,7 +83,7 @@ struct http_server {
 void http_conn_open(struct http_server *server, struct stream *stream);
 /* Cuts it; a request that is lent stays until it is replied to. */
 void http_conn_close(struct http_conn *conn);
-/* It is idle, and the server drains: it is closed soon. */
+/* It is idle or greets, and the server drains: it is closed soon. */
 void http_conn_last_call(struct http_conn *conn);
 /* Somebody has its request. */
 bool http_conn_is_lent(const struct http_conn *conn);
@@ -91,12 +93,13 @@ void http_conn_streams(struct http_conn *conn);
 void http_conn_replied(struct http_conn *conn);
 /* Reads no more than it has room for, and reads on when it has. */
 void http_conn_hold_back(struct http_conn *conn);
-void http_conn_continue(struct http_conn *conn);
 
 /* ---- request.c */
 
 void http_request_init(struct http_conn *conn);
 void http_request_deinit(struct http_conn *conn);
+/* The client waits to be told to send the body. */
+void http_conn_continue(struct http_conn *conn);
 /* More of the body is there, for whom it may concern. */
 void http_request_arrived(struct http_conn *conn);
 /* A reply begins, the last of the body's readers is gone: decides whether the

@@ -129,6 +129,7 @@ const struct http_text *http_request_header(const struct http_request *request,
     XX(requests,         "handed to the application")                       \
     XX(gone,             "of these: the client left before the reply")      \
     XX(bad_requests,     "answered 4xx by the server itself")               \
+    XX(tls_failures,     "closed: no TLS handshake, or a slow one")         \
     XX(header_timeouts,  "closed or 408: headers too slow")                 \
     XX(body_timeouts,    "408: body too slow")                              \
     XX(bodies_dropped,   "replied before the body was read to its end")     \
@@ -142,9 +143,10 @@ struct http_stats {
 #define XX(name, text) uint64_t name;
     HTTP_COUNTERS_MAP(XX)
 #undef XX
-    uint64_t status_classes[6]; /* replies 1xx..5xx at [1]..[5] */
-    unsigned open;              /* connections */
-    unsigned in_flight;         /* requests without a reply */
+    struct err_text tls_failure; /* why the last of them failed */
+    uint64_t status_classes[6];  /* replies 1xx..5xx at [1]..[5] */
+    unsigned open;               /* connections */
+    unsigned in_flight;          /* requests without a reply */
 };
 
 /* It listens nowhere yet. */
@@ -162,6 +164,9 @@ enum err http_server_open(struct http_server **out, struct loop *loop,
                           const char *address, const struct http_limits *limits,
                           http_request_fn on_request, void *ud,
                           struct err_text *why) MUST_CHECK;
+/* From the next connection on it speaks TLS, with a context for servers, on
+ * which it takes a hold.  Those that are open stay as they are. */
+void http_server_set_tls(struct http_server *server, struct tls_context *tls);
 /* Of the socket that it accepted on first. */
 const char *http_server_address(const struct http_server *server);
 const struct http_stats *http_server_stats(const struct http_server *server);

@@ -250,6 +250,12 @@ static enum err find_server(struct load *load)
 {
     const struct load_options *options = &load->options;
 
+    if (options->tls != NULL) {
+        load->tls = tls_context_ref(options->tls);
+        load->host = strdup(options->host);
+        if (load->host == NULL)
+            return ERR_NOMEM;
+    }
     if (options->host != NULL)
         return resolve_start(&load->resolve, load->loop, options->host,
                              options->port, on_resolved, load);
@@ -342,6 +348,8 @@ void load_free(struct load *load)
     loop_cancel(load->loop, LOOP_RUN, &load->finish);
     buf_free(&load->request);
     buf_free(&load->stats.body);
+    tls_context_free(load->tls);
+    free(load->host);
     free(load->unix_path);
     free(load);
 }

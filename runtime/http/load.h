@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/hist.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 #include <stdbool.h>
 
@@ -38,7 +39,8 @@ struct load_options {
     const char *host; /* NULL: unix_path counts */
     const char *port;
     const char *unix_path;
-    const char *request; /* all of its bytes; copied */
+    struct tls_context *tls; /* of https; or NULL */
+    const char *request;     /* all of its bytes; copied */
     size_t request_len;
     bool is_head;    /* replies have no body */
     bool keeps_body; /* with one connection */

@@ -171,13 +171,17 @@ static void on_deadline(struct deadline *deadline)
 static enum err dial(struct load_conn *conn)
 {
     struct load *load = conn->load;
+    enum err err;
 
     if (load->unix_path != NULL)
         return stream_connect_unix(&conn->stream, load->loop, load->unix_path,
                                    &events, conn);
-    return stream_connect(&conn->stream, load->loop,
-                          (const struct sockaddr *)&load->address, &events,
-                          conn);
+    err =
+        stream_connect(&conn->stream, load->loop,
+                       (const struct sockaddr *)&load->address, &events, conn);
+    if (err == ERR_OK && load->tls != NULL)
+        err = stream_start_tls(conn->stream, load->tls, load->host);
+    return err;
 }
 
 void load_conn_open(struct load_conn *conn)

@@ -36,6 +36,8 @@ struct load {
     struct loop *loop;
     struct load_options options;
     struct buf request;
+    struct tls_context *tls; /* held; NULL: none */
+    char *host;              /* for TLS */
     char *unix_path;
     struct resolve *resolve;
     struct sockaddr_storage address;

@@ -94,6 +94,14 @@ const struct http_text *http_request_header(const struct http_request *request,
 
 /* ---- the body, piece by piece */
 
+void http_conn_continue(struct http_conn *conn)
+{
+    conn->parse.expects_continue = false;
+    conn->server->stats.status_classes[1]++;
+    buf_put_str(stream_out(conn->stream), "HTTP/1.1 100 Continue\r\n\r\n");
+    stream_flush(conn->stream);
+}
+
 static enum http_read read_whole(struct http_request *request, size_t most,
                                  struct http_text *piece)
 {

@@ -51,7 +51,11 @@ static void on_drained_job(struct loop_job *job)
 
 static void on_free(struct loop_job *job)
 {
-    free(container_of(job, struct http_server, free_job));
+    struct http_server *server =
+        container_of(job, struct http_server, free_job);
+
+    tls_context_free(server->tls);
+    free(server);
 }
 
 void http_server_left(struct http_server *server)
@@ -152,6 +156,12 @@ void http_server_set_body_rule(struct http_server *server, http_body_fn rule)
     server->body_rule = rule;
 }
 
+void http_server_set_tls(struct http_server *server, struct tls_context *tls)
+{
+    tls_context_free(server->tls);
+    server->tls = tls_context_ref(tls);
+}
+
 const char *http_server_address(const struct http_server *server)
 {
     return server->address;
@@ -175,7 +185,7 @@ void http_server_drain(struct http_server *server, void (*on_drained)(void *ud),
         struct http_conn *conn = container_of(node, struct http_conn, node);
 
         node = node->next;
-        if (conn->state == HTTP_IDLE)
+        if (conn->state == HTTP_IDLE || conn->state == HTTP_GREETING)
             http_conn_last_call(conn);
         else if (http_conn_is_lent(conn) && conn->request.on_draining != NULL)
             conn->request.on_draining(&conn->request);

@@ -5,27 +5,24 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "net/dial.h"
 #include "net/inside.h"
+#include "net/tls_session.h"
 #include "net/watch.h"
 
 enum {
     READ_FIRST = 4 * 1024, /* the room of a read, */
     READ_MOST = 64 * 1024, /* which grows while reads fill it */
     KEEP_MOST = 64 * 1024, /* an empty buffer with more than this is freed */
-
-    KEEPALIVE_IDLE_S = 10, /* a silent peer is asked after this time, */
-    KEEPALIVE_EVERY_S = 5, /* this often, */
-    KEEPALIVE_TIMES = 3,   /* so many times */
-    USER_TIMEOUT_MS = 10000,
 };
 
 enum stream_state {
     STREAM_CONNECTING,
+    STREAM_GREETING, /* the TLS handshake */
     STREAM_OPEN,
     STREAM_ENDED,  /* the peer ended its side; writing still works */
     STREAM_FAILED, /* neither */
@@ -34,7 +31,8 @@ enum stream_state {
 
 struct stream {
     struct loop *loop;
-    struct watch *watch; /* NULL when there is no socket */
+    struct watch *watch;     /* NULL when there is no socket */
+    struct tls_session *tls; /* NULL: none */
     enum stream_state state;
     int fd;
     int connect_error; /* errno of a connect that failed at once */
@@ -60,7 +58,8 @@ static void update(struct stream *stream)
         return;
     if (stream->state == STREAM_CONNECTING)
         want |= WATCH_WRITE;
-    if (stream->state == STREAM_OPEN && !stream->is_paused)
+    if (stream->state == STREAM_GREETING ||
+        (stream->state == STREAM_OPEN && !stream->is_paused))
         want |= WATCH_READ;
     if (stream->is_full)
         want |= WATCH_WRITE;
@@ -85,6 +84,7 @@ static void call_end(struct stream *stream, const struct err_text *text)
 static void fail(struct stream *stream, const char *what, int error)
 {
     bool has_ended = stream->state == STREAM_ENDED;
+    bool is_of_tls = stream->tls != NULL && error == EPROTO;
     struct err_text text = { 0 };
 
     stream->state = STREAM_FAILED;
@@ -92,11 +92,21 @@ static void fail(struct stream *stream, const char *what, int error)
     update(stream); /* out stays, so that stream_unsent() is true in on_end */
     if (has_ended)
         return;
-    err_text_set(&text, "%s %s: %s", what, stream->peer, errno_text(error));
+    err_text_set(&text, "%s %s: %s", what, stream->peer,
+                 is_of_tls ? tls_session_why(stream->tls) : errno_text(error));
     call_end(stream, &text);
 }
 
 /* ---- writing */
+
+static ssize_t write_some(struct stream *stream)
+{
+    struct buf *out = &stream->out;
+
+    if (stream->tls != NULL)
+        return tls_session_write(stream->tls, out->data, out->len);
+    return send(stream->fd, out->data, out->len, MSG_NOSIGNAL);
+}
 
 /* True when all is sent, or there is no more to do about it. */
 static bool send_out(struct stream *stream)
@@ -104,7 +114,7 @@ static bool send_out(struct stream *stream)
     struct buf *out = &stream->out;
 
     while (out->len > 0) {
-        ssize_t sent = send(stream->fd, out->data, out->len, MSG_NOSIGNAL);
+        ssize_t sent = write_some(stream);
 
         if (sent < 0 && errno == EINTR)
             continue;
@@ -114,12 +124,19 @@ static bool send_out(struct stream *stream)
         }
         if (sent > 0)
             buf_consume(out, (size_t)sent);
-        if (out->len > 0) {
+        if (out->len > 0 && (sent < 0 || stream->tls == NULL)) {
             stream->is_full = true;
             return false;
         }
     }
     return true;
+}
+
+static void end_writing(struct stream *stream)
+{
+    if (stream->tls != NULL)
+        tls_session_end(stream->tls);
+    shutdown(stream->fd, SHUT_WR);
 }
 
 static void on_flush(struct loop_job *job)
@@ -136,7 +153,7 @@ static void on_flush(struct loop_job *job)
     if (send_out(stream)) {
         trim(&stream->out);
         if (stream->is_last)
-            shutdown(stream->fd, SHUT_WR);
+            end_writing(stream);
         if (stream->events.on_drained != NULL)
             stream->events.on_drained(stream, stream->ud);
     }
@@ -144,6 +161,50 @@ static void on_flush(struct loop_job *job)
 }
 
 /* ---- reading */
+
+static ssize_t read_some(struct stream *stream, size_t room)
+{
+    char *at = stream->in.data + stream->in.len;
+
+    if (stream->tls != NULL)
+        return tls_session_read(stream->tls, at, room);
+    return recv(stream->fd, at, room, 0);
+}
+
+/* What is left of a record is not seen by the watch: the kernel has given it
+ * away. */
+static bool take_rest(struct stream *stream)
+{
+    struct buf *in = &stream->in;
+    size_t left;
+
+    while (stream->tls != NULL &&
+           (left = tls_session_pending(stream->tls)) > 0) {
+        ssize_t got;
+
+        if (buf_reserve(in, left) != ERR_OK) {
+            fail(stream, "cannot read from", ENOMEM);
+            return false;
+        }
+        got = read_some(stream, in->cap - in->len);
+        if (got <= 0)
+            break; /* which the next read finds, too */
+        buf_added(in, (size_t)got);
+    }
+    return true;
+}
+
+static void take(struct stream *stream, size_t got, size_t room)
+{
+    buf_added(&stream->in, got);
+    if (got == room && stream->read_size < READ_MOST)
+        stream->read_size *= 4;
+    if (!take_rest(stream))
+        return;
+    if (stream->events.on_data != NULL)
+        stream->events.on_data(stream, stream->ud);
+    trim(&stream->in);
+}
 
 static void read_in(struct stream *stream)
 {
@@ -156,14 +217,9 @@ static void read_in(struct stream *stream)
         return;
     }
     room = in->cap - in->len;
-    got = recv(stream->fd, in->data + in->len, room, 0);
+    got = read_some(stream, room);
     if (got > 0) {
-        buf_added(in, (size_t)got);
-        if ((size_t)got == room && stream->read_size < READ_MOST)
-            stream->read_size *= 4;
-        if (stream->events.on_data != NULL)
-            stream->events.on_data(stream, stream->ud);
-        trim(in);
+        take(stream, (size_t)got, room);
     } else if (got == 0) {
         struct err_text none = { 0 };
 
@@ -176,40 +232,45 @@ static void read_in(struct stream *stream)
 
 /* ---- connecting */
 
-/* The kernel may join a socket to itself when nobody listens on a port of the
- * range that it dials from; that is nobody's server. */
-static bool is_own_echo(int fd)
+static void become_open(struct stream *stream)
 {
-    struct sockaddr_storage ours = { 0 };
-    struct sockaddr_storage theirs = { 0 };
-    socklen_t len = sizeof(ours);
-    socklen_t their_len = sizeof(theirs);
-
-    if (getsockname(fd, (struct sockaddr *)&ours, &len) != 0 ||
-        getpeername(fd, (struct sockaddr *)&theirs, &their_len) != 0 ||
-        ours.ss_family == AF_UNIX)
-        return false;
-    return len == their_len && memcmp(&ours, &theirs, len) == 0;
-}
-
-static void finish_connect(struct stream *stream)
-{
-    int error = stream->connect_error;
-    socklen_t len = sizeof(error);
-
-    if (error == 0)
-        getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &len);
-    if (error == 0 && is_own_echo(stream->fd))
-        error = ECONNREFUSED;
-    if (error != 0) {
-        fail(stream, "cannot connect to", error);
-        return;
-    }
     stream->state = STREAM_OPEN;
     if (stream->out.len > 0 || stream->is_last)
         loop_defer(stream->loop, LOOP_FLUSH, &stream->flush_job);
     if (stream->events.on_open != NULL)
         stream->events.on_open(stream, stream->ud);
+}
+
+static void greet(struct stream *stream)
+{
+    stream->is_full = false;
+    if (tls_session_greet(stream->tls) == 0)
+        become_open(stream);
+    else if (errno == EAGAIN)
+        stream->is_full = tls_session_wants_write(stream->tls);
+    else
+        fail(stream, "no TLS with", errno);
+}
+
+static void finish_connect(struct stream *stream)
+{
+    int error = stream->connect_error;
+
+    if (error == 0)
+        error = dial_result(stream->fd);
+    if (error != 0) {
+        fail(stream, "cannot connect to", error);
+        return;
+    }
+    if (stream->tls == NULL) {
+        become_open(stream);
+        return;
+    }
+    stream->state = STREAM_GREETING;
+    if (stream->events.on_greeting != NULL)
+        stream->events.on_greeting(stream, stream->ud);
+    if (stream->state == STREAM_GREETING)
+        greet(stream);
 }
 
 static void on_ready(struct watch *watch, int ready, void *ud)
@@ -219,6 +280,8 @@ static void on_ready(struct watch *watch, int ready, void *ud)
     (void)watch;
     if (stream->state == STREAM_CONNECTING) {
         finish_connect(stream);
+    } else if (stream->state == STREAM_GREETING) {
+        greet(stream);
     } else {
         if ((ready & WATCH_WRITE) != 0 && stream->is_full) {
             stream->is_full = false;
@@ -245,6 +308,7 @@ static void on_free(struct loop_job *job)
 {
     struct stream *stream = container_of(job, struct stream, free_job);
 
+    tls_session_free(stream->tls);
     buf_free(&stream->in);
     buf_free(&stream->out);
     stream->loop->open--;
@@ -266,55 +330,23 @@ static struct stream *stream_new(struct loop *loop)
     return stream;
 }
 
-static void set_option(int fd, int level, int option, int value)
-{
-    /* What the kernel refuses is done without. */
-    (void)setsockopt(fd, level, option, &value, sizeof(value));
-}
-
-static void set_tcp_options(int fd)
-{
-    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_EVERY_S);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_TIMES);
-    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
-}
-
-/* Begins to connect; 0 when the answer is still to come. */
-static int dial(struct stream *stream, const struct sockaddr *address,
-                socklen_t len)
-{
-    int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
-
-    stream->fd = socket(address->sa_family, type, 0);
-    if (stream->fd < 0)
-        return errno;
-    if (address->sa_family != AF_UNIX)
-        set_tcp_options(stream->fd);
-    if (connect(stream->fd, address, len) != 0)
-        return errno == EINPROGRESS ? 0 : errno;
-    loop_defer(stream->loop, LOOP_RUN, &stream->open_job);
-    return 0;
-}
-
 static enum err connect_to(struct stream **out, struct loop *loop,
                            const struct sockaddr *address, socklen_t len,
                            const struct stream_events *events, void *ud)
 {
     struct stream *stream = stream_new(loop);
     enum err err = ERR_OK;
+    bool is_over;
 
     if (stream == NULL)
         return ERR_NOMEM;
     stream->events = *events;
     stream->ud = ud;
     address_text(address, len, stream->peer);
-    stream->connect_error = dial(stream, address, len);
-    if (stream->connect_error != 0)
+    stream->connect_error = dial(&stream->fd, address, len, &is_over);
+    if (is_over)
         loop_defer(loop, LOOP_RUN, &stream->open_job);
-    else
+    if (stream->connect_error == 0)
         err = watch_open(&stream->watch, loop, stream->fd, on_ready, stream);
     if (err != ERR_OK) {
         loop_cancel(loop, LOOP_RUN, &stream->open_job);
@@ -377,11 +409,34 @@ fail:
     return err;
 }
 
+enum err stream_start_tls(struct stream *stream, struct tls_context *context,
+                          const char *host)
+{
+    bool is_accepted = stream->state == STREAM_OPEN;
+
+    assert(stream->tls == NULL && is_accepted == (host == NULL));
+    if (is_accepted)
+        stream->state = STREAM_GREETING;
+    return tls_session_new(&stream->tls, context, stream->fd, host);
+}
+
+/* A peer that gets no word of the end takes what it has for a part. */
+static void say_end(struct stream *stream)
+{
+    bool is_open =
+        stream->state == STREAM_OPEN || stream->state == STREAM_ENDED;
+
+    if (stream->tls != NULL && is_open && stream->out.len == 0 &&
+        !stream->is_last)
+        tls_session_end(stream->tls);
+}
+
 void stream_close(struct stream *stream)
 {
     if (stream == NULL)
         return;
     assert(stream->state != STREAM_CLOSED);
+    say_end(stream);
     stream->state = STREAM_CLOSED;
     loop_cancel(stream->loop, LOOP_RUN, &stream->open_job);
     loop_cancel(stream->loop, LOOP_FLUSH, &stream->flush_job);

@@ -1,6 +1,6 @@
 /*
- * stream.h - a byte stream over TCP or a unix socket: buffered both ways, at
- * most one write a loop turn.
+ * stream.h - a byte stream over TCP or a unix socket, with TLS or without:
+ * buffered both ways, at most one write a loop turn.
  */
 #ifndef TIDEPOOL_NET_STREAM_H
 #define TIDEPOOL_NET_STREAM_H
@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "net/listen_socket.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -17,7 +18,11 @@ struct stream;
 
 /* Any of the calls may call stream_close().  Any may be NULL. */
 struct stream_events {
-    /* The connect succeeded.  Not called for accepted streams. */
+    /* Connected; the TLS handshake begins.  Not called without TLS, nor for
+     * accepted streams. */
+    void (*on_greeting)(struct stream *stream, void *ud);
+    /* The connect succeeded, and the TLS handshake, if there is one.  Not
+     * called for accepted streams without TLS. */
     void (*on_open)(struct stream *stream, void *ud);
     /* Bytes were added to stream_in(); consume what is whole. */
     void (*on_data)(struct stream *stream, void *ud);
@@ -38,6 +43,14 @@ enum err stream_connect_unix(struct stream **out, struct loop *loop,
                              const char *path,
                              const struct stream_events *events,
                              void *ud) MUST_CHECK;
+/*
+ * Speaks TLS: to be called at once, of a stream that connects with the host
+ * whose certificate is expected, of an accepted one with NULL.  stream_in() and
+ * stream_out() are what is said inside of it.  Takes a hold on context.
+ * ERR_NOMEM: the stream is of no use; close it.
+ */
+enum err stream_start_tls(struct stream *stream, struct tls_context *context,
+                          const char *host) MUST_CHECK;
 /* Accepts NULL.  Drops what was not yet written; no call comes after it.  The
  * memory goes by itself. */
 void stream_close(struct stream *stream);

@@ -18,7 +18,8 @@ struct redis_pool {
     struct loop *loop;
     struct pool_clock clock;
     struct redis_target target;
-    struct login login; /* instead of target's; see redis_pool_login() */
+    struct tls_context *tls; /* of rediss://; or NULL */
+    struct login login;      /* instead of target's; see redis_pool_login() */
     char *name;
     char *client_name;       /* for CLIENT SETNAME; or NULL */
     union link_address slow; /* did not answer in time: dial it last */

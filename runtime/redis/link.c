@@ -14,6 +14,17 @@ static void fail_opening(struct redis_link *link, const struct err_text *text)
     pool_conn_failed(&link->conn, text, redis_now(link->redis));
 }
 
+static enum err dial(struct redis_link *link, const struct sockaddr *address)
+{
+    struct redis_pool *redis = link->redis;
+    enum err err = stream_connect(&link->stream, redis->loop, address,
+                                  &redis_wire_events, link);
+
+    if (err == ERR_OK && redis->tls != NULL)
+        err = stream_start_tls(link->stream, redis->tls, redis->target.host);
+    return err;
+}
+
 static void dial_next(struct redis_link *link, const struct err_text *text)
 {
     stream_close(link->stream);
@@ -23,9 +34,10 @@ static void dial_next(struct redis_link *link, const struct err_text *text)
             &link->addresses[link->at_address++];
 
         pool_conn_phase(&link->conn, WAIT_TCP, redis_now(link->redis));
-        if (stream_connect(&link->stream, link->redis->loop, &address->any,
-                           &redis_wire_events, link) == ERR_OK)
+        if (dial(link, &address->any) == ERR_OK)
             return;
+        stream_close(link->stream);
+        link->stream = NULL;
     }
     fail_opening(link, text);
 }
@@ -139,6 +151,14 @@ static void begin_own(struct redis_link *link, redis_request_fn on_done)
     redis_request_deinit(&link->own);
     redis_request_init(&link->own);
     link->own.on_done = on_done;
+}
+
+void redis_link_on_greeting(struct stream *stream, void *ud)
+{
+    struct redis_link *link = ud;
+
+    (void)stream;
+    pool_conn_phase(&link->conn, WAIT_TLS, redis_now(link->redis));
 }
 
 void redis_link_on_open(struct stream *stream, void *ud)

@@ -68,7 +68,8 @@ static inline struct redis_link *redis_link_at(struct conn *conn)
 /* ---- link.c: connecting, and what the pool asks of a connection */
 
 extern const struct conn_ops redis_link_ops;
-/* For the stream: greets the server. */
+/* For the stream: the TLS handshake begins; then, the server is greeted. */
+void redis_link_on_greeting(struct stream *stream, void *ud);
 void redis_link_on_open(struct stream *stream, void *ud);
 /* It was closed while it was read. */
 void redis_link_free(struct redis_link *link);

@@ -228,6 +228,7 @@ void redis_request_cancel(struct redis_request *request)
 static void free_pool(struct redis_pool *redis)
 {
     login_clear(&redis->login);
+    tls_context_free(redis->tls);
     redis_target_free(&redis->target);
     free(redis->client_name);
     free(redis->name);
@@ -351,6 +352,8 @@ enum err redis_pool_open(struct redis_pool **out, struct loop *loop,
     redis->end_job.fn = on_end_job;
     list_init(&redis->ending);
     err = redis_target_parse(&redis->target, config->url, why);
+    if (err == ERR_OK && redis->target.is_tls)
+        err = tls_context_new_client(&redis->tls, &redis->target.tls, why);
     if (err == ERR_OK)
         err = copy_name(redis, config->name);
     if (err == ERR_OK)

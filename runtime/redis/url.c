@@ -174,13 +174,18 @@ static enum err read_unix(struct redis_target *target, char *rest,
     return ERR_OK;
 }
 
-static enum err read_client_name(struct redis_target *target, char *text,
-                                 struct err_text *why)
+/* name: of the parameter. */
+static enum err read_text(const char **out, const char *name, char *text,
+                          struct err_text *why)
 {
-    if (!decode(text))
-        return refuse(why, "a '%' in client_name is not followed by two "
-                           "hexadecimal digits");
-    target->client_name = text;
+    if (!decode(text)) {
+        err_text_set(why,
+                     "redis url: a '%%' in %s is not followed by two "
+                     "hexadecimal digits",
+                     name);
+        return ERR_BADARG;
+    }
+    *out = text;
     return ERR_OK;
 }
 
@@ -202,19 +207,44 @@ static enum err read_protocol(struct redis_target *target, const char *text,
     return ERR_OK;
 }
 
+/* What only rediss:// has; false for another name. */
+static bool find_tls_text(struct redis_target *target, const char *name,
+                          const char ***out)
+{
+    if (strcmp(name, "cacert") == 0)
+        *out = &target->tls.ca;
+    else if (strcmp(name, "cert") == 0)
+        *out = &target->tls.pair.certificate;
+    else if (strcmp(name, "key") == 0)
+        *out = &target->tls.pair.key;
+    else
+        return false;
+    return target->is_tls;
+}
+
 static enum err read_parameter(struct redis_target *target, char *text,
                                struct err_text *why)
 {
     char *value = cut(text, '=');
+    const char **file;
 
     if (value != NULL && strcmp(text, "db") == 0)
         return read_db(target, value, why);
     if (value != NULL && strcmp(text, "client_name") == 0)
-        return read_client_name(target, value, why);
+        return read_text(&target->client_name, text, value, why);
     if (value != NULL && strcmp(text, "protocol") == 0)
         return read_protocol(target, value, why);
+    if (value != NULL && find_tls_text(target, text, &file))
+        return read_text(file, text, value, why);
+    if (value != NULL && target->is_tls && strcmp(text, "insecure") == 0) {
+        target->tls.is_insecure = strcmp(value, "true") == 0;
+        if (target->tls.is_insecure || strcmp(value, "false") == 0)
+            return ERR_OK;
+        return refuse(why, "insecure is true or false");
+    }
     return refuse(why, "the parameters after '?' are db=NUMBER, "
-                       "client_name=TEXT and protocol=2 or 3");
+                       "client_name=TEXT, protocol=2 or 3, and with rediss:// "
+                       "cacert=FILE, cert=FILE, key=FILE, insecure=true");
 }
 
 static enum err read_query(struct redis_target *target, char *query,
@@ -245,10 +275,11 @@ static enum err read_url(struct redis_target *target, char *url,
     bool is_unix = false;
     enum err err;
 
-    if (after_scheme(url, "rediss://") != NULL)
-        return refuse(why, "rediss:// asks for TLS, which is not built in "
-                           "yet: use redis:// or a TLS tunnel");
     rest = after_scheme(url, "redis://");
+    if (rest == NULL) {
+        rest = after_scheme(url, "rediss://");
+        target->is_tls = rest != NULL;
+    }
     if (rest == NULL) {
         is_unix = true;
         rest = after_scheme(url, "unix://");
@@ -256,10 +287,15 @@ static enum err read_url(struct redis_target *target, char *url,
     if (rest == NULL)
         rest = after_scheme(url, "redis+unix://");
     if (rest == NULL)
-        return refuse(why, "it begins with redis:// or unix://");
+        return refuse(why, "it begins with redis://, rediss:// or unix://");
     query = cut(rest, '?');
     err = is_unix ? read_unix(target, rest, why) : read_tcp(target, rest, why);
-    return err != ERR_OK ? err : read_query(target, query, why);
+    if (err == ERR_OK)
+        err = read_query(target, query, why);
+    if (err == ERR_OK && (target->tls.pair.certificate == NULL) !=
+                             (target->tls.pair.key == NULL))
+        return refuse(why, "cert and key are given together");
+    return err;
 }
 
 enum err redis_target_parse(struct redis_target *out, const char *url,

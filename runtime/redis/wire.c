@@ -288,6 +288,7 @@ static void on_drained(struct stream *stream, void *ud)
 }
 
 const struct stream_events redis_wire_events = {
+    .on_greeting = redis_link_on_greeting,
     .on_open = redis_link_on_open,
     .on_data = on_data,
     .on_end = on_end,

@@ -1,6 +1,7 @@
 /* bind_http.c - HTTP servers as Lua values. */
 #include "http/request.h"
 #include "script/bind_request.h"
+#include "script/bind_tls.h"
 #include "script/fields.h"
 #include "script/task.h"
 
@@ -178,8 +179,17 @@ static enum err open_server(lua_State *L, struct script_server *box,
     return err;
 }
 
-/* listen{ address =, handler =, body_rule =, limits = }; sockets, a list of
- * descriptors, in place of address: those, which stay the caller's, are
+/* Of the table at 1, if there is one. */
+static void take_tls(lua_State *L, struct script_server *box)
+{
+    lua_getfield(L, 1, "tls");
+    if (!lua_isnil(L, -1))
+        http_server_set_tls(box->server, tls_at(L, -1));
+    lua_pop(L, 1);
+}
+
+/* listen{ address =, handler =, body_rule =, limits =, tls = }; sockets, a list
+ * of descriptors, in place of address: those, which stay the caller's, are
  * accepted on. */
 static int l_listen(lua_State *L)
 {
@@ -203,6 +213,7 @@ static int l_listen(lua_State *L)
     lua_pushvalue(L, 2);
     box->handler_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     take_body_rule(L, box);
+    take_tls(L, box);
     lua_pushvalue(L, -1);
     box->self_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     return 1;
@@ -230,6 +241,16 @@ static int l_stop_accepting(lua_State *L)
     return 1;
 }
 
+/* set_tls(tls): of connections to come. */
+static int l_set_tls(lua_State *L)
+{
+    struct script_server *box = check_server(L);
+
+    luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "a TLS context expected");
+    http_server_set_tls(box->server, tls_at(L, 2));
+    return 0;
+}
+
 static int l_address(lua_State *L)
 {
     lua_pushstring(L, http_server_address(check_server(L)->server));
@@ -248,6 +269,8 @@ static int l_stats(lua_State *L)
     lua_setfield(L, -2, "open");
     lua_pushinteger(L, stats->in_flight);
     lua_setfield(L, -2, "in_flight");
+    lua_pushstring(L, stats->tls_failure.text);
+    lua_setfield(L, -2, "tls_failure");
     lua_newtable(L);
     for (int i = 1; i <= 5; i++) {
         lua_pushnumber(L, (lua_Number)stats->status_classes[i]);
@@ -330,13 +353,10 @@ static int l_close(lua_State *L)
 }
 
 static const luaL_Reg server_methods[] = {
-    { "address", l_address },
-    { "stats", l_stats },
-    { "drain", l_drain },
-    { "close", l_close },
-    { "__gc", l_close },
-    { "accept", l_accept },
-    { "stop_accepting", l_stop_accepting },
+    { "address", l_address }, { "stats", l_stats },
+    { "drain", l_drain },     { "close", l_close },
+    { "__gc", l_close },      { "accept", l_accept },
+    { "set_tls", l_set_tls }, { "stop_accepting", l_stop_accepting },
     { NULL, NULL },
 };
 

@@ -1,6 +1,7 @@
 /* bind_load.c - load tests as Lua values, and with them the one client of HTTP
  * that there is. */
 #include "http/load.h"
+#include "script/bind_tls.h"
 #include "script/fields.h"
 #include "script/task.h"
 
@@ -82,6 +83,9 @@ static void take_options(lua_State *L, struct load_options *options)
     options->host = text(L, "host");
     options->port = text(L, "port");
     options->unix_path = text(L, "unix_path");
+    lua_getfield(L, 1, "tls");
+    options->tls = tls_at(L, -1);
+    lua_pop(L, 1);
     options->is_head = flag(L, "is_head");
     options->keeps_body = flag(L, "keeps_body");
     options->connections = (unsigned)number(L, "connections", 1);
@@ -98,8 +102,8 @@ static void take_options(lua_State *L, struct load_options *options)
                   "connections and seconds above 0 expected");
 }
 
-/* load{ host =, port =, | unix_path =, request =, is_head =, keeps_body =,
- * connections =, rate =, seconds =, requests =, timeout = } */
+/* load{ host =, port =, tls =, | unix_path =, request =, is_head =, keeps_body
+ * =, connections =, rate =, seconds =, requests =, timeout = } */
 static int l_load(lua_State *L)
 {
     struct vm *vm = vm_of(L);

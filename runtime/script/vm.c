@@ -215,6 +215,7 @@ static int open_core(lua_State *L)
     bind_files(L, vm);
     bind_process(L, vm);
     bind_budget(L, vm);
+    bind_tls(L, vm);
     bind_load(L, vm);
     bind_terminal(L, vm);
     bind_limits(L, vm);

@@ -15,6 +15,7 @@ function allow(header, places) { allowed[header] = " " places " " }
 
 BEGIN {
   allow("uv", "net"); allow("libpq-fe", "pg"); allow("hiredis", "redis"); allow("zlib", "trace")
+  allow("openssl", "net")
   allow("lua", "script policy"); allow("lauxlib", "script policy")
   allow("lualib", "script policy"); allow("luajit", "script policy")
   allow("llhttp", "http/parse.c http/answer.c"); allow("http_parser", "http/parse.c http/answer.c")
@@ -35,6 +36,7 @@ FNR == 1 && FILENAME ~ /\.[ch]$/ {
   library = $0
   sub(/^[^<]*</, "", library); sub(/\.h>.*/, "", library)
   if (library ~ /^hiredis\//) library = "hiredis"
+  if (library ~ /^openssl\//) library = "openssl"
   sub(/.*\//, "", library)
   if (library in allowed && index(allowed[library], " " here " ") == 0 &&
       index(allowed[library], " " here "/" path[n] " ") == 0)

@@ -50,6 +50,8 @@ check "libpq outside pg/" script/bind.c '#include <libpq-fe.h>' \
   '2: <libpq-fe.h> is only for pg '
 check "hiredis outside redis/" pg/link.c '#include <hiredis/read.h>' \
   '2: <hiredis.h> is only for redis '
+check "OpenSSL outside net/" http/conn.c '#include <openssl/ssl.h>' \
+  '2: <openssl.h> is only for net '
 check "Lua outside script/" service/main.c '#include <lua.h>' \
   '2: <lua.h> is only for script policy '
 check "Lua under a folder's name" net/loop.c '#include <luajit-2.1/lauxlib.h>' \

@@ -74,6 +74,8 @@ static void on_accept(struct listener *listener, struct stream *stream,
     assert_ptr_equal(listener, line->listener);
     line->accepts++;
     line->server.stream = stream;
+    if (line->server_tls != NULL)
+        assert_ok(stream_start_tls(stream, line->server_tls, NULL));
     stream_set_events(stream, &line_events, &line->server);
 }
 
@@ -91,6 +93,9 @@ void line_dial_tcp(struct line *line)
     assert_ok(stream_connect(&line->client.stream, line->loop,
                              (struct sockaddr *)&address, &line_events,
                              &line->client));
+    if (line->client_tls != NULL)
+        assert_ok(stream_start_tls(line->client.stream, line->client_tls,
+                                   line->host));
 }
 
 void line_dial_unix(struct line *line)

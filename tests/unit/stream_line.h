@@ -27,6 +27,9 @@ struct line {
     struct end server;
     unsigned accepts;
     char dir[64];
+    /* set before line_dial_tcp(): both ends speak TLS, or one */
+    struct tls_context *server_tls, *client_tls;
+    const char *host; /* that the client expects */
 };
 
 /* Tell a struct end, closing its stream where closes_on says so. */

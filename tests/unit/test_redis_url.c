@@ -135,16 +135,41 @@ static void test_parameters_name_database_client_and_protocol(void **state)
 #endif
 }
 
+static void test_rediss_has_files_and_whom_to_trust(void **state)
+{
+    struct redis_target plain = parsed("redis://h");
+    struct redis_target trusting = parsed("rediss://h?insecure=true");
+    struct redis_target all = parsed(
+        "rediss://u:p@h:7/2?cacert=/a%20b.pem&cert=c.pem&key=c.key&db=3");
+
+    (void)state;
+    assert_false(plain.is_tls);
+    assert_true(trusting.is_tls && trusting.tls.is_insecure);
+    assert_true(all.is_tls && !all.tls.is_insecure);
+    assert_string_equal(all.tls.ca, "/a b.pem");
+    assert_string_equal(all.tls.pair.certificate, "c.pem");
+    assert_string_equal(all.tls.pair.key, "c.key");
+    assert_int_equal(all.db, 3);
+    redis_target_free(&plain);
+    redis_target_free(&trusting);
+    redis_target_free(&all);
+}
+
 /* url, and a part of the sentence */
 static const char *const wrong[][2] = {
     { "", "begins with redis://" },
     { "localhost:6379", "begins with redis://" },
     { "postgres://h/db", "begins with redis://" },
-    { "rediss://h", "TLS" },
+    { "redis://h?cacert=x", "with rediss://" },
+    { "unix:///s?insecure=true", "with rediss://" },
+    { "rediss://h?insecure=yes", "true or false" },
+    { "rediss://h?cert=x", "together" },
+    { "rediss://h?key=x", "together" },
+    { "rediss://h?cacert=%zz", "in cacert" },
     { "redis://h:0", "port" },
     { "redis://h:65536", "port" },
     { "redis://h:port", "port" },
-    { "redis://:sec/ret@h", "port" },
+    { "redis://:pass/word@h", "port" },
     { "redis://::1", "brackets" },
     { "redis://[::1", "no end" },
     { "redis://[::1]6379", "no end" },
@@ -178,7 +203,8 @@ static void test_wrong_url_is_refused_with_a_sentence(void **state)
         assert_err(redis_target_parse(&target, wrong[i][0], &why), ERR_BADARG);
         if (strstr(why.text, wrong[i][1]) == NULL)
             fail_msg("%s: %s", wrong[i][0], why.text);
-        assert_null(strstr(why.text, "sec"));
+        assert_null(strstr(why.text, "pass/"));
+        assert_null(strstr(why.text, "word@"));
         assert_null(target.storage);
     }
 }
@@ -231,6 +257,7 @@ int main(void)
         cmocka_unit_test(test_ipv6_address_stands_in_brackets),
         cmocka_unit_test(test_unix_socket_has_path_and_database),
         cmocka_unit_test(test_parameters_name_database_client_and_protocol),
+        cmocka_unit_test(test_rediss_has_files_and_whom_to_trust),
         cmocka_unit_test(test_wrong_url_is_refused_with_a_sentence),
         cmocka_unit_test(test_socket_path_has_at_most_107_bytes),
         cmocka_unit_test(test_parse_says_nomem),
