@@ -52,7 +52,9 @@ PAGES["/metrics"] = function(state)
   local pools = {}
   for i, pool in ipairs(state.pools) do pools[i] = pool:stats() end
   local server = state.server()
-  return 200, METRICS, metrics.page(pools, server and server:stats(), core.task_counts(),
+  local http = server and server:stats()
+  if http then http.certificates = state.certificates() end
+  return 200, METRICS, metrics.page(pools, http, core.task_counts(),
     state.policy and state.policy:stats(), state.recording and state.recording:stats(),
     state.access and state.access.refused)
 end
@@ -67,8 +69,8 @@ admin.METRICS_REQUEST = {
 -- Gives a function that answers a request as core.listen's handler does, or gives nil
 -- when the path is not one of these.  state: pools (an array), optional (those that
 -- readiness does not need, as keys), server() (the main one, or nil before it listens),
--- is_stopping(), policy (of policies.start, or nil), recording (of recording.start, or
--- nil), access (of access.new, or nil).
+-- certificates() (of tls.lua), is_stopping(), policy (of policies.start, or nil),
+-- recording (of recording.start, or nil), access (of access.new, or nil).
 function admin.new(state)
   local began = core.now()
   return function(request)

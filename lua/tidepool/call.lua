@@ -14,6 +14,7 @@ return function(target, options)
   local patience = options.patience or PATIENCE
   local load, err = core.load {
     host = target.host, port = target.port, unix_path = target.unix_path,
+    tls = target.tls,
     request = load_request.request(target, options.method or "GET",
       options.headers or {}, options.body),
     requests = 1, connections = 1, seconds = patience, timeout = patience,

@@ -229,6 +229,17 @@ local function check_admin(loader)
     .. "server.admin_token, or listen on 127.0.0.1", admin.value)
 end
 
+-- Each certificate has its key.
+local function check_tls(loader)
+  local certificate = loader.values["server.tls.certificate"]
+  local key = loader.values["server.tls.key"]
+  local n_certificates, n_keys = certificate and #certificate.value or 0,
+    key and #key.value or 0
+  if n_certificates == n_keys then return end
+  loader:problem((certificate or key).source, "server.tls: certificate and key belong "
+    .. "together, found %d and %d", n_certificates, n_keys)
+end
+
 -- Reads all layers.  options may set file (of --config), sets (array of "KEY=VALUE"),
 -- flags (path -> { name =, value = }), and for tests environment (name -> value) and read
 -- (path -> text, or nil, message, errno).  Returns a Config with the sections server and
@@ -245,6 +256,7 @@ function config.load(options)
   check_named(loader, "database")
   check_named(loader, "redis")
   check_admin(loader)
+  check_tls(loader)
   if #loader.problems > 0 then return nil, loader.problems end
 
   local result = setmetatable({
@@ -253,6 +265,7 @@ function config.load(options)
   }, Config)
   result.server = result:section("server")
   result.server.limits = result:section("server.limits")
+  result.server.tls = result:section("server.tls")
   result.script = result:section("script")
   result.log = result:section("log")
   result.record = result:section("record")

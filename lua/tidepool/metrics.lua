@@ -64,6 +64,7 @@ local HTTP_COUNTERS = {
   requests = "Requests handed to the application.",
   gone = "Requests whose client left before the reply.",
   bad_requests = "Requests answered with 4xx by the server itself.",
+  tls_failures = "Connections closed because there was no TLS handshake.",
   header_timeouts = "Requests whose headers came too slowly.",
   body_timeouts = "Requests whose body came too slowly.",
   bodies_dropped = "Requests replied to before their body was read to its end.",
@@ -251,6 +252,15 @@ local function add_http(out, stats)
   out:sample("tidepool_http_requests_in_flight", {}, stats.in_flight)
 end
 
+local function add_certificates(out, certificates)
+  if #certificates == 0 then return end
+  local name = "tidepool_tls_certificate_expires_timestamp_seconds"
+  out:family(name, "gauge", "When the certificate of this name expires.")
+  for _, certificate in ipairs(certificates) do
+    out:sample(name, { "name", certificate.name }, certificate.expires)
+  end
+end
+
 local EVENT_COUNTERS = {
   delivered = "Events of pools told to functions of tide.on.",
   dropped = "Events of pools dropped because these functions were too slow.",
@@ -351,7 +361,10 @@ function metrics.page(pools, http, tasks, policy, recording, refused)
   add_events(out, events.counts())
   local limits = core.limit_counts()
   if limits then add_limits(out, limits) end
-  if http then add_http(out, http) end
+  if http then
+    add_http(out, http)
+    add_certificates(out, http.certificates or {})
+  end
   if policy then add_policy(out, policy) end
   if recording then add_recording(out, recording) end
   if refused then

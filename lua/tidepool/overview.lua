@@ -56,7 +56,8 @@ local function http_of(server)
   local responses = {}
   for class = 1, 5 do responses[class .. "xx"] = stats.status[class] end
   return { requests = stats.requests, in_flight = stats.in_flight, open = stats.open,
-           responses = responses }
+           responses = responses, tls_failures = stats.tls_failures,
+           tls_failure = stats.tls_failure ~= "" and stats.tls_failure or nil }
 end
 
 -- All of an instance, with the buckets of the histograms, so that what happened between

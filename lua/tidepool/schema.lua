@@ -72,6 +72,30 @@ KINDS.text = {
   expected = function() return "a text on one line" end,
 }
 
+local Files = {}
+Files.__tostring = function(self) return '"' .. table.concat(self, ", ") .. '"' end
+
+-- One path, or several: a list in a file, with commas elsewhere.
+KINDS.files = {
+  read = function(_, value, is_text)
+    local files = setmetatable({}, Files)
+    if is_text then
+      for path in value:gmatch "[^,]+" do
+        files[#files + 1] = path:match "^%s*(.-)%s*$"
+      end
+    else
+      for i, path in ipairs(type(value) == "table" and value or { value }) do
+        files[i] = path
+      end
+    end
+    for _, path in ipairs(files) do
+      if type(path) ~= "string" or not path:find "^%C+$" then return nil end
+    end
+    return #files > 0 and files or nil
+  end,
+  expected = function() return "the path of a file, or a list of them" end,
+}
+
 -- Shown nowhere.
 KINDS.token = {
   read = function(_, value)
@@ -235,6 +259,8 @@ local function build()
   add("server", "listen", { kind = "address", default = "127.0.0.1:8080" })
   add("server", "admin", { kind = "address" })
   add("server", "admin_token", { kind = "token", is_secret = true, is_hidden = true })
+  add("server.tls", "certificate", { kind = "files" })
+  add("server.tls", "key", { kind = "files" })
   add("server", "drain", seconds(0, DAY, 30))
   add("server", "workers", { kind = "workers", min = 0, max = 64, default = 0 })
   add("server", "worker_timeout", seconds(1, DAY, 10))

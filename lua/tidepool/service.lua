@@ -12,6 +12,7 @@ local recording = require "tidepool.recording"
 local reload = require "tidepool.reload"
 local sandbox = require "tidepool.sandbox"
 local tide = require "tidepool"
+local tls = require "tidepool.tls"
 local url = require "tidepool.url"
 
 local DONE, FAILED, MISCONFIGURED = 0, 1, 2
@@ -56,7 +57,7 @@ end
 function Service:admin_handler(health)
   local change = control.new {
     pools = self.pools,
-    reload = function() return self.reloader:now() end,
+    reload = function() return self:reload() end,
     policy = self.policy,
   }
   local own = self.member and self.member:handler(self)
@@ -100,6 +101,7 @@ function Service:handlers()
     pools = self.pools,
     optional = self.optional,
     server = function() return self.server end,
+    certificates = function() return self.tls and self.tls:certificates() or {} end,
     is_stopping = function() return self.stopping end,
     policy = self.policy,
     recording = self.recording,
@@ -115,13 +117,37 @@ function Service:handlers()
   end, admin_handler
 end
 
-local function url_of(server)
+local function url_of(server, is_tls)
   local address = server:address()
-  return address:find("^unix:") and address or "http://" .. address
+  if address:find "^unix:" then return address end
+  return (is_tls and "https://" or "http://") .. address
+end
+
+-- The certificates, and the script: each stays as it is when it cannot be read.
+function Service:reload()
+  local ok, wrong = true, nil
+  if self.tls then ok, wrong = self.tls:reload(self.tls_servers) end
+  local loaded, message, is_busy = self.reloader:now()
+  if loaded and not ok then return nil, wrong end
+  return loaded, not ok and wrong .. "; " .. message or message, is_busy
+end
+
+-- TLS is for the main listener, unless it is a path, and for the admin one where it can
+-- be reached from elsewhere.
+function Service:context_of(address, is_admin)
+  local is_plain = address:find "^unix:" or (is_admin and access.is_local(address))
+  return self.tls and not is_plain and self.tls.context or nil
+end
+
+function Service:listen_on(options, is_admin)
+  options.tls = self:context_of(options.address, is_admin)
+  local server, err = core.listen(options)
+  if server and options.tls then table.insert(self.tls_servers, server) end
+  return server, err, options.tls and true
 end
 
 function Service:listen_main(handler)
-  return core.listen {
+  return self:listen_on {
     address = self.config.server.listen,
     sockets = self.member and self.member:own_sockets(),
     handler = handler, limits = self.config.server.limits,
@@ -134,18 +160,19 @@ function Service:listen()
   local handler, admin_handler = self:handlers()
   local address = self.member and self.member:private_address()
     or self.config.server.admin
-  local err
-  self.server, err = self:listen_main(handler)
+  local err, is_tls, is_admin_tls
+  self.server, err, is_tls = self:listen_main(handler)
   if self.server and address then
-    self.admin, err = core.listen { address = address, handler = admin_handler }
+    self.admin, err, is_admin_tls = self:listen_on({ address = address,
+      handler = admin_handler }, true)
   end
   if err then
     complain("%s", err.message)
     return false
   end
-  if self.member then return self.member:tell_ready(url_of(self.server)) end
-  say("listening on " .. url_of(self.server))
-  if self.admin then say("admin listening on " .. url_of(self.admin)) end
+  if self.member then return self.member:tell_ready(url_of(self.server, is_tls)) end
+  say("listening on " .. url_of(self.server, is_tls))
+  if self.admin then say("admin listening on " .. url_of(self.admin, is_admin_tls)) end
   return true
 end
 
@@ -276,6 +303,11 @@ function Service:run()
     complain("%s", failure)
     return FAILED
   end
+  self.tls, failure = tls.new(self.config.server.tls)
+  if failure then
+    complain("%s", failure)
+    return MISCONFIGURED
+  end
   local opened, wrong = pools.open(self.config, function(entry, pool)
     if not entry.required then self.optional[pool] = true end
     tell_of_pool(entry, pool)
@@ -302,6 +334,7 @@ function service.run(settings, path, args, options)
   local self = setmetatable({
     config = settings, path = path, args = args, watch = options.watch,
     member = options.member, pools = {}, optional = {}, stopping = false,
+    tls_servers = {},
   }, Service)
   if self.member then tide._set_worker(self.member.number, self.member.count) end
   tide._set_request_timeout(settings.server.request_timeout)

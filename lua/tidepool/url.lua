@@ -10,7 +10,8 @@ local OPEN = {}
 for name in ([[host hostaddr port dbname user passfile sslmode sslrootcert sslcert sslkey
   sslcrl sslnegotiation channel_binding connect_timeout application_name options
   client_encoding target_session_attrs load_balance_hosts service gssencmode keepalives
-  keepalives_idle tcp_user_timeout db client_name protocol]]):gmatch "%S+" do
+  keepalives_idle tcp_user_timeout db client_name protocol cacert cert key
+  insecure]]):gmatch "%S+" do
   OPEN[name] = true
 end
 

@@ -175,17 +175,17 @@ static enum err read_unix(struct redis_target *target, char *rest,
 }
 
 /* name: of the parameter. */
-static enum err read_text(const char **out, const char *name, char *text,
+static enum err read_text(const char *name, const char **out, char *value,
                           struct err_text *why)
 {
-    if (!decode(text)) {
+    if (!decode(value)) {
         err_text_set(why,
                      "redis url: a '%%' in %s is not followed by two "
                      "hexadecimal digits",
                      name);
         return ERR_BADARG;
     }
-    *out = text;
+    *out = value;
     return ERR_OK;
 }
 
@@ -231,11 +231,11 @@ static enum err read_parameter(struct redis_target *target, char *text,
     if (value != NULL && strcmp(text, "db") == 0)
         return read_db(target, value, why);
     if (value != NULL && strcmp(text, "client_name") == 0)
-        return read_text(&target->client_name, text, value, why);
+        return read_text(text, &target->client_name, value, why);
     if (value != NULL && strcmp(text, "protocol") == 0)
         return read_protocol(target, value, why);
     if (value != NULL && find_tls_text(target, text, &file))
-        return read_text(file, text, value, why);
+        return read_text(text, file, value, why);
     if (value != NULL && target->is_tls && strcmp(text, "insecure") == 0) {
         target->tls.is_insecure = strcmp(value, "true") == 0;
         if (target->tls.is_insecure || strcmp(value, "false") == 0)

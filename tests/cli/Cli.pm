@@ -110,7 +110,7 @@ sub serve
     eventually {
         return 1 if defined ended($process);
         ($process->{url}) =
-            slurp($process->{out}) =~ m{^listening on (http://\S+)$}m;
+            slurp($process->{out}) =~ m{^listening on (https?://\S+)$}m;
     } 60;
     return $process;
 }

@@ -25,6 +25,7 @@ local INTERNAL = {
 -- Types in C that no script gets: their methods.
 local INTERNAL_TYPES = {
   "forget", -- of core.at_end
+  "certificates", -- of core.tls_server
   "listen", -- of core.events
   "body stats stop wait", -- of core.load
   "add close stats", -- of core.recorder

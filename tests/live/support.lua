@@ -2,6 +2,7 @@
 -- a condition, programs and requests from outside.
 
 local core = require "tidepool.core"
+local private_server = require "tidepool.server"
 local tide = require "tidepool"
 
 local support = {
@@ -11,6 +12,7 @@ local support = {
 
 -- Lua's own assert, which raises an err as it is; in specs assert is luassert's.
 support.must = assert
+local must = assert
 
 local SLOWNESS = tonumber(os.getenv "TEST_SLOWNESS") or 1
 local WAIT_SECONDS = 10 * SLOWNESS
@@ -19,6 +21,7 @@ local POLL_SECONDS = 0.002
 local opened = {} -- pools of the present file
 local schema, has_schema -- of the present file
 local count = 0
+local certificates -- their directory, once they are made
 
 -- ---- a spec file's life
 
@@ -261,6 +264,18 @@ function support.program(text, ...)
       REDIS_URL = support.servers.redis.url,
     },
   })
+end
+
+-- The directory of what tests/certificates.sh makes, once in a run; the servers' account
+-- owns it, as Postgres wants of its key.
+function support.certificates()
+  if not certificates then
+    local made = must(private_server.home(support.directory .. "/certificates"))
+    must(private_server.run_as_account { "sh", "-c",
+      must(core.read_file "tests/certificates.sh"), "certificates.sh", made })
+    certificates = made
+  end
+  return certificates
 end
 
 -- ---- HTTP from outside

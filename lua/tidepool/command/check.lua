@@ -4,6 +4,7 @@
 local core = require "tidepool.core"
 local policies = require "tidepool.policies"
 local pools = require "tidepool.pools"
+local tls = require "tidepool.tls"
 local url = require "tidepool.url"
 
 local DONE, FAILED, MISCONFIGURED = 0, 1, 2
@@ -269,6 +270,20 @@ local function policy_is_well(settings)
   return false
 end
 
+-- Gives whether the certificates can be shown; tells of them.
+function Check:certificates(settings)
+  local shown, wrong = tls.new(settings)
+  for _, certificate in ipairs(shown and shown:certificates() or {}) do
+    say("certificate: %s, until %s", certificate.name,
+      os.date("!%Y-%m-%d %H:%M UTC", certificate.expires))
+    if certificate.expires < os.time() then
+      self:warn("server.tls", "the certificate of %s has expired", certificate.name)
+    end
+  end
+  if wrong then complain(wrong) end
+  return not wrong
+end
+
 -- Gives whether all servers answered.
 function Check:ask_all(entries, opened)
   local is_well = true
@@ -304,6 +319,7 @@ function check.run(settings, path, options)
     status = FAILED
   end
   if not policy_is_well(settings) then status = FAILED end
+  if not self:certificates(settings.server.tls) then status = FAILED end
   if not options.offline and not self:ask_all(entries, opened) then status = FAILED end
   self:show_warnings()
   pools.close(opened, 0)

@@ -20,8 +20,8 @@ usage: tidepool load URL [options]
        tidepool load --compare BEFORE.json AFTER.json
 
 Sends one request to URL again and again and reports latency, rate, status and errors.
-URL is http://HOST:PORT/PATH or unix:/SOCKET:/PATH.  What the pools did comes from
-/metrics of the same origin, when it is a tidepool.
+URL is http://HOST:PORT/PATH, https:// or unix:/SOCKET:/PATH.  What the pools did comes
+from /metrics of the same origin, when it is a tidepool.
 
   --connections N    connections, kept open (10)
   --duration TIME    how long requests are sent (10s)
@@ -35,6 +35,8 @@ URL is http://HOST:PORT/PATH or unix:/SOCKET:/PATH.  What the pools did comes fr
   --body FILE        what to send
   --out FILE         all figures as JSON; --json FILE is the same
   --admin URL        where /metrics answers, when not at URL's origin
+  --cacert FILE      of https, the roots to trust instead of the system's
+  --insecure         of https, trusts whoever answers
   --postgres-pid N   the Postgres whose CPU is read; without it, the only one that runs
                      on this machine, when URL is on this machine as well
   --compare          a table of two files of --out: before, after, change
@@ -74,6 +76,7 @@ local function start(words)
   local target = words.target
   return core.load {
     host = target.host, port = target.port, unix_path = target.unix_path,
+    tls = target.tls,
     request = load_request.request(target, words.method, words.headers, words.body),
     is_head = words.method == "HEAD", connections = words.connections,
     rate = words.rate, seconds = words.duration, requests = words.requests,

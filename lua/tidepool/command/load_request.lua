@@ -1,24 +1,23 @@
 -- load_request.lua - the url of a load test, and the request that it makes.
 
+local core = require "tidepool.core"
+
 local load_request = {}
 
 -- ---- urls
 
-local function host_and_port(authority)
+local function host_and_port(authority, default_port)
   local host, port = authority:match "^%[([%x:.]+)%]:?(%d*)$"
   if not host then host, port = authority:match "^([^:%[%]@/]+):?(%d*)$" end
   if not host then return nil end
-  port = port == "" and "80" or port
+  port = port == "" and default_port or port
   if tonumber(port) < 1 or tonumber(port) > 65535 then return nil end
   return host, port
 end
 
--- Where to connect and what to ask: host, port, authority, path; or unix_path.  Or nil
--- and what is wrong.
+-- Where to connect and what to ask: host, port, authority, path, is_tls; or unix_path.
+-- Or nil and what is wrong.
 function load_request.parse_url(text)
-  if text:find "^https:" then
-    return nil, "https is not spoken here; give the http address behind what ends TLS"
-  end
   if text:find("[%s%c]") then return nil, "a url has no spaces" end
   local unix_path = text:match "^unix:(/.+)$"
   if unix_path then
@@ -26,15 +25,25 @@ function load_request.parse_url(text)
     return { unix_path = socket or unix_path, authority = "localhost",
              path = path or "/" }
   end
-  local authority, rest = text:match "^http://([^/?#]*)(.*)$"
+  local s, authority, rest = text:match "^http(s?)://([^/?#]*)(.*)$"
   if not authority then
-    return nil, "expected http://HOST:PORT/PATH or unix:/SOCKET:/PATH"
+    return nil, "expected http://HOST:PORT/PATH, https:// or unix:/SOCKET:/PATH"
   end
-  local host, port = host_and_port(authority)
-  if not host then return nil, "expected HOST or HOST:PORT after http://" end
+  local host, port = host_and_port(authority, s == "" and "80" or "443")
+  if not host then return nil, "expected HOST or HOST:PORT after http" .. s .. "://" end
   local path = rest:gsub("#.*$", "")
   if path:sub(1, 1) ~= "/" then path = "/" .. path end
-  return { host = host, port = port, authority = authority, path = path }
+  return { host = host, port = port, authority = authority, path = path,
+           is_tls = s == "s" }
+end
+
+-- Whom the client of an https target trusts.  options: cacert, the file of roots in place
+-- of the system's; insecure, whoever answers.  Gives nil, or what is wrong.
+function load_request.trust(target, options)
+  if not target.is_tls then return nil end
+  local err
+  target.tls, err = core.tls_client { ca = options.cacert, insecure = options.insecure }
+  return err and err.message
 end
 
 -- ---- requests

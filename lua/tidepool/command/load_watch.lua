@@ -2,7 +2,6 @@
 -- /metrics, and the CPU of a Postgres on this machine.
 
 local fetch = require "tidepool.command.fetch"
-local load_request = require "tidepool.command.load_request"
 local postgres_cpu = require "tidepool.command.postgres_cpu"
 local url = require "tidepool.url"
 
@@ -122,8 +121,7 @@ local watch = { _pools_of = pools_of }
 
 -- Begins to watch what words, of load_words.read(), name.
 function watch.new(words)
-  local target = words.target
-  if words.admin then target = load_request.parse_url(words.admin) end
+  local target = words.admin or words.target
   local self = setmetatable({ target = target, peaks = {}, peak_in_use = 0 }, Watch)
   self:look()
   self:begin_cpu(words.target, words.postgres_pid)

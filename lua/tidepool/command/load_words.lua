@@ -34,7 +34,7 @@ end
 local function take_admin(self, value)
   local target, wrong = load_request.parse_url(value)
   if not target then return ('--admin: %s, found "%s"'):format(wrong, value) end
-  self.admin = value
+  self.admin = target
 end
 
 -- Another name of --out.
@@ -49,8 +49,9 @@ local SPEC = {
     ["postgres-pid"] = { kind = "count", min = 1, max = 2 ^ 31 },
     rate = take_rate, header = take_header, body = take_body, admin = take_admin,
     method = words.one_of(METHODS, string.upper), out = words.text, json = take_json,
+    cacert = words.text,
   },
-  flags = { compare = true },
+  flags = { compare = true, insecure = true },
 }
 
 local function check(self)
@@ -64,6 +65,9 @@ local function check(self)
   if operands[2] then return ('unexpected "%s"'):format(operands[2]) end
   local target, wrong = load_request.parse_url(operands[1])
   if not target then return ('"%s": %s'):format(operands[1], wrong) end
+  wrong = load_request.trust(target, self)
+    or (self.admin and load_request.trust(self.admin, self))
+  if wrong then return wrong end
   self.url, self.target = operands[1], target
   self.method = self.method or (self.body and "POST" or "GET")
 end

@@ -19,12 +19,15 @@ local HELP = [[
 usage: tidepool top [URL] [options]
 
 Shows what an instance's pools do, drawn anew each second; q or Ctrl-C ends it.  URL is
-where its health answers: http://HOST:PORT or unix:/SOCKET (http://127.0.0.1:8080).
+where its health answers: http://HOST:PORT, https:// or unix:/SOCKET
+(http://127.0.0.1:8080).
 
   --every TIME       between two looks (1s)
   --once             one look and another, then the text, as without a terminal
   --json             the same as JSON
   --token-file FILE  holds server.admin_token, for an instance elsewhere
+  --cacert FILE      of https, the roots to trust instead of the system's
+  --insecure         of https, trusts whoever answers
 
 WAIT50 and WAIT99 are what half, and 99 %, of the waits for a connection took at most;
 SERV50 and SERV99 of what was done with one.  LANES are the connections that statements
@@ -46,8 +49,9 @@ end
 local SPEC = {
   options = {
     every = { kind = "time", min = 0.1, max = 3600 }, ["token-file"] = take_token_file,
+    cacert = words.text,
   },
-  flags = { once = true, json = true },
+  flags = { once = true, json = true, insecure = true },
 }
 
 local function read(list)
@@ -57,8 +61,9 @@ local function read(list)
   self.url = self.operands[1] or URL
   self.target, wrong = load_request.parse_url(self.url)
   if self.target and self.target.path ~= "/" then
-    wrong = "expected http://HOST:PORT or unix:/SOCKET, without a path"
+    wrong = "expected http://HOST:PORT, https:// or unix:/SOCKET, without a path"
   end
+  wrong = wrong or load_request.trust(self.target, self)
   if wrong then return nil, ('"%s": %s'):format(self.url, wrong) end
   return self
 end

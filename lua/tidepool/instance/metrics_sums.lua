@@ -11,6 +11,9 @@ local LARGEST = {
   tidepool_recording_failed = true,
 }
 
+-- Gauges of which the smallest counts: a worker that has not read a new certificate.
+local SMALLEST = { tidepool_tls_certificate_expires_timestamp_seconds = true }
+
 -- The families of a page in its order: { name =, head = (its two comments), kind =,
 -- samples = (array of { series, value }) }.
 function metrics_sums.read(page)
@@ -31,7 +34,7 @@ function metrics_sums.read(page)
 end
 
 local function add_family(into, family)
-  local is_largest = LARGEST[family.name]
+  local is_largest, is_smallest = LARGEST[family.name], SMALLEST[family.name]
   for _, sample in ipairs(family.samples) do
     local series, value = sample[1], sample[2]
     local at = into.at[series]
@@ -40,6 +43,8 @@ local function add_family(into, family)
       into.at[series] = #into.samples
     elseif is_largest then
       into.samples[at][2] = math.max(into.samples[at][2], value)
+    elseif is_smallest then
+      into.samples[at][2] = math.min(into.samples[at][2], value)
     else
       into.samples[at][2] = into.samples[at][2] + value
     end
