@@ -183,6 +183,8 @@ lint:
 			{ echo "runtime/README.md has no line for $$file"; exit 1; }; \
 	done
 	$(call say,MAP,'runtime/README.md names every file')
+	@awk -v modules='$(LUA_SOURCES)' -f tests/lint/requires.awk $(LUA_ALL)
+	$(call say,NEEDS,'every module that is required is there')
 	@printf '%s\n' $(C_HEADERS) | $(EACH) $(ALONE)
 	$(call say,HEADER,'each compiles alone')
 	@clang-format --dry-run -Werror $(C_SOURCES) $(C_HEADERS) $(C_TESTS)

@@ -249,16 +249,19 @@ function bench.redis_pool()
 end
 
 -- Starts tests/bench/app.lua; gives its HOST:PORT and the process.
-function bench.start_app()
+function bench.start_app(words)
   opened = opened + 1
   local log = bench.path("app" .. opened .. ".log")
-  local process = bench.start({
+  local args = {
     core.realpath "/proc/self/exe", "run", "tests/bench/app.lua",
     "--listen", "127.0.0.1:0", "--log-level", "error",
     "--set", "database.pool.max_connections=15",
     "--set", "server.limits.max_connections=20000",
-  }, log, { DATABASE_URL = bench.postgres().url, REDIS_URL = bench.redis().url })
-  return bench.wait_log(log, "listening on http://(%S+)"), process
+  }
+  for _, word in ipairs(words or {}) do args[#args + 1] = word end
+  local process = bench.start(args, log, { DATABASE_URL = bench.postgres().url,
+    REDIS_URL = bench.redis().url })
+  return bench.wait_log(log, "listening on https?://(%S+)"), process
 end
 
 -- Resident memory of a process in KB, without what it shares with files.

@@ -31,15 +31,25 @@ http {
     listen 127.0.0.1:%d;
     location / { default_type text/plain; return 200 "Hello, World!"; }
   }
-}
+%s}
+]]
+
+local NGINX_TLS = [[
+  server {
+    listen 127.0.0.1:%d ssl;
+    ssl_certificate %s/good.pem;
+    ssl_certificate_key %s/good.key;
+    location / { default_type text/plain; return 200 "Hello, World!"; }
+  }
 ]]
 
 -- ---- the client
 
-local function wrk(program, address, path, connections)
+local function wrk(program, address, path, connections, scheme)
+  local url = ("%s://%s%s"):format(scheme or "http", address, path)
   return function(seconds)
     local output = bench.output { program, "-t", "1", "-c", tostring(connections),
-      "-d", seconds .. "s", ("http://%s%s"):format(address, path) }
+      "-d", seconds .. "s", url }
     local wrong = output:match "Non%-2xx[^\n]*" or output:match "Socket errors[^\n]*"
     if wrong then error(path .. ": " .. wrong, 0) end
     return tonumber(output:match "Requests/sec:%s*([%d.]+)")
@@ -59,15 +69,17 @@ end
 
 -- ---- plain text
 
-local function start_nginx(program)
-  local home = bench.path "nginx"
-  local port = server.free_port()
+-- certificates: the directory of tests/certificates.sh, for TLS; or nil.
+local function start_nginx(program, certificates)
+  local home = bench.path(certificates and "nginx_tls" or "nginx")
+  local port, tls_port = server.free_port(), certificates and server.free_port()
   local config = home .. ".conf"
   bench.output { "mkdir", "-p", home }
-  bench.write_file(config, NGINX:format(home, home, home, home, home, home, port))
+  bench.write_file(config, NGINX:format(home, home, home, home, home, home, port,
+    tls_port and NGINX_TLS:format(tls_port, certificates, certificates) or ""))
   bench.start({ program, "-p", home, "-e", "stderr", "-c", config }, home .. ".log")
   bench.wait_log(home .. "/nginx.pid", "%d+")
-  return "127.0.0.1:" .. port
+  return "127.0.0.1:" .. (tls_port or port)
 end
 
 local function plain(program)
@@ -81,6 +93,27 @@ local function plain(program)
   local rate = bench.compare(sides)
   if not nginx then return bench.skip("http_plain_to_nginx", "no nginx") end
   bench.ratio("http_plain_to_nginx", rate.http_plain / rate.http_plain_nginx)
+end
+
+-- The same inside of TLS: records on connections that stay open.
+local function tls(program)
+  local nginx = bench.find "nginx"
+  local made = bench.path "certificates"
+  bench.output { "mkdir", "-p", made }
+  bench.output { "sh", "tests/certificates.sh", made }
+  local sides = {
+    side("https_plain", wrk(program, bench.start_app { "--set",
+      "server.tls.certificate=" .. made .. "/good.pem", "--set",
+      "server.tls.key=" .. made .. "/good.key" }, "/plain", PLAIN_CONNECTIONS, "https")),
+    side("https_plain_http", wrk(program, bench.start_app(), "/plain",
+      PLAIN_CONNECTIONS)),
+    nginx and side("https_plain_nginx", wrk(program, start_nginx(nginx, made), "/",
+      PLAIN_CONNECTIONS, "https")),
+  }
+  local rate = bench.compare(sides)
+  bench.ratio("https_plain_to_http", rate.https_plain / rate.https_plain_http)
+  if not nginx then return bench.skip("https_plain_to_nginx", "no nginx") end
+  bench.ratio("https_plain_to_nginx", rate.https_plain / rate.https_plain_nginx)
 end
 
 local function one(program)
@@ -160,6 +193,7 @@ end
 
 return {
   with_wrk("http_plain", plain),
+  with_wrk("https_plain", tls),
   with_wrk("http_one_select", one),
   against_node("http_select", "/one"),
   against_node("http_20_selects", "/twenty"),

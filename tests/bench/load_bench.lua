@@ -3,7 +3,7 @@
 
 local bench = require "bench"
 local core = require "tidepool.core"
-local report = require "tidepool.load_report"
+local report = require "tidepool.command.load_report"
 local tide = require "tidepool"
 
 local CONNECTIONS = 64
