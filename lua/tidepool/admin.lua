@@ -8,7 +8,7 @@ local JSON = { ["content-type"] = "application/json", ["cache-control"] = "no-st
 local METRICS = { ["content-type"] = metrics.TYPE, ["cache-control"] = "no-store" }
 local NOT_ALLOWED = { ["content-type"] = "text/plain", allow = "GET, HEAD" }
 
--- Degraded: a pool cannot serve, the service itself can.  Down: the service is stopping.
+-- Degraded: a pool cannot serve, the service itself can.  Draining: it is stopping.
 -- Ready: it is not, and every pool that is required can serve.
 local function health_of(state)
   local pools, status, is_ready = {}, "ok", true
@@ -22,8 +22,9 @@ local function health_of(state)
       is_ready = is_ready and not health.required
     end
   end
-  if state.is_stopping() then status, is_ready = "down", false end
-  return { status = status, version = core.version, pools = pools }, is_ready
+  if state.is_stopping() then status, is_ready = "draining", false end
+  return { status = status, version = core.version, pools = pools,
+           script = state.script and overview.script(state.script()) }, is_ready
 end
 
 -- path -> function(state, began), which gives status, headers, body.
@@ -31,7 +32,7 @@ local PAGES = {}
 
 PAGES["/health"] = function(state)
   local health = health_of(state)
-  return health.status == "down" and 503 or 200, JSON, core.encode(health)
+  return health.status == "draining" and 503 or 200, JSON, core.encode(health)
 end
 
 PAGES["/health/live"] = function()
@@ -56,7 +57,7 @@ PAGES["/metrics"] = function(state)
   if http then http.certificates = state.certificates() end
   return 200, METRICS, metrics.page(pools, http, core.task_counts(),
     state.policy and state.policy:stats(), state.recording and state.recording:stats(),
-    state.access and state.access.refused)
+    state.access and state.access.refused, state.script and state.script())
 end
 
 local admin = {}
@@ -70,7 +71,8 @@ admin.METRICS_REQUEST = {
 -- when the path is not one of these.  state: pools (an array), optional (those that
 -- readiness does not need, as keys), server() (the main one, or nil before it listens),
 -- certificates() (of tls.lua), is_stopping(), policy (of policies.start, or nil),
--- recording (of recording.start, or nil), access (of access.new, or nil).
+-- recording (of recording.start, or nil), access (of access.new, or nil), script(), which
+-- gives Reloader:stats(), or nil.
 function admin.new(state)
   local began = core.now()
   return function(request)

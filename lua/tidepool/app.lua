@@ -13,6 +13,7 @@ App.__index = App
 local METHODS = { "get", "post", "put", "patch", "delete", "head", "options" }
 local TEXT = { ["content-type"] = "text/plain; charset=utf-8" }
 local PIECE_BYTES = 65536 -- the largest piece of a body
+local OVER = "the service was loaded anew, and this took longer than it waits for\n"
 local BUSY = { ["content-type"] = TEXT["content-type"], ["retry-after"] = "1" }
 
 -- ---- requests
@@ -144,7 +145,10 @@ end
 -- An err that a handler raised stands for a status; anything else is a mistake.
 local function failed(route, failure)
   local err = failure.err
-  if err and err.code == "cancelled" then return 499 end
+  if err and err.code == "cancelled" then
+    if route.app.is_over then return 503, BUSY, OVER end
+    return 499
+  end
   if err and reply.status_of(err) ~= 500 then return normalize(route, reply.fail(err)) end
   return normalize(route, reply.internal("handler failed",
     { at = route.site, error = failure.message, traceback = failure.traceback }))
@@ -303,7 +307,7 @@ local function add_route(app, method, path, fn, opts)
   if timeout_ms == math.huge then timeout_ms = nil end
   local info = debug.getinfo(fn, "S")
   app.router:add(method, path, {
-    fn = fn,
+    app = app, fn = fn,
     on_disconnect = opts.on_disconnect,
     timeout_ms = timeout_ms, max_body_bytes = opts.max_body_bytes,
     max_concurrent = opts.max_concurrent, running = 0,
@@ -333,9 +337,32 @@ for _, name in ipairs(METHODS) do
   end
 end
 
+-- ---- from one version to the next
+
+local function set_hook(self, name, fn)
+  if type(fn) ~= "function" then
+    error(name .. ": function expected, got " .. type(fn), 3)
+  end
+  local info = debug.getinfo(fn, "S")
+  local before = self.hooks[name]
+  if before then error(name .. " is set already, at " .. before.site, 3) end
+  self.hooks[name] = { fn = fn, site = info.short_src .. ":" .. info.linedefined }
+  return self
+end
+
+-- Calls fn() when the next version of the script has loaded: what it returns, plain
+-- data, is handed over.  This version may have to go on after it.
+function App:on_unload(fn) return (set_hook(self, "on_unload", fn)) end
+
+-- Calls fn(state) before this version serves, with what the version before handed over;
+-- nil: it is the first, or that one hands nothing over.
+function App:on_load(fn) return (set_hook(self, "on_load", fn)) end
+
 local app = {}
 
-function app.new() return setmetatable({ router = router.new() }, App) end
+function app.new()
+  return setmetatable({ router = router.new(), hooks = {}, is_loaded = false }, App)
+end
 
 -- For routes that are added from here on: seconds, 0 for none.
 function app.set_timeout(seconds)

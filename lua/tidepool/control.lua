@@ -110,8 +110,11 @@ local function list(state)
   return answer(200, { pools = all })
 end
 
-local function reload(state)
-  local ok, message, is_busy = state.reload()
+-- What a worker's master sends says which generation it is.
+local function reload(state, request)
+  local told = reply.decode(request:body() or "")
+  local ok, message, is_busy =
+    state.reload(type(told) == "table" and tonumber(told.generation) or nil)
   if ok then return answer(200, { status = "reloaded" }) end
   return refuse(is_busy and 409 or 500, "%s", message)
 end
@@ -131,7 +134,9 @@ end
 -- The functions of a path by method, or nil: no such page.
 local function methods_of(state, path)
   if path == "/pools" then return { GET = function() return list(state) end } end
-  if path == "/reload" then return { POST = function() return reload(state) end } end
+  if path == "/reload" then
+    return { POST = function(request) return reload(state, request) end }
+  end
   local name, page = path:match "^/pools/([^/]+)/?([^/]*)$"
   if not name or not POOL_PAGES[page] then return nil end
   return methods_of_pool(state, name, POOL_PAGES[page])
@@ -162,8 +167,8 @@ function control.apply(pool, wanted, is_paused)
 end
 
 -- Gives a function that answers a request of core.listen, or gives nil when the path is
--- not one of these.  state: pools (an array), reload(), which gives true, or nil, a
--- sentence and whether one is under way; policy, of policies.start.
+-- not one of these.  state: pools (an array), reload(number), which gives true, or nil,
+-- a sentence and whether one is under way; policy, of policies.start.
 -- Browsers send Origin with what a page of another site makes them send: not from there.
 function control.new(state)
   return function(request)

@@ -322,6 +322,20 @@ local function add_limits(out, counts)
   end
 end
 
+local function add_script(out, stats)
+  out:family("tidepool_script_generation", "gauge",
+    "Which version of the script serves: 1, and one more with each reload.")
+  out:sample("tidepool_script_generation", {}, stats.generation)
+  out:family("tidepool_reloads_total", "counter", "Reloads of the script.")
+  out:sample("tidepool_reloads_total", { "result", "ok" }, stats.successes)
+  out:sample("tidepool_reloads_total", { "result", "failed" }, stats.failures)
+  out:family("tidepool_reload_cancelled_total", "counter",
+    "What versions before had left when their time was over: cancelled.")
+  for _, kind in ipairs(sorted_keys(stats.cancelled)) do
+    out:sample("tidepool_reload_cancelled_total", { "kind", kind }, stats.cancelled[kind])
+  end
+end
+
 local function add_runtime(out, tasks)
   out:family("tidepool_build_info", "gauge", "1, and the version as a label.")
   out:sample("tidepool_build_info", { "version", core.version }, 1)
@@ -346,8 +360,8 @@ end
 
 -- The page.  pools: array of what pool:stats() gives; http: server:stats() or nil; tasks:
 -- core.task_counts(); policy, recording: what their stats() give, or nil;
--- refused: requests to the admin listener, or nil.
-function metrics.page(pools, http, tasks, policy, recording, refused)
+-- refused: requests to the admin listener, or nil; script: Reloader:stats(), or nil.
+function metrics.page(pools, http, tasks, policy, recording, refused, script)
   local out = metrics.writer()
   if #pools > 0 then
     add_states(out, pools)
@@ -367,6 +381,7 @@ function metrics.page(pools, http, tasks, policy, recording, refused)
   end
   if policy then add_policy(out, policy) end
   if recording then add_recording(out, recording) end
+  if script then add_script(out, script) end
   if refused then
     out:family("tidepool_admin_refused_total", "counter",
       "Requests to the admin listener without its token.")

@@ -50,6 +50,12 @@ function overview.pool(pool, policy)
   return result, stats
 end
 
+-- What /health says of the script; stats: Reloader:stats().
+function overview.script(stats)
+  return { generation = stats.generation, last_error = stats.last_error or core.null,
+           loaded_at = os.date("!%Y-%m-%dT%H:%M:%SZ", stats.loaded_at) }
+end
+
 local function http_of(server)
   if not server then return nil end
   local stats = server:stats()
@@ -75,6 +81,7 @@ function overview.instance(state, status, began)
     version = core.version, pid = core.pid(), uptime = core.now() - began,
     status = status, tasks = core.task_counts(), http = http_of(state.server()),
     policy = state.policy and state.policy:stats(), pools = pools,
+    script = state.script and overview.script(state.script()),
   }
 end
 

@@ -1,12 +1,19 @@
 -- reload.lua - loads a script and its modules anew: when asked, or when one is saved.
+--
+-- The next version (a generation) is loaded aside, is given the state of the one before,
+-- and takes its place in one step.  Until then nothing has changed for the one before.
 
 local core = require "tidepool.core"
 local of = require("tidepool.result").of
+local plain = require "tidepool.plain"
 local sandbox = require "tidepool.sandbox"
 local standing = require "tidepool.standing"
+local task = require "tidepool.task"
 local tide = require "tidepool"
 
 local POLL_SECONDS = 0.3
+local LOAD_SECONDS = 30 -- for the next version to load
+local HOOK_SECONDS = 10 -- for on_unload and on_load together
 
 local reload = {}
 
@@ -43,24 +50,15 @@ local function files_named(message, script)
   return files
 end
 
-local function load(path, args)
-  core.exempt()
-  local generation, err = sandbox.load(path, unpack(args))
-  if not generation then return nil, tostring(err) end
-  if not tide._is_app(generation.value) then
-    standing.finish(generation.env)
-    return nil, path .. " returned no app"
-  end
-  sandbox.lock(generation)
-  return generation
-end
-
 local Reloader = {}
 Reloader.__index = Reloader
 
--- What is looked at from now on.
-function Reloader:note(files)
+-- What is looked at from now on; stamps: those of before they were read, where known.
+function Reloader:note(files, stamps)
   self.stamps = stamps_of(files)
+  for path in pairs(self.stamps) do
+    self.stamps[path] = stamps and stamps[path] or self.stamps[path]
+  end
 end
 
 -- A failure may be mended in files that the version before had not.
@@ -70,45 +68,175 @@ function Reloader:note_failure(message)
   end
 end
 
--- Ends what the version before left running: what stands by itself now, what its requests
--- may need yet when they are over, or when the time for that is.
-function Reloader:retire(env)
+-- ---- from one version to the next
+
+-- Runs fn(...) of the script in a task of its own, which is no part of the request that
+-- asks, for so many seconds at most, and within the budgets of scripts.
+local function attempt(seconds, fn, ...)
+  local ok, result, err = of(core.spawn(function(...)
+    core.exempt(false)
+    return task.timeout(seconds, fn, ...)
+  end, ...):wait())
+  if ok then return result, err end
+  return nil, result
+end
+
+-- Gives what went wrong in words, or nil.
+function Reloader:load(generation)
+  local ok, err = attempt(self.load_seconds, sandbox.run, generation, unpack(self.args))
+  if ok and tide._is_app(generation.value) then return nil end
+  if ok then return self.path .. " returned no app" end
+  if core.is_err(err) and err.code == "timeout" then
+    return ("%s: it did not load within %g s"):format(self.path, self.load_seconds)
+  end
+  return sandbox.explain(err, self.path)
+end
+
+-- step says where it is: step.hook, the one that runs.
+local function call_hook(step, app, name, ...)
+  local hook = app.hooks[name]
+  if not hook then return nil end
+  step.hook = { name = name, site = hook.site }
+  local ok, value = sandbox.call(hook.fn, ...)
+  if not ok then error(value, 0) end
+  return value
+end
+
+-- Where the functions of the script do not wait, nothing happens between the first look
+-- at the old version's state and the new one's first request.
+local function pass_state(self, old, new, step)
+  local state
+  if old then
+    state = call_hook(step, old, "on_unload")
+    local ok, copied = plain.copy(state, "state")
+    if not ok then error(copied, 0) end
+    state = copied
+  end
+  call_hook(step, new.value, "on_load", state)
+  step.is_lost = state ~= nil and not new.value.hooks.on_load
+  core.exempt() -- what follows is not the script's
+  new.value.is_loaded = true
+  self:enter(new)
+  step.is_done = true
+end
+
+-- Hands the state of the app old, or nil, over to a generation, which serves then.
+-- Gives what went wrong in words, or nil.
+function Reloader:hand_over(old, new)
+  local step = {}
+  local _, err = attempt(self.hook_seconds, pass_state, self, old, new, step)
+  if step.is_done then
+    if step.is_lost then
+      core.log("warn", "state of the version before is dropped: there is no on_load",
+        { script = self.path, generation = self.number })
+    end
+    return nil
+  end
+  if core.is_err(err) and err.code == "timeout" then
+    err = ("it took longer than %g s"):format(self.hook_seconds)
+  end
+  return ("%s, in %s"):format(sandbox.explain(err, step.hook.site), step.hook.name)
+end
+
+-- A generation takes the place of the one before.
+function Reloader:enter(generation)
+  sandbox.lock(generation)
+  self.app, self.env, self.files = generation.value, generation.env, generation.files
+  self.number, self.loaded_at = generation.number, os.time()
+  self.on_app(self.app)
+end
+
+-- Before the first version serves: gives true; or nil and a sentence.
+function Reloader:begin()
+  local wrong = self:hand_over(nil, self.first)
+  self.first = nil
+  if wrong then return nil, wrong end
+  return true
+end
+
+-- ---- the version before
+
+function Reloader:count_cancelled(kind, count)
+  self.cancelled[kind] = self.cancelled[kind] + count
+  return count
+end
+
+-- Ends what the version before left running: what stands by itself now, event streams,
+-- whose clients come again; what its requests may need yet when they are over, or when
+-- the time for that is, and then these too.
+function Reloader:retire(app, env, number)
   standing.retire(env)
   local limit = core.now() + self.drain
-  local task
-  task = core.spawn(function()
+  local own
+  own = core.spawn(function()
+    core.exempt()
+    core.cancel_requests(own:id(), true)
     local oldest = core.oldest_request()
-    while oldest and oldest < task:id() and core.now() < limit do
+    while oldest and oldest < own:id() and core.now() < limit do
       of(core.sleep(POLL_SECONDS))
       oldest = core.oldest_request()
     end
-    core.log("info", "the version before has ended",
-      { script = self.path, cancelled_tasks = standing.finish(env) })
+    app.is_over = true
+    core.log("info", "the version before has ended", {
+      script = self.path, generation = number,
+      cancelled_requests =
+        self:count_cancelled("request", core.cancel_requests(own:id(), false)),
+      cancelled_tasks = self:count_cancelled("task", standing.finish(env)),
+    })
   end)
 end
 
--- Loads the script aside, in a task of its own: what it begins is no part of the request
--- that asked for it; on_app gets its app.  Gives true; or nil and a sentence when it
--- does not load, which is logged, and the version before goes on; or nil, a sentence and
--- true when one is being loaded.
-function Reloader:now()
+-- ---- asking for it
+
+function Reloader:fail(generation, message)
+  standing.finish(generation.env)
+  self.failures, self.last_error = self.failures + 1, message
+  self:note_failure(message)
+  core.log("error", "reload failed, the version before goes on",
+    { error = message, generation = self.number })
+  return nil, message
+end
+
+function Reloader:replace(number)
+  local began, stamps = core.now(), stamps_of(self.files)
+  local generation = sandbox.new(self.path, unpack(self.args))
+  generation.number = number or self.number + 1
+  local app, env, before = self.app, self.env, self.number
+  local wrong = self:load(generation) or self:hand_over(app, generation)
+  if wrong then return self:fail(generation, wrong) end
+  self:note(self.files, stamps)
+  self.successes, self.last_error = self.successes + 1, nil
+  core.log("info", "reloaded", { script = self.path, generation = self.number,
+    ms = math.floor((core.now() - began) * 1e4 + 0.5) / 10 })
+  self:retire(app, env, before)
+  return true
+end
+
+-- Loads the script aside, and lets it serve; on_app gets its app.  number: of the
+-- generation, the next one without.  Gives true; or nil and a sentence when it does not
+-- load, which is logged, and the version before goes on; or nil, a sentence and true
+-- when one is being loaded.
+function Reloader:now(number)
   if self.is_loading then return nil, "a reload is under way", true end
   self.is_loading = true
-  local ok, loaded, message = of(core.spawn(load, self.path, self.args):wait())
+  local done, ok, message = pcall(self.replace, self, number)
   self.is_loading = false
-  if not ok then loaded, message = nil, tostring(loaded) end
-  if not loaded then
-    self:note_failure(message)
-    core.log("error", "reload failed, the version before goes on", { error = message })
-    return nil, message
+  if not done then error(ok, 0) end
+  if self.is_due then
+    self.is_due = false
+    core.spawn(self.now, self)
   end
-  local old = self.env
-  self.files, self.env = loaded.files, loaded.env
-  self:note(self.files)
-  self.on_app(loaded.value)
-  core.log("info", "reloaded", { script = self.path })
-  self:retire(old)
-  return true
+  return ok, message
+end
+
+-- As now(), for those who wait for no answer: while one is being loaded it comes after
+-- that, which may have read the files too soon.
+function Reloader:ask()
+  if self.is_loading then
+    self.is_due = true
+  else
+    self:now()
+  end
 end
 
 -- Looks at the files every now and then, and loads what was saved.  Returns the task.
@@ -118,17 +246,31 @@ function Reloader:watch()
       of(core.sleep(POLL_SECONDS))
       if has_changed(self.stamps) then
         self:note(self.files)
-        self:now()
+        self:ask()
       end
     end
   end)
 end
 
--- generation: what runs now; drain: seconds that requests of a version before may take.
-function reload.new(path, args, generation, drain, on_app)
+-- For health and metrics.
+function Reloader:stats()
+  return {
+    generation = self.number, loaded_at = self.loaded_at, last_error = self.last_error,
+    successes = self.successes, failures = self.failures, cancelled = self.cancelled,
+  }
+end
+
+-- generation: what was loaded, and serves from begin() on.  options: drain, seconds that
+-- requests of a version before may take; number, of this generation (1); load_seconds and
+-- hook_seconds, for tests.
+function reload.new(path, args, generation, options, on_app)
+  generation.number = options.number or 1
   local self = setmetatable({
-    path = path, args = args, files = generation.files, env = generation.env,
-    drain = drain, on_app = on_app,
+    path = path, args = args, first = generation, files = generation.files,
+    drain = options.drain, on_app = on_app, number = generation.number,
+    load_seconds = options.load_seconds or LOAD_SECONDS,
+    hook_seconds = options.hook_seconds or HOOK_SECONDS,
+    successes = 0, failures = 0, cancelled = { request = 0, task = 0 },
   }, Reloader)
   self:note(self.files)
   return self

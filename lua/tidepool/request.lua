@@ -146,7 +146,15 @@ local function take_body(raw, app)
   raw._rest, raw.read_bytes = raw._body, 0
 end
 
+-- What the service does before it serves: the app's on_load(nil), once.
+local function load(app)
+  if app.is_loaded then return end
+  app.is_loaded = true
+  if app.hooks.on_load then app.hooks.on_load.fn(nil) end
+end
+
 local function handle(app, raw)
+  load(app)
   local status = take_body(raw, app)
   if status then return status, nil, "the body is too large\n" end
   return app:handle(raw)

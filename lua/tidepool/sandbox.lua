@@ -82,23 +82,54 @@ local function describe(failure)
   return core.err(failure.code, failure.message, fields)
 end
 
--- Loads the script at path and runs it in the calling task with the arguments given.
--- Gives a generation { value =, env =, files = }; or nil, err with file:line and, where
--- it failed while running, a traceback.
-function sandbox.load(path, ...)
+-- Calls fn(...) of a script.  Gives true and its result; or false and an err with a
+-- traceback.
+function sandbox.call(fn, ...)
+  return xpcall(fn, describe, ...)
+end
+
+-- A failure in words that begin with the script's file:line: where it was raised, or
+-- else site.
+function sandbox.explain(failure, site)
+  local text = tostring(failure)
+  if text:find "%.lua:%d+: " then return text end
+  local traceback = core.is_err(failure) and failure.traceback or ""
+  for place in traceback:gmatch "([^%s]+%.lua:%d+): " do
+    if not place:find "^lua/tidepool/" then return place .. ": " .. text end
+  end
+  return site .. ": " .. text
+end
+
+-- What sandbox.run() fills: a generation, { env =, files =, value = }.
+function sandbox.new(path, ...)
   local generation = new_env()
+  generation.path = path
   generation.files = { path }
   generation.own.require = new_require(generation, directory_of(path))
   generation.own.arg = { [0] = path, ... }
-  local chunk, err = core.load_script(path, generation.env)
-  if not chunk then return nil, err end
-  local ok, value = xpcall(chunk, describe, ...)
-  if not ok then
-    standing.finish(generation.env)
-    return nil, value
-  end
-  generation.value = value
   return generation
+end
+
+-- Loads the script of a generation and runs it in the calling task with the arguments
+-- given.  Gives true; or nil, err with file:line and, where it failed while running, a
+-- traceback.  What it began is left to be ended.
+function sandbox.run(generation, ...)
+  local chunk, err = core.load_script(generation.path, generation.env)
+  if not chunk then return nil, err end
+  local ok, value = sandbox.call(chunk, ...)
+  if not ok then return nil, value end
+  generation.value = value
+  return true
+end
+
+-- Loads the script at path and runs it.  Gives a generation; or nil, err, and nothing
+-- of it goes on.
+function sandbox.load(path, ...)
+  local generation = sandbox.new(path, ...)
+  local ok, err = sandbox.run(generation, ...)
+  if ok then return generation end
+  standing.finish(generation.env)
+  return nil, err
 end
 
 -- From now on its globals cannot be set.

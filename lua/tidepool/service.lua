@@ -57,7 +57,7 @@ end
 function Service:admin_handler(health)
   local change = control.new {
     pools = self.pools,
-    reload = function() return self:reload() end,
+    reload = function(number) return self:reload(self.member and number or nil) end,
     policy = self.policy,
   }
   local own = self.member and self.member:handler(self)
@@ -105,6 +105,7 @@ function Service:handlers()
     is_stopping = function() return self.stopping end,
     policy = self.policy,
     recording = self.recording,
+    script = function() return self.reloader:stats() end,
   }
   self.metrics_page = function() return (select(3, health(admin.METRICS_REQUEST))) end
   local answer, admin_handler = self:app_handler(), self:admin_handler(health)
@@ -123,11 +124,16 @@ local function url_of(server, is_tls)
   return (is_tls and "https://" or "http://") .. address
 end
 
+-- Gives true; or nil and a sentence, and they stay as they are.
+function Service:reload_certificates()
+  if not self.tls then return true end
+  return self.tls:reload(self.tls_servers)
+end
+
 -- The certificates, and the script: each stays as it is when it cannot be read.
-function Service:reload()
-  local ok, wrong = true, nil
-  if self.tls then ok, wrong = self.tls:reload(self.tls_servers) end
-  local loaded, message, is_busy = self.reloader:now()
+function Service:reload(number)
+  local ok, wrong = self:reload_certificates()
+  local loaded, message, is_busy = self.reloader:now(number)
   if loaded and not ok then return nil, wrong end
   return loaded, not ok and wrong .. "; " .. message or message, is_busy
 end
@@ -257,15 +263,29 @@ function Service:limit()
   end)
 end
 
+function Service:begin(generation)
+  self.reloader = reload.new(self.path, self.args, generation, {
+    drain = self.config.server.drain, number = self.member and self.member.generation,
+  }, function(app) self.app = app end)
+  local ok, wrong = self.reloader:begin()
+  if not ok then return complain("%s", wrong) end
+  -- A terminal that closes sends one, too: who develops has gone then.
+  if self.watch then
+    core.on_signal("HUP", function() self:stop "HUP" end)
+  elseif not self.member then
+    core.on_signal("HUP", function()
+      self:reload_certificates()
+      self.reloader:ask()
+    end)
+  end
+  return true
+end
+
 function Service:serve(generation)
-  sandbox.lock(generation)
-  self.app = generation.value
   self:limit()
   if self.member then self:catch_up() end
   if not self:start_policy() or not self:start_recording() then return MISCONFIGURED end
-  self.reloader = reload.new(self.path, self.args, generation, self.config.server.drain,
-    function(app) self.app = app end)
-  if not self:listen() then return FAILED end
+  if not self:begin(generation) or not self:listen() then return FAILED end
   if self.watch then self.reloader:watch() end
   self:wait_for_stop()
   self:drain()
@@ -288,8 +308,10 @@ function Service:watch_signals()
   for _, name in ipairs(self.member and { "TERM" } or { "INT", "TERM" }) do
     core.on_signal(name, function() self:stop(name) end)
   end
-  -- A terminal's goes to all of its processes: what it means is the master's to say.
-  if self.member then core.on_signal("INT", function() end) end
+  -- A terminal's go to all of its processes: what they mean is the master's to say.
+  for _, name in ipairs(self.member and { "INT", "HUP" } or {}) do
+    core.on_signal(name, function() end)
+  end
 end
 
 -- ---- the module

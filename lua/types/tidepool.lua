@@ -1603,6 +1603,26 @@ function App:options(path, opts, fn) end
 ---@overload fun(self: tidepool.App, method: string, path: string, fn: fun(req: tidepool.Request): string|tidepool.Reply): tidepool.App
 function App:route(method, path, opts, fn) end
 
+---Calls a function before this version of the script serves, with the state that the version before handed over. Where it fails,
+---the version before goes on; the first version, then, does not start.
+---
+---Raises: when there is one already
+---@param fn fun(state: any) what `app:on_unload` of the version before gave, as a copy; nil: this version is the first of its process, or that one gave nothing
+---@return tidepool.App app itself
+function App:on_load(fn) end
+
+---Calls a function when the next version of the script has loaded, for the state to hand over: plain data, that is booleans,
+---numbers, texts, `tide.null` and tables of these, without metatables, of at most 8 MiB, where each value counts as 16 bytes more
+---than its text. Anything else is refused with the place of it, and so is the reload. This version may have to go on after the
+---function, so it should end nothing, and it serves until `on_load` has returned: where neither function waits, nothing happens
+---in between that the state would not have. Both together have 10 s, and the budgets of
+---scripts. It is not called at the end of the process: each worker starts with none. `tide.request` calls `on_load(nil)` once.
+---
+---Raises: when there is one already
+---@param fn fun(): any the state
+---@return tidepool.App app itself
+function App:on_unload(fn) end
+
 ---@class tidepool.RouteOptions
 ---@field on_disconnect? "cancel"|"finish" what becomes of a handler whose client goes away: GET and HEAD are cancelled, the others finish
 ---@field timeout_ms? number of the handler, and of all that it waits for: 504; `server.request_timeout` without it, `math.huge`: none

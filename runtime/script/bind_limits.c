@@ -74,15 +74,16 @@ static int l_refusal(lua_State *L)
     return 1;
 }
 
-/* exempt(): the running task, and what it starts, may take as long as it
- * likes. */
+/* exempt([is_exempt]): the running task, and what it starts, may take as long
+ * as it likes; with false not any more, from its next run on. */
 static int l_exempt(lua_State *L)
 {
     struct task *task = task_check(L);
 
+    lua_settop(L, 1);
     if (!task->is_exempt)
         (void)watchdog_end(task->vm->watchdog);
-    task->is_exempt = true;
+    task->is_exempt = lua_isnil(L, 1) || lua_toboolean(L, 1);
     return 0;
 }
 

@@ -382,7 +382,33 @@ static int l_oldest_request(lua_State *L)
     return 1;
 }
 
+/* cancel_requests(before, endless): the tasks of requests with an id below
+ * before, and that are no operator's; with endless only those that end with the
+ * server.  How many that were. */
+static int l_cancel_requests(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    uint64_t before = (uint64_t)luaL_checknumber(L, 1);
+    bool is_endless = lua_toboolean(L, 2);
+    int count = 0;
+
+    list_each (node, &vm->live) {
+        struct task *task = container_of(node, struct task, live_node);
+        const struct script_request *box = task->on_end_ud;
+
+        if (task->on_end != on_handled || task->id >= before ||
+            task->is_exempt || task->cancelled ||
+            (is_endless && !box->ends_with_server))
+            continue;
+        task_cancel(task);
+        count++;
+    }
+    lua_pushinteger(L, count);
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
+    { "cancel_requests", l_cancel_requests },
     { "oldest_request", l_oldest_request },
     { NULL, NULL },
 };

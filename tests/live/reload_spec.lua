@@ -33,9 +33,10 @@ describe("A reloader", function()
     save("app.lua", APP)
     save("word.lua", "return 'one'")
     local path = folder .. "/app.lua"
-    local reloader = reload.new(path, {}, assert(sandbox.load(path)), 1, function(app)
-      words[#words + 1] = app.word
-    end)
+    local reloader = reload.new(path, {}, assert(sandbox.load(path)), { drain = 1 },
+      function(app) words[#words + 1] = app.word end)
+    assert(reloader:begin())
+    words[1] = nil
     task = reloader:watch()
   end)
 
@@ -88,7 +89,9 @@ describe("What a replaced script left running", function()
     local ok, generation = core.spawn(sandbox.load, path):wait()
     assert(ok and generation, tostring(generation))
     app = generation.value
-    reloader = reload.new(path, {}, generation, drain or 10, function(new) app = new end)
+    reloader = reload.new(path, {}, generation, { drain = drain or 10 },
+      function(new) app = new end)
+    assert(reloader:begin())
   end
 
   local function replace(text)
@@ -250,8 +253,7 @@ describe("What a replaced script left running", function()
       end)
       app:get("/", function()
         probe.is_in = true
-        while not probe.may_end do tide.sleep(0.002) end
-        return "late"
+        while true do tide.sleep(0.002) end
       end)]], 0.05)
     local request = core.spawn(support.request, address, "GET", "/")
     support.eventually("the request is there", function() return probe.is_in end)
@@ -261,8 +263,11 @@ describe("What a replaced script left running", function()
       grows("two", 5)
       return probe.one == before
     end)
-    probe.may_end = true
-    assert.are.equal("late", select(4, request:wait()))
+    local _, status, _, body = request:wait()
+    assert.are.equal(503, status)
+    assert.truthy(body:find "loaded anew", body)
+    assert.are.equal(1, reloader:stats().cancelled.request)
+    assert.are.equal(1, reloader:stats().cancelled.task)
   end)
 
   it("goes on when the new one does not load, of which nothing stays", function()

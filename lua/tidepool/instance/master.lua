@@ -68,7 +68,7 @@ function Master:spawn(number)
   local one, err = worker.start({
     number = number, count = self.count, directory = self.directory,
     args = self.words, inherit = inherit,
-    fields = { sockets = fds, budget = 2 + #inherit },
+    fields = { sockets = fds, budget = 2 + #inherit, generation = self.generation },
   }, function(...) self:on_end(...) end)
   if not one then
     core.log("error", "worker cannot be started", { worker = number, error = err })
@@ -217,7 +217,7 @@ function Master:watch_signals()
   for _, name in ipairs { "INT", "TERM" } do
     core.on_signal(name, function() self:stop(name) end)
   end
-  core.on_signal("HUP", function() self.pages:reload() end)
+  core.on_signal("HUP", function() self.pages:ask_reload() end)
   core.on_signal("USR2", function() self:upgrade() end)
 end
 
@@ -373,7 +373,7 @@ function master.run(settings, words)
   local self = setmetatable({
     settings = settings, words = words, count = count, slots = {}, stopping = false,
     program = core.realpath "/proc/self/exe", before = handover.of_environment(),
-    began = core.now(), changes = {},
+    began = core.now(), changes = {}, generation = 1,
   }, Master)
   for number = 1, count do
     self.slots[number] = { number = number, workers = {}, failures = 0, crashes = 0,

@@ -8,7 +8,7 @@ local LARGEST = {
   db_client_connection_max = true, db_client_connection_idle_min = true,
   tidepool_pool_down = true, tidepool_pool_exhausted = true, tidepool_pool_paused = true,
   tidepool_build_info = true, tidepool_policy_info = true,
-  tidepool_recording_failed = true,
+  tidepool_recording_failed = true, tidepool_script_generation = true,
 }
 
 -- Gauges of which the smallest counts: a worker that has not read a new certificate.

@@ -13,7 +13,7 @@ local JSON = { ["content-type"] = "application/json", ["cache-control"] = "no-st
 local TEXT = { ["content-type"] = "text/plain; charset=utf-8",
                ["cache-control"] = "no-store" }
 local METRICS = { ["content-type"] = metrics.TYPE, ["cache-control"] = "no-store" }
-local CHANGE_SECONDS = 30 -- for a worker to load a script, say
+local CHANGE_SECONDS = 60 -- for a worker to load a script, say: more than it takes itself
 
 local Pages = {}
 Pages.__index = Pages
@@ -56,6 +56,8 @@ function Pages:describe_workers()
       serves = current ~= nil and current.is_ready or false, crashes = slot.crashes,
       restarts = slot.restarts, last_end = slot.last_end or core.null,
       uptime = current and core.now() - current.began or 0,
+      generation = current and current.told and current.told.script
+        and current.told.script.generation or core.null,
     }
   end
   return list
@@ -73,7 +75,8 @@ function Pages:health()
     end
   end
   if count < self.master.count then status = "degraded" end
-  if self.master.stopping or count == 0 then status, is_ready = "down", false end
+  if count == 0 then status, is_ready = "down", false end
+  if self.master.stopping then status, is_ready = "draining", false end
   instance.status, instance.workers = status, self:describe_workers()
   return instance, is_ready
 end
@@ -102,8 +105,10 @@ VIEWS["/health"] = function(self)
   local instance = self:health()
   local pools = {}
   for name, pool in pairs(instance.pools) do pools[name] = short(pool) end
-  return answer(instance.status == "down" and 503 or 200, { status = instance.status,
-    version = instance.version, pools = pools, workers = instance.workers })
+  local serves = instance.status == "ok" or instance.status == "degraded"
+  return answer(serves and 200 or 503, { status = instance.status,
+    version = instance.version, pools = pools, workers = instance.workers,
+    script = instance.script })
 end
 
 VIEWS["/health/live"] = function() return answer(200, { status = "ok" }) end
@@ -199,31 +204,57 @@ local function passed(status, body)
 end
 
 -- To one worker, and where that has done it to the others: what one refuses none does.
--- Gives what the first said, and whether all did it.
+-- Gives what the first said; and of the last of the others that did not do it what it is
+-- and said, or nil.
 function Pages:pass_on(path, options)
   local workers = self.master:serving()
-  if #workers == 0 then return 503, '{"error":"no worker serves"}', false end
+  if #workers == 0 then return 503, '{"error":"no worker serves"}' end
   local status, body = workers[1]:ask(path, options)
-  if not status or status >= 300 then return status, body, false end
+  if not status or status >= 300 then return status, body end
   table.remove(workers, 1)
-  local is_whole = true
+  local odd
   for i, answered in ipairs(of_each(workers, function(one)
     return { one:ask(path, options) }
   end)) do
     if answered[1] ~= status then
-      is_whole = false
+      odd = { number = workers[i].number, status = answered[1], body = answered[2] }
       core.log("error", "a worker did not do as the others did", { path = path,
-        worker = workers[i].number, status = answered[1], error = answered[2] })
+        worker = odd.number, status = odd.status, error = odd.body })
     end
   end
-  return status, body, is_whole
+  return status, body, odd
+end
+
+-- ---- reload
+
+local function load_in_all(self, options)
+  options.body = core.encode { generation = self.master.generation + 1 }
+  local status, body, odd = self:pass_on("/reload", options)
+  if status ~= 200 then return passed(status, body) end
+  self.master.generation = self.master.generation + 1
+  if not odd then return passed(status, body) end
+  return answer(500, { error = ("worker %d did not load it, the first did: %s")
+    :format(odd.number, odd.body) })
 end
 
 -- Loads the script anew in all workers.
-function Pages:reload()
-  local status, body = self:pass_on("/reload",
-    { method = "POST", patience = CHANGE_SECONDS })
-  return passed(status, body)
+function Pages:reload(options)
+  if self.is_reloading then return answer(409, { error = "a reload is under way" }) end
+  self.is_reloading = true
+  local done, status, headers, body = pcall(load_in_all, self, options)
+  self.is_reloading = false
+  if not done then error(status, 0) end
+  if self.is_due then core.spawn(self.ask_reload, self) end
+  return status, headers, body
+end
+
+-- The same for who waits for no answer: while one is under way it comes after that,
+-- which may have read the files too soon.
+function Pages:ask_reload()
+  self.is_due = self.is_reloading
+  if not self.is_due then
+    self:reload { method = "POST", patience = CHANGE_SECONDS }
+  end
 end
 
 local KEPT = { pause = true, resume = false }
@@ -316,6 +347,9 @@ local function view(self, request)
   end
   local name, page = path:match "^/pools/([^/]+)/?([^/]*)$"
   if name then return self:pool_page(request, name, page) end
+  if path == "/reload" and method == "POST" then
+    return self:reload(options_of(request))
+  end
   local status, body = self:pass_on(path, options_of(request))
   return passed(status, body)
 end

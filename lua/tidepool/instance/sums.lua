@@ -28,7 +28,8 @@ end
 
 -- What is not the sum of what the workers have: the largest.
 local LARGEST = { max = true, min = true, oldest_wait = true, uptime = true,
-                  exhausted = true, down = true, paused = true, required = true }
+                  exhausted = true, down = true, paused = true, required = true,
+                  generation = true }
 
 local function larger(a, b)
   if type(b) == "boolean" then return a or b end
