@@ -177,6 +177,7 @@ function Reloader:retire(app, env, number)
       oldest = core.oldest_request()
     end
     app.is_over = true
+    jit.flush() -- code compiled for loops of ours may hold functions of the old version
     core.log("info", "the version before has ended", {
       script = self.path, generation = number,
       cancelled_requests =

@@ -2,12 +2,13 @@
 -- tide.on, functions for credentials and spawned tasks, which end when their script is
 -- replaced by its next version.
 --
--- Whose they are is known by the environment of their function.
+-- Whose they are is known by the environment of their function; of one that is no
+-- script's own, as print, by that of who gave it.
 
 local core = require "tidepool.core"
 
 local standing = {}
-local entries = {} -- thing -> { fn =, is_of_request = }; fn: what it calls of the script
+local entries = {} -- thing -> { env =, is_of_request = }
 
 local function nothing() end
 
@@ -17,9 +18,30 @@ local function is_in_request()
   return ending ~= nil
 end
 
--- thing has close(), and maybe ending: then it ends with its request by itself.
+-- The environment of the script that fn is of, or that calls here; _G without one.
+local function env_of(fn)
+  local env = getfenv(fn)
+  local level = 3
+  while env == _G do
+    local info = debug.getinfo(level, "f")
+    if not info then return env end
+    env, level = getfenv(info.func), level + 1
+  end
+  return env
+end
+
+-- thing calls fn of the script; it has close(), and maybe ending: then it ends with its
+-- request by itself.
 function standing.add(thing, fn)
-  entries[thing] = { fn = fn, is_of_request = is_in_request() }
+  entries[thing] = { env = env_of(fn), is_of_request = is_in_request() }
+end
+
+local function pass(...) return ... end
+
+-- fn, as a function by which the task that begins with it is known as the script's.
+function standing.own(fn)
+  if getfenv(fn) ~= _G then return fn end
+  return setfenv(function(...) return pass(fn(...)) end, env_of(fn))
 end
 
 function standing.remove(thing)
@@ -30,7 +52,7 @@ local function close_of(env, is_all)
   local old = {}
   for thing, entry in pairs(entries) do
     local is_due = not thing.ending and (is_all or not entry.is_of_request)
-    if is_due and getfenv(entry.fn) == env then old[#old + 1] = thing end
+    if is_due and entry.env == env then old[#old + 1] = thing end
   end
   for _, thing in ipairs(old) do thing:close() end
 end

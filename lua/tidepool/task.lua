@@ -29,7 +29,7 @@ function Task.spawn(fn, ...)
   if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
   local why = core.refusal()
   if why then return nil, core.err("busy", why, { retryable = true }) end
-  return core.spawn(fn, ...)
+  return core.spawn(standing.own(fn), ...)
 end
 
 local function functions_of(first, ...)

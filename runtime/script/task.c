@@ -193,6 +193,31 @@ void task_drop_child(struct task *child)
         recycle(child);
 }
 
+/* Under lua_cpcall: the error of a task, which has ended, in a coroutine that
+ * holds nothing else. */
+static int move_error(lua_State *L)
+{
+    struct task *task = lua_touserdata(L, 1);
+    lua_State *fresh = lua_newthread(L);
+    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
+
+    lua_xmove(task->L, fresh, 1);
+    luaL_unref(L, LUA_REGISTRYINDEX, task->thread_ref);
+    task->L = fresh;
+    task->thread_ref = ref;
+    return 0;
+}
+
+/* The stack of a coroutine that raised keeps all of its variables, among which
+ * may be the handle that keeps the task, and so the coroutine, for ever. */
+static void let_go(struct task *task)
+{
+    lua_State *L = task->vm->L;
+
+    if (lua_cpcall(L, move_error, task) != 0)
+        lua_pop(L, 1); /* no memory: it stays as it is */
+}
+
 static void task_end(struct task *task, int status)
 {
     struct task *parent = task->parent;
@@ -220,6 +245,8 @@ static void task_end(struct task *task, int status)
         log_failure(task);
     if (task->handles == 0)
         recycle(task);
+    else if (status != 0)
+        let_go(task);
 }
 
 void task_unref(struct task *task)

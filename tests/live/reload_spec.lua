@@ -116,6 +116,7 @@ describe("What a replaced script left running", function()
   before_each(function()
     probe, count = {}, 0
     package.loaded.probe = probe
+    probe.tick = setfenv(function() probe.count "ticks" end, getfenv(print))
     function probe.count(name) probe[name] = (probe[name] or 0) + 1 end
     path = support.file("standing.lua", "")
     server = assert(core.listen {
@@ -162,6 +163,22 @@ describe("What a replaced script left running", function()
     assert(replace [[tide.every(0.002, function() probe.count "two" end)]])
     grows "two"
     stands("one", "two")
+  end)
+
+  it("ends: what calls functions that are not its own", function()
+    begin [[
+      probe.tasks = {
+        tide.every(0.002, probe.tick), tide.spawn(tide.sleep, 3600),
+        tide.spawn(pcall, tide.sleep, 3600),
+      }
+      tide.on("connect", probe.tick)]]
+    grows "ticks"
+    assert(replace [[tide.every(0.002, function() probe.count "two" end)]])
+    grows "two"
+    stands("ticks", "two")
+    for i, task in ipairs(probe.tasks) do
+      support.eventually("task " .. i .. " ends", function() return task:done() end)
+    end
   end)
 
   it("ends: functions of tide.on", function()

@@ -38,6 +38,31 @@ describe("tasks", function()
       assert.are.equal(raised, err)
     end)
 
+    it("are forgotten with all they had, also with their own handle", function()
+      local seen = setmetatable({}, { __mode = "k" })
+      for i = 1, 20 do
+        local own = {}
+        own.task = tide.spawn(function()
+          tide.sleep(0)
+          if i > 10 then tide.sleep(3600) end
+          error("no " .. #own, 0)
+        end)
+        seen[own] = true
+        tide.sleep(0.001)
+        if i > 10 then own.task:cancel() end
+        local ok, err = own.task:wait()
+        assert.is_false(ok)
+        assert.is_true(i > 10 or err == "no 0")
+      end
+      tide.sleep(0)
+      support.eventually("all are collected", function()
+        collectgarbage()
+        local count = 0
+        for _ in pairs(seen) do count = count + 1 end
+        return count <= 2 -- the last one's, on this stack
+      end)
+    end)
+
     it("can be waited for twice and by several", function()
       local gate = support.gate()
       local task = tide.spawn(function()
