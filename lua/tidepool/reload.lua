@@ -166,6 +166,7 @@ end
 -- the time for that is, and then these too.
 function Reloader:retire(app, env, number)
   standing.retire(env)
+  self.over[env] = true
   local limit = core.now() + self.drain
   local own
   own = core.spawn(function()
@@ -177,6 +178,7 @@ function Reloader:retire(app, env, number)
       oldest = core.oldest_request()
     end
     app.is_over = true
+    self.over[env] = nil
     jit.flush() -- code compiled for loops of ours may hold functions of the old version
     core.log("info", "the version before has ended", {
       script = self.path, generation = number,
@@ -185,6 +187,17 @@ function Reloader:retire(app, env, number)
       cancelled_tasks = self:count_cancelled("task", standing.finish(env)),
     })
   end)
+end
+
+-- The service ends.  Like the reload of a last version, which never comes: first ...
+function Reloader:retire_last()
+  standing.retire(self.env)
+end
+
+-- ... and when all requests are over.
+function Reloader:finish_last()
+  self.over[self.env] = true
+  for env in pairs(self.over) do standing.finish(env) end
 end
 
 -- ---- asking for it
@@ -269,6 +282,7 @@ function reload.new(path, args, generation, options, on_app)
   local self = setmetatable({
     path = path, args = args, first = generation, files = generation.files,
     drain = options.drain, on_app = on_app, number = generation.number,
+    over = {}, -- environments of versions that have not ended yet, as keys
     load_seconds = options.load_seconds or LOAD_SECONDS,
     hook_seconds = options.hook_seconds or HOOK_SECONDS,
     successes = 0, failures = 0, cancelled = { request = 0, task = 0 },

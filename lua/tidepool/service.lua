@@ -184,10 +184,9 @@ end
 
 -- Parks until a signal says to stop.
 function Service:wait_for_stop()
-  self.gate = core.spawn(function()
+  self:wait_for(function()
     while not self.stopping do of(core.sleep(3600)) end
   end)
-  of(self.gate:wait())
 end
 
 -- A worker that starts late has what was changed in the others.
@@ -199,23 +198,50 @@ function Service:catch_up()
   end
 end
 
+-- Waits for fn(...), unless another signal cuts it short.  Gives what it gives.
+function Service:wait_for(fn, ...)
+  self.gate = core.spawn(fn, ...)
+  local ok, result = of(self.gate:wait())
+  self.gate = nil
+  return ok and result
+end
+
+-- Whoever asks for readiness has time to see that there is none, and goes elsewhere.
+function Service:give_notice()
+  local seconds = self.config.server.drain_delay
+  if self.member or seconds == 0 then return end -- the master's to give
+  self.server:announce_end()
+  core.log("info", "not ready any more", { draining_in = seconds })
+  self:wait_for(function() return of(core.sleep(seconds)) end)
+end
+
+function Service:drain_requests(seconds)
+  core.log("info", "draining", { in_flight = self.server:stats().in_flight,
+    seconds = seconds })
+  self.reloader:retire_last()
+  if self.member then self.member:leave_sockets() end
+  if not self:wait_for(function() return of(self.server:drain(seconds)) end) then
+    self.is_cut = self.is_hurried and self.server:stats().in_flight > 0
+    core.log("warn", "requests were cut off", { in_flight = self.server:stats().in_flight,
+      reason = self.is_hurried and "another signal came" or "the drain time is over" })
+  end
+  self.reloader:finish_last()
+  self.is_drained = true
+end
+
 -- Finishes what runs, for as long as the configuration grants.
 function Service:drain()
+  self:give_notice()
   local limit = core.now() + self.config.server.drain
-  core.log("info", "draining", { in_flight = self.server:stats().in_flight,
-    seconds = self.config.server.drain })
-  if not of(self.server:drain(self.config.server.drain)) then
-    core.log("warn", "requests were cut off: the drain time is over",
-      { in_flight = self.server:stats().in_flight })
-  end
-  self.is_drained = true
+  self:drain_requests(self.config.server.drain)
   if self.member then self.member:tell_end(self.metrics_page()) end
   self.policy:close()
   self.recording:close()
   self.server:close()
   if self.admin then self.admin:close() end
-  pools.close(self.pools, math.max(0, limit - core.now()))
+  pools.close(self.pools, self.is_hurried and 0 or math.max(0, limit - core.now()))
   core.log("info", "stopped")
+  return self.is_cut and FAILED or DONE
 end
 
 -- The policy is for pools whose size the operator left open, unless it was chosen.
@@ -288,16 +314,24 @@ function Service:serve(generation)
   if not self:begin(generation) or not self:listen() then return FAILED end
   if self.watch then self.reloader:watch() end
   self:wait_for_stop()
-  self:drain()
-  return DONE
+  return self:drain()
 end
 
 -- ---- signals
 
--- The first one stops in order, the second one at once, which is a failure while
--- something runs.
+-- The first one stops in order.  Each that follows cuts short what is waited for:
+-- drain_delay, what runs; then it ends at once.  To cut what runs is a failure.
+function Service:hurry(name)
+  if not self.gate then
+    os.exit(self.is_drained and not self.is_cut and DONE or FAILED)
+  end
+  core.log("warn", "stopping sooner", { signal = name })
+  self.is_hurried = true
+  self.gate:cancel()
+end
+
 function Service:stop(name)
-  if self.stopping then os.exit(self.is_drained and DONE or FAILED) end
+  if self.stopping then return self:hurry(name) end
   self.stopping = true
   core.log("info", "stopping", { signal = name })
   if self.loader then self.loader:cancel() end

@@ -216,7 +216,7 @@ static bool drop_body(struct http_conn *conn, struct buf *in)
     if (conn->parse.stage != HTTP_STAGE_WHOLE)
         return false;
     http_request_deinit(conn);
-    if (conn->state == HTTP_DROPPING && conn->server->is_draining)
+    if (conn->state == HTTP_DROPPING && conn->server->is_ending)
         end_with_linger(conn);
     else if (conn->state == HTTP_DROPPING)
         set_state(conn, HTTP_IDLE);
@@ -315,9 +315,9 @@ void http_conn_replied(struct http_conn *conn)
     keeps_alive = conn->parse.keeps_alive;
     conn->lingers =
         keeps_alive || conn->drops || stream_in(conn->stream)->len > 0;
-    if (!conn->drops || !keeps_alive || server->is_draining)
+    if (!conn->drops || !keeps_alive || server->is_ending)
         http_request_deinit(conn);
-    if (!keeps_alive || server->is_draining) {
+    if (!keeps_alive || server->is_ending) {
         begin_end(conn);
         return;
     }

@@ -69,6 +69,7 @@ struct http_server {
     struct http_stats stats;
     struct list conns; /* with a stream */
     struct list gone;  /* without: their request is lent */
+    bool is_ending;    /* replies are the last of their connections */
     bool is_draining;
     void (*on_drained)(void *ud);
     void *drained_ud;

@@ -170,6 +170,9 @@ void http_server_set_tls(struct http_server *server, struct tls_context *tls);
 /* Of the socket that it accepted on first. */
 const char *http_server_address(const struct http_server *server);
 const struct http_stats *http_server_stats(const struct http_server *server);
+/* From here on each reply is the last of its connection; new ones are served.
+ */
+void http_server_announce_end(struct http_server *server);
 /* Stops accepting, answers what runs, and what comes on connections that are
  * open, with Connection: close, and closes those that stay idle for 200 ms.
  * on_drained is called once when no connection is left, never from inside;

@@ -70,7 +70,7 @@ static void put_head(struct http_conn *conn, int status,
     buf_put_str(out, http_status_text(status));
     buf_put_str(out, "\r\nDate: ");
     buf_put_str(out, date_of(conn->server));
-    if (!conn->parse.keeps_alive || conn->server->is_draining)
+    if (!conn->parse.keeps_alive || conn->server->is_ending)
         buf_put_str(out, "\r\nConnection: close");
     else if (!conn->parse.is_1_1)
         buf_put_str(out, "\r\nConnection: keep-alive");

@@ -114,6 +114,13 @@ bool http_server_stop_accepting(struct http_server *server, int fd)
     return false;
 }
 
+/* Who is in the queue believes to be connected, and would be reset. */
+static void accept_the_last(struct http_server *server)
+{
+    for (unsigned i = 0; i < server->n_listeners; i++)
+        listener_accept_all(server->listeners[i]);
+}
+
 static void stop_accepting(struct http_server *server)
 {
     while (server->n_listeners > 0)
@@ -172,15 +179,23 @@ const struct http_stats *http_server_stats(const struct http_server *server)
     return &server->stats;
 }
 
+void http_server_announce_end(struct http_server *server)
+{
+    server->is_ending = true;
+}
+
 void http_server_drain(struct http_server *server, void (*on_drained)(void *ud),
                        void *ud)
 {
-    struct list_node *node = list_first(&server->conns);
+    struct list_node *node;
 
+    http_server_announce_end(server);
     server->is_draining = true;
     server->on_drained = on_drained;
     server->drained_ud = ud;
+    accept_the_last(server);
     stop_accepting(server);
+    node = list_first(&server->conns);
     for (uint32_t left = server->conns.len; left > 0; left--) {
         struct http_conn *conn = container_of(node, struct http_conn, node);
 

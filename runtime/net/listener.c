@@ -12,6 +12,7 @@
 
 /* Then the connections that are open have a go. */
 enum { ACCEPTS_A_TURN = 64 };
+enum { BACKLOG_MOST = 4096 };
 
 /* How long to leave the queue alone when there is no descriptor to take. */
 static const uint64_t NO_DESCRIPTOR_NS = 100 * (uint64_t)1000000;
@@ -138,6 +139,14 @@ const char *listener_address(const struct listener *listener)
 int listener_fd(const struct listener *listener)
 {
     return listener->socket.fd;
+}
+
+void listener_accept_all(struct listener *listener)
+{
+    for (int i = 0; i < BACKLOG_MOST; i++) {
+        if (listener->is_closed || !accept_one(listener))
+            return;
+    }
 }
 
 void listener_close(struct listener *listener)

@@ -97,6 +97,8 @@ enum err listener_open(struct listener **out, struct loop *loop,
 /* As bound, port 0 replaced: "127.0.0.1:34567". */
 const char *listener_address(const struct listener *listener);
 int listener_fd(const struct listener *listener);
+/* Accepts whoever is in the queue, before a close that would reset them. */
+void listener_accept_all(struct listener *listener);
 /* Accepts NULL; closes the socket. */
 void listener_close(struct listener *listener);
 

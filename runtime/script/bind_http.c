@@ -280,6 +280,13 @@ static int l_stats(lua_State *L)
     return 1;
 }
 
+/* announce_end(): each reply is the last of its connection. */
+static int l_announce_end(lua_State *L)
+{
+    http_server_announce_end(check_server(L)->server);
+    return 0;
+}
+
 static void wake_drainer(struct script_server *box)
 {
     struct task *task = box->drainer;
@@ -353,10 +360,15 @@ static int l_close(lua_State *L)
 }
 
 static const luaL_Reg server_methods[] = {
-    { "address", l_address }, { "stats", l_stats },
-    { "drain", l_drain },     { "close", l_close },
-    { "__gc", l_close },      { "accept", l_accept },
-    { "set_tls", l_set_tls }, { "stop_accepting", l_stop_accepting },
+    { "address", l_address },
+    { "stats", l_stats },
+    { "announce_end", l_announce_end },
+    { "drain", l_drain },
+    { "close", l_close },
+    { "__gc", l_close },
+    { "accept", l_accept },
+    { "set_tls", l_set_tls },
+    { "stop_accepting", l_stop_accepting },
     { NULL, NULL },
 };
 

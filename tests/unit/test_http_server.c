@@ -301,6 +301,47 @@ static void test_drain_answers_what_was_on_its_way(void **state)
     stop(&rig, &client);
 }
 
+/* The kernel has connected it, and the server has not looked yet. */
+static void test_drain_accepts_who_is_in_the_queue(void **state)
+{
+    struct rig rig;
+    struct client first, queued;
+
+    (void)state;
+    start(&rig, &first);
+    assert_int_equal(client_ask(&first, get).status, 200);
+    client_open(&queued, &rig);
+    client_send(&queued, get);
+    http_server_drain(rig.server, rig_on_drained, &rig);
+    assert_int_equal(client_wait(&queued).status, 200);
+    client_wait_end(&queued);
+    client_close(&queued);
+    wait_for(rig.loop, rig.drained);
+    stop(&rig, &first);
+}
+
+static void test_announced_end_is_told_with_each_reply(void **state)
+{
+    struct rig rig;
+    struct client client, later;
+    struct answer answer;
+
+    (void)state;
+    start(&rig, &client);
+    assert_int_equal(client_ask(&client, get).status, 200);
+    http_server_announce_end(rig.server);
+    client_open(&later, &rig);
+    answer = client_ask(&later, get);
+    assert_int_equal(answer.status, 200);
+    assert_non_null(strstr(answer.head, "\r\nConnection: close\r\n"));
+    client_wait_end(&later);
+    client_close(&later);
+    assert_false(client.has_ended); /* as long as it asks nothing */
+    assert_int_equal(client_ask(&client, get).status, 200);
+    client_wait_end(&client);
+    stop(&rig, &client);
+}
+
 static void test_drain_without_connections_ends_in_the_next_turn(void **state)
 {
     struct rig rig;
@@ -383,6 +424,8 @@ int main(void)
         cmocka_unit_test(test_half_closed_client_still_gets_what_was_replied),
         cmocka_unit_test(test_drain_ends_when_the_last_request_is_answered),
         cmocka_unit_test(test_drain_answers_what_was_on_its_way),
+        cmocka_unit_test(test_drain_accepts_who_is_in_the_queue),
+        cmocka_unit_test(test_announced_end_is_told_with_each_reply),
         cmocka_unit_test(test_drain_without_connections_ends_in_the_next_turn),
         cmocka_unit_test(test_server_close_cuts_what_is_left),
         cmocka_unit_test(test_server_may_be_closed_by_a_handler),

@@ -190,14 +190,36 @@ end
 
 -- ---- signals
 
-function Master:stop(name)
-  if self.stopping then
-    for _, one in ipairs(self:each()) do one:signal "KILL" end
-    return
+-- As Service:hurry() has it.
+function Master:hurry(name)
+  core.log("warn", "stopping sooner", { signal = name })
+  if self.notice then return self.notice:cancel() end
+  for _, one in ipairs(self:each()) do
+    if self.is_hurried then one:signal "KILL" else one:signal "TERM" end
   end
+  self.is_hurried = true
+end
+
+-- As Service:give_notice(): for all workers, none of which is ready from here on.  Each
+-- lets go of the others' sockets, which would listen on otherwise where nobody accepts.
+function Master:give_notice()
+  local seconds = self.settings.server.drain_delay
+  local serving = self:serving()
+  if self.is_retired or #serving == 0 then return end
+  self.pages:tell_all("/ending", { method = "POST", body = "{}", patience = 0.5 })
+  if seconds == 0 then return end
+  core.log("info", "not ready any more", { draining_in = seconds })
+  self.notice = core.spawn(function() return of(core.sleep(seconds)) end)
+  of(self.notice:wait())
+  self.notice = nil
+end
+
+function Master:stop(name)
+  if self.stopping then return self:hurry(name) end
   self.stopping = true
   core.log("info", "stopping",
     { signal = name, workers = #self:each(), heir = self.is_retired and self.heir })
+  self:give_notice()
   if self.is_retired then self.sockets:leave() end
   self.sockets:close() -- the workers have them, until they accept no more
   for _, one in ipairs(self:each()) do one:finish() end

@@ -76,10 +76,20 @@ function Member:own_sockets()
   return #own > 0 and own or { self.sockets[1] }
 end
 
+-- Lets go of all sockets but those that its server accepts on: in one that somebody
+-- keeps, and nobody accepts on, clients would wait for nothing.
+function Member:leave_sockets()
+  if self.has_left_sockets then return end
+  self.has_left_sockets = true
+  local group = core.sockets { address = "", fds = self.sockets }
+  if group then group:leave() end
+end
+
 -- ---- what others ask of it
 
 -- The connections that come to the socket of a worker that is away.
 local function accept(self, service, socket)
+  if self.has_left_sockets then return false, "the instance ends" end
   if self.lent[socket] then return true end
   local err
   self.lent[socket], err = service.server:accept(self.sockets[socket])
@@ -92,7 +102,14 @@ local function release(self, service, socket)
   return true
 end
 
-local PAGES = { ["/accept"] = accept, ["/release"] = release }
+-- The instance is not ready any more, and ends soon.
+local function announce_end(self, service)
+  service.server:announce_end()
+  self:leave_sockets()
+  return true
+end
+
+local PAGES = { ["/accept"] = accept, ["/release"] = release, ["/ending"] = announce_end }
 
 -- What the master asks, on the private address: gives status, headers, body, or nil.
 function Member:handler(service)

@@ -225,6 +225,11 @@ function Pages:pass_on(path, options)
   return status, body, odd
 end
 
+-- To all at the same time, whatever they answer.
+function Pages:tell_all(path, options)
+  of_each(self.master:serving(), function(one) one:ask(path, options) end)
+end
+
 -- ---- reload
 
 local function load_in_all(self, options)
