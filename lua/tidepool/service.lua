@@ -283,6 +283,7 @@ function Service:limit()
   if err then
     core.log("warn", "scripts have no budget of CPU", { error = err.message })
   end
+  if self.member then core.tell_when_stuck() end -- in others QUIT ends it, as it should
   core.on_suspect(function(reason)
     if self.member then return self.member:tell_suspect(reason) end
     core.log("error", "this process should be started anew", { reason = reason })

@@ -154,6 +154,14 @@ uint64_t loop_now_ns(const struct loop *loop)
     return uv_hrtime();
 }
 
+uint64_t loop_still_ns(const struct loop *loop)
+{
+    uint64_t turned_ns = uv_now(loop->uv) * 1000000;
+    uint64_t now_ns = uv_hrtime();
+
+    return now_ns > turned_ns ? now_ns - turned_ns : 0;
+}
+
 void loop_defer(struct loop *loop, enum loop_stage stage, struct loop_job *job)
 {
     assert(job->fn != NULL);

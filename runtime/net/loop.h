@@ -33,6 +33,9 @@ void loop_free(struct loop *loop);
 
 /* Monotonic nanoseconds. */
 uint64_t loop_now_ns(const struct loop *loop);
+/* For how long it has not come back from what it called last; also in a signal
+ * handler. */
+uint64_t loop_still_ns(const struct loop *loop);
 
 /* Runs job once before the loop next blocks: all LOOP_RUN jobs first, those
  * that they add included, then LOOP_FLUSH.  A job already put off stays put. */

@@ -1,6 +1,7 @@
 /* bind_limits.c - budgets of scripts: set, counted, lifted for a task. */
 #include "script/fields.h"
 #include "script/limits.h"
+#include "script/stuck.h"
 #include "script/task.h"
 #include "script/watchdog.h"
 
@@ -99,10 +100,21 @@ static int l_on_suspect(lua_State *L)
     return 0;
 }
 
+/* tell_when_stuck(): at SIGQUIT it says where it is. */
+static int l_tell_when_stuck(lua_State *L)
+{
+    stuck_watch(vm_of(L));
+    return 0;
+}
+
 static const luaL_Reg functions[] = {
-    { "limits", l_limits },         { "limit_counts", l_counts },
-    { "refusal", l_refusal },       { "exempt", l_exempt },
-    { "on_suspect", l_on_suspect }, { NULL, NULL },
+    { "tell_when_stuck", l_tell_when_stuck },
+    { "limits", l_limits },
+    { "limit_counts", l_counts },
+    { "refusal", l_refusal },
+    { "exempt", l_exempt },
+    { "on_suspect", l_on_suspect },
+    { NULL, NULL },
 };
 
 void bind_limits(lua_State *L, struct vm *vm)

@@ -3,6 +3,7 @@
 #include "base/number.h"
 #include "net/budget_port.h"
 #include "script/lua_modules.h"
+#include "script/stuck.h"
 #include "script/task.h"
 #include "script/watchdog.h"
 
@@ -315,6 +316,7 @@ void vm_free(struct vm *vm)
     if (vm == NULL)
         return;
     assert(vm->current == NULL);
+    stuck_unwatch(vm);
     watchdog_free(vm->watchdog);
     lua_close(vm->L);
     tasks_free(vm);

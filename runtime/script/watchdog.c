@@ -43,8 +43,9 @@ struct watchdog {
 
     /* Of the watched thread alone. */
     const char *name;
-    volatile sig_atomic_t armed; /* verdict that the hook is to carry out */
-    bool is_told;                /* ... and has logged or counted */
+    volatile sig_atomic_t is_asked; /* where it is */
+    volatile sig_atomic_t armed;    /* verdict that the hook is to carry out */
+    bool is_told;                   /* ... and has logged or counted */
     uint64_t told_ns;
     char site[80]; /* where that was */
     bool has_ended_it;
@@ -147,12 +148,28 @@ void watchdog_raise(struct watchdog *watchdog, lua_State *L)
     lua_newuserdata(L, 1);
 }
 
+static void tell_stack(struct watchdog *watchdog, lua_State *L)
+{
+    watchdog->is_asked = 0;
+    luaL_traceback(L, L, NULL, 0);
+    log_event(watchdog->log, LOG_WARN, "asked where it is",
+              LOG_STR("task", watchdog->name),
+              LOG_STR("traceback", lua_tostring(L, -1)));
+    lua_pop(L, 1);
+    if (watchdog->armed == FINE)
+        disarm(watchdog);
+}
+
 /* Stays set until watchdog_end(), so that no pcall gets around it. */
 static void on_instruction(lua_State *L, lua_Debug *at)
 {
     struct watchdog *watchdog = atomic_load(&the_watchdog);
 
     (void)at;
+    if (watchdog->is_asked)
+        tell_stack(watchdog, L);
+    if (watchdog->armed == FINE)
+        return;
     if (watchdog->armed != WARN) {
         watchdog_raise(watchdog, L);
         return;
@@ -164,12 +181,33 @@ static void on_instruction(lua_State *L, lua_Debug *at)
     disarm(watchdog);
 }
 
+/* Compiled code looks for hooks once LuaJIT's handler has been called. */
+static void set_hook(struct watchdog *watchdog)
+{
+    lua_sethook(watchdog->L, on_instruction, LUA_MASKCOUNT, 1);
+    watchdog->before.sa_handler(SIGPROF);
+}
+
+void watchdog_ask(struct watchdog *watchdog)
+{
+    if (watchdog == NULL)
+        return;
+    watchdog->is_asked = 1;
+    set_hook(watchdog);
+}
+
+bool watchdog_is_asked(const struct watchdog *watchdog)
+{
+    return watchdog != NULL && watchdog->is_asked;
+}
+
 static void on_signal(int signal, siginfo_t *info, void *context)
 {
     struct watchdog *watchdog = atomic_load(&the_watchdog);
     uint64_t run;
     int error = errno;
 
+    (void)signal;
     (void)info;
     (void)context;
     if (watchdog == NULL || !pthread_equal(pthread_self(), watchdog->watched))
@@ -178,8 +216,7 @@ static void on_signal(int signal, siginfo_t *info, void *context)
     if (run % 2 == 0 || run != atomic_load(&watchdog->judged))
         return; /* it came late: that run is over */
     watchdog->armed = atomic_load(&watchdog->verdict);
-    lua_sethook(watchdog->L, on_instruction, LUA_MASKCOUNT, 1);
-    watchdog->before.sa_handler(signal);
+    set_hook(watchdog);
     errno = error;
 }
 

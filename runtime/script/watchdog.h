@@ -67,6 +67,12 @@ bool watchdog_is_over(const struct watchdog *watchdog);
 /* Ends it, in such a call: does not return. */
 void watchdog_raise(struct watchdog *watchdog, lua_State *L);
 
+/* In a signal handler of the watched thread, while a task runs: its stack is
+ * logged at the next instruction of Lua.  Both accept NULL. */
+void watchdog_ask(struct watchdog *watchdog);
+/* That has not come yet: the thread is in a call of C. */
+bool watchdog_is_asked(const struct watchdog *watchdog);
+
 const struct watchdog_counts *watchdog_counts(const struct watchdog *watchdog);
 
 #endif

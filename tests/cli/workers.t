@@ -167,6 +167,54 @@ subtest "a worker that does not answer is killed and replaced" => sub {
     is stop($process), 0, "TERM: status";
 };
 
+# What a script gets stuck in -> what its log says before it is killed.
+my %STUCK = (
+    "a call of C" => {
+        path => "/fifo",
+        says => [
+            qr/^tidepool: worker \d, pid \d+ is asked where it is: its loop stands still for (?!0)[\d.]+ s, in task \d+, GET \/fifo$/m,
+            qr/^tidepool: its stack of C:\n(?:.*\n)*?.*libc.*\(/m,
+            qr/^\t\[C\]: in open\n\tapp\.lua:2: in blocks\n\tapp\.lua:5/m,
+        ],
+    },
+    "code of Lua" => {
+        path => "/spin",
+        says => [
+            qr/its loop stands still for (?!0)[\d.]+ s, in task \d+, GET \/spin$/m,
+            qr/msg="asked where it is".* task="GET \/spin" traceback="stack traceback:\\n\\tapp\.lua:6: in function/,
+        ],
+    },
+);
+
+for my $what (sort keys %STUCK) {
+    my ($path, $says) = @{ $STUCK{$what} }{qw(path says)};
+    subtest "a worker that is stuck in $what says where, and is replaced" => sub {
+        my $dir = directory();
+        system("mkfifo", "$dir/fifo") == 0 or die "mkfifo: $?";
+        my ($process) = instance(2, args => ["--set", "server.worker_timeout=1", "--set",
+            "script.run_abort=0"], app => <<"LUA");
+local function blocks()
+  local file = io.open("$dir/fifo")
+  return file
+end
+local app = require("tidepool").app():get("/fifo", function() blocks() return "" end)
+app:get("/spin", function() while true do end end)
+app:get("/hello", function() return "hello\\n" end)
+return app
+LUA
+        my $load = load($process, 4);
+        my $client = start($dir, ["load", $process->{url} . $path, "--connections", 1,
+            "--duration", "60s", "--timeout", 60]);
+        ok eventually { slurp($process->{err}) =~ /worker ended.*stuck=true/ }, "seen";
+        stop($client, "INT");
+        ok eventually { scalar(grep { $_ } pids($process)) == 2 }, "replaced";
+        like slurp($process->{err}), $_, "says where" for @$says;
+        stop($load, "INT");
+        ok all_answered($process, 20), "served";
+        is stop($process), 0, "TERM: status";
+    };
+}
+
 subtest "the master is killed: its workers finish and end" => sub {
     my ($process, $dir) = instance(2);
     my @pids = pids($process);

@@ -11,7 +11,7 @@ local reply = require "tidepool.reply"
 local PROGRAM = "/proc/self/exe" -- the version of the master, also when there is a newer
 local TOLD_PATIENCE = 0.5 -- of probes, which have little themselves
 local PULSE_SECONDS = 1
-local DUMP_SECONDS = 1 -- for a stuck one to say where it is
+local ASK_SECONDS = 0.5 -- for a stuck one to say where it is: once, and once more
 
 local Worker = {}
 Worker.__index = Worker
@@ -57,8 +57,10 @@ function Worker:replace_stuck(seconds)
   core.log("error", "worker does not answer, it is killed",
     { worker = self.number, pid = self.pid, seconds = seconds })
   self.is_stuck = true
-  self:signal "QUIT"
-  of(core.sleep(DUMP_SECONDS))
+  for _ = 1, 2 do -- see stuck.h
+    if not self.is_gone then self:signal "QUIT" end
+    of(core.sleep(ASK_SECONDS))
+  end
   if not self.is_gone then self:signal "KILL" end
 end
 
