@@ -8,7 +8,7 @@ local JSON = { ["content-type"] = "application/json", ["cache-control"] = "no-st
 local METRICS = { ["content-type"] = metrics.TYPE, ["cache-control"] = "no-store" }
 local NOT_ALLOWED = { ["content-type"] = "text/plain", allow = "GET, HEAD" }
 
--- Degraded: a pool cannot serve, the service itself can.  Draining: it is stopping.
+-- Degraded: a pool cannot serve, the service itself can.  Down: it is stopping.
 -- Ready: it is not, and every pool that is required can serve.
 local function health_of(state)
   local pools, status, is_ready = {}, "ok", true
@@ -22,7 +22,7 @@ local function health_of(state)
       is_ready = is_ready and not health.required
     end
   end
-  if state.is_stopping() then status, is_ready = "draining", false end
+  if state.is_stopping() then status, is_ready = "down", false end
   return { status = status, version = core.version, pools = pools,
            script = state.script and overview.script(state.script()) }, is_ready
 end
@@ -32,7 +32,7 @@ local PAGES = {}
 
 PAGES["/health"] = function(state)
   local health = health_of(state)
-  return health.status == "draining" and 503 or 200, JSON, core.encode(health)
+  return health.status == "down" and 503 or 200, JSON, core.encode(health)
 end
 
 PAGES["/health/live"] = function()

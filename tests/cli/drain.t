@@ -178,7 +178,7 @@ for my $workers (0, 2) {
 
         kill "TERM", $process->{pid};
         my $began = time;
-        ok eventually { readiness($process) eq "503 draining" }, "not ready first";
+        ok eventually { readiness($process) eq "503 down" }, "not ready first";
         my ($status, undef, $headers) = request($process, "GET", "/work");
         is $status, 200, "served meanwhile, on a new connection";
         is $headers->{connection}, "close", "which is told to close"

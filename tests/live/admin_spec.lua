@@ -94,11 +94,11 @@ describe("/health", function()
     assert.equal("degraded", health.status)
   end)
 
-  it("is draining, 503, while the service stops", function()
+  it("is down, 503, while the service stops", function()
     local status, health = get_json(handler({ stats() }, true), "/health")
 
     assert.equal(503, status)
-    assert.equal("draining", health.status)
+    assert.equal("down", health.status)
   end)
 
   it("has an object of pools when there are none", function()
@@ -138,7 +138,7 @@ describe("/health/pools", function()
   it("tells a service that stops", function()
     local status, told = get_json(handler({ stats() }, true), "/health/pools")
 
-    assert.same({ 200, "draining" }, { status, told.status })
+    assert.same({ 200, "down" }, { status, told.status })
   end)
 end)
 

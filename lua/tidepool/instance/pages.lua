@@ -75,8 +75,7 @@ function Pages:health()
     end
   end
   if count < self.master.count then status = "degraded" end
-  if count == 0 then status, is_ready = "down", false end
-  if self.master.stopping then status, is_ready = "draining", false end
+  if self.master.stopping or count == 0 then status, is_ready = "down", false end
   instance.status, instance.workers = status, self:describe_workers()
   return instance, is_ready
 end
@@ -105,8 +104,7 @@ VIEWS["/health"] = function(self)
   local instance = self:health()
   local pools = {}
   for name, pool in pairs(instance.pools) do pools[name] = short(pool) end
-  local serves = instance.status == "ok" or instance.status == "degraded"
-  return answer(serves and 200 or 503, { status = instance.status,
+  return answer(instance.status == "down" and 503 or 200, { status = instance.status,
     version = instance.version, pools = pools, workers = instance.workers,
     script = instance.script })
 end
