@@ -103,14 +103,18 @@ sub run
     return ($status, slurp($process->{out}), slurp($process->{err}));
 }
 
-# Starts it and waits until it serves; its url is in {url} then.
+# Starts it and waits until it serves; its url is in {url} then, that of its admin
+# listener, which it tells of next, in {admin}.
 sub serve
 {
     my $process = start(@_);
+    my $has_admin = grep { /^--admin/ } @{ $_[1] };
     eventually {
         return 1 if defined ended($process);
-        ($process->{url}) =
-            slurp($process->{out}) =~ m{^listening on (https?://\S+)$}m;
+        my $said = slurp($process->{out});
+        ($process->{admin}) = $said =~ m{^admin listening on (https?://\S+)\n}m;
+        ($process->{url}) = $said =~ m{^listening on (https?://\S+)\n}m;
+        $process->{url} && ($process->{admin} || !$has_admin);
     } 60;
     return $process;
 }

@@ -71,7 +71,6 @@ sub instance
         "database.pool.max_connections=$MAX", "--set",
         "database.application_name=budgeted", @more],
         DATABASE_URL => $database, TMPDIR => $home);
-    ($process->{admin}) = slurp($process->{out}) =~ m{^admin listening on (\S+)$}m;
     $process->{admin} or BAIL_OUT("no instance: " . slurp($process->{err}));
     return $process;
 }

@@ -96,7 +96,6 @@ sub service
         "database.pool.max_connections=16", "--set", "database.application_name=drained",
         @more],
         DATABASE_URL => $database, TMPDIR => $dir);
-    ($process->{admin}) = slurp($process->{out}) =~ m{^admin listening on (\S+)$}m;
     $seen = -s $log;
     return $process;
 }

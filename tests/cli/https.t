@@ -67,7 +67,7 @@ sub metrics
 subtest "a service shows its certificates, and others after a reload" => sub {
     my $dir = folder("good");
     my $process = serve($dir, ["run", "app.lua", "--admin", "127.0.0.1:0"]);
-    my ($admin) = slurp($process->{out}) =~ m{^admin listening on (\S+)$}m;
+    my $admin = $process->{admin};
     like($process->{url}, qr{^https://127}, "it says so");
     like($admin, qr{^http://127}, "the admin listener on this machine is plain");
     is(fetch($process->{url}, "localhost"), "one\n", "it is who it says");
@@ -116,7 +116,7 @@ subtest "an admin listener that others reach speaks TLS, too" => sub {
     my $dir = folder("good");
     my $process = serve($dir, ["run", "app.lua", "--admin", "0.0.0.0:0"],
         TIDEPOOL_SERVER__ADMIN_TOKEN => $TOKEN);
-    my ($admin) = slurp($process->{out}) =~ m{^admin listening on (\S+)$}m;
+    my $admin = $process->{admin};
     like($admin, qr{^https://}, "it says so");
     my ($port) = $admin =~ /:(\d+)$/;
     put("$dir/token", $TOKEN);

@@ -90,7 +90,6 @@ sub service
     my $process = serve($dir, ["run", "app.lua", "--listen", "127.0.0.1:0", "--admin",
         "127.0.0.1:0", (map { ("--set", "$_=$settings->{$_}") } sort keys %$settings),
         @more], TMPDIR => $dir);
-    ($process->{admin}) = slurp($process->{out}) =~ m{^admin listening on (\S+)$}m;
     return $process;
 }
 

@@ -43,7 +43,7 @@ sub service
         "127.0.0.1:0", "--policy", "fixed", "--set", "record.dump_dir=$dumps", "--set",
         "database.pool.max_connections=$max", @more]);
     $process->{url} or BAIL_OUT("no service: " . slurp($process->{err}));
-    my ($admin) = slurp($process->{out}) =~ m{^admin listening on (http://\S+)$}m;
+    my $admin = $process->{admin};
     return ($process, { %$process, url => $admin });
 }
 

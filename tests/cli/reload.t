@@ -83,7 +83,6 @@ sub service
         "--set", "database.pool.max_connections=5", "--set",
         "database.pool.min_connections=5", @more],
         DATABASE_URL => $database, REDIS_URL => $redis, TMPDIR => $dir);
-    ($process->{admin}) = slurp($process->{out}) =~ m{^admin listening on (\S+)$}m;
     return $process;
 }
 

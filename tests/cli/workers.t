@@ -33,7 +33,6 @@ sub instance
     my $process = serve($dir, ["run", "app.lua", "--workers", $workers, "--listen",
         "127.0.0.1:0", "--admin", "127.0.0.1:0", @{ $more{args} || [] }],
         TMPDIR => $dir, %{ $more{env} || {} });
-    ($process->{admin}) = slurp($process->{out}) =~ m{^admin listening on (\S+)$}m;
     return ($process, $dir);
 }
 
