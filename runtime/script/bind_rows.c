@@ -195,7 +195,7 @@ static int l_index(lua_State *L)
     double i;
 
     if (lua_type(L, 2) != LUA_TNUMBER) {
-        vm_push_metatable(L, ROWS_TYPE);
+        vm_push_methods(L, ROWS_TYPE);
         lua_pushvalue(L, 2);
         lua_rawget(L, -2);
         return 1;

@@ -161,8 +161,6 @@ static const luaL_Reg functions[] = {
 void bind_err(lua_State *L, struct vm *vm)
 {
     vm_metatable(L, vm, ERR_TYPE, metamethods);
-    lua_pushnil(L);
-    lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
     vm_register(L, vm, functions);
 }

@@ -19,6 +19,9 @@ static const size_t STRING_MAX_BYTES = (size_t)1 << 30;
 /* One step of the collector for this much memory that it cannot see. */
 enum { EXTERNAL_STEP_BYTES = 256 * 1024 };
 
+/* Where a metatable has the table of its type's methods. */
+enum { METHODS = 1 };
+
 int luaopen_cjson(lua_State *L);
 int luaopen_lpeg(lua_State *L);
 
@@ -39,22 +42,49 @@ void vm_extend(lua_State *L, struct vm *vm, const char *name,
     lua_pop(L, 1);
 }
 
+/* Moves a function to the metatable below when only the state is to call it:
+ * scripts that could would hand it values of other types. */
+static void take_metamethod(lua_State *L, const char *name)
+{
+    if (strncmp(name, "__", 2) != 0)
+        return;
+    lua_getfield(L, -1, name);
+    lua_setfield(L, -3, name);
+    lua_pushnil(L);
+    lua_setfield(L, -2, name);
+}
+
 void vm_metatable(lua_State *L, struct vm *vm, const char *type,
                   const luaL_Reg *functions)
 {
     lua_newtable(L);
+    lua_newtable(L);
     lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
+    lua_setfield(L, -3, "__index"); /* unless they hold one */
     vm_register(L, vm, functions);
+    for (const luaL_Reg *entry = functions; entry->name != NULL; entry++)
+        take_metamethod(L, entry->name);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, -3, METHODS);
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -3, "__metatable");
     lua_pushlightuserdata(L, (void *)type);
-    lua_pushvalue(L, -2);
+    lua_pushvalue(L, -3);
     lua_rawset(L, LUA_REGISTRYINDEX);
+    lua_remove(L, -2);
 }
 
 void vm_push_metatable(lua_State *L, const char *type)
 {
     lua_pushlightuserdata(L, (void *)type);
     lua_rawget(L, LUA_REGISTRYINDEX);
+}
+
+void vm_push_methods(lua_State *L, const char *type)
+{
+    vm_push_metatable(L, type);
+    lua_rawgeti(L, -1, METHODS);
+    lua_remove(L, -2);
 }
 
 void vm_set_type(lua_State *L, const char *type)

@@ -95,11 +95,12 @@ void vm_extend(lua_State *L, struct vm *vm, const char *name,
 /* ---- types of userdata: each a metatable, found by the address of the name,
  * which takes no string look-up and no second type can claim */
 
-/* Makes a metatable with these functions, whose __index is itself unless they
- * hold one; leaves it on the stack. */
+/* Makes a metatable, which scripts cannot get at, and a table of methods, its
+ * __index unless the functions hold one; leaves the methods on the stack. */
 void vm_metatable(lua_State *L, struct vm *vm, const char *type,
                   const luaL_Reg *functions);
 void vm_push_metatable(lua_State *L, const char *type);
+void vm_push_methods(lua_State *L, const char *type);
 /* Of the value on top. */
 void vm_set_type(lua_State *L, const char *type);
 bool vm_is_type(lua_State *L, int index, const char *type);

@@ -89,7 +89,8 @@ end
 
 local function index_of(value)
   local metatable = debug.getmetatable(value)
-  return type(metatable.__index) == "table" and metatable.__index or metatable
+  return metatable[1] or type(metatable.__index) == "table" and metatable.__index
+    or metatable
 end
 
 -- Of each type of the manual that has functions: the table of its methods.
@@ -106,10 +107,10 @@ local function live_types(db, cache)
   local live = {
     Tide = tide, Postgres = core.postgres, PostgresLease = core.postgres_lease,
     Redis = core.redis, RedisLease = core.redis_lease, Task = core.task,
-    Rows = debug.getmetatable(must(db:query "SELECT 1")), Script = index_of(
+    Rows = index_of(must(db:query "SELECT 1")), Script = index_of(
       cache:script "return 1"), Subscription = index_of(sub),
     Consumer = index_of(consumer), EventHandler = index_of(handler),
-    App = index_of(tide.app()), Request = debug.getmetatable(request),
+    App = index_of(tide.app()), Request = index_of(request),
     Response = index_of(response), ReplyStream = index_of(streamed(tide.stream)),
     EventStream = index_of(streamed(tide.events)),
     Pipeline = recorder,
@@ -212,9 +213,10 @@ describe("The manual", function()
     for _, methods in pairs(live) do known[methods] = true end
     local unknown = {}
     for _, value in pairs(debug.getregistry()) do
-      if type(value) == "table" and rawget(value, "__index") == value
-        and not known[value] and #public_names(value) > 0 then
-        unknown[table.concat(public_names(value), " ")] = true
+      local methods = type(value) == "table" and rawget(value, "__metatable") == false
+        and value[1]
+      if methods and not known[methods] and #public_names(methods) > 0 then
+        unknown[table.concat(public_names(methods), " ")] = true
       end
     end
     table.sort(INTERNAL_TYPES)
