@@ -120,7 +120,7 @@ SPECS := $(wildcard tests/live/*_spec.lua)
 # Failures are made on purpose there, so what is logged is kept aside; what
 # sanitizers and a panic say is shown.
 live: $(BUILD)/tidepool
-	@$(PROVE) -e 'timeout -k 20 600 $(BUILD)/tidepool run' tests/live/run.lua :: -- $(SPECS) \
+	@$(PROVE) -e 'timeout -k 20 600 $(BUILD)/tidepool run --trusted' tests/live/run.lua :: -- $(SPECS) \
 		2>$(BUILD)/live.log || { grep -v '^ts=' $(BUILD)/live.log; \
 			echo "log: $(BUILD)/live.log"; exit 1; }
 
@@ -146,7 +146,7 @@ bench-programs: $(BUILD)/tidepool $(BENCH_PROGRAMS)
 bench:
 	@.ci/deps bench || echo 'going on with what is here'
 	@$(MAKE) -s --no-print-directory -j$(shell nproc) bench-programs
-	@BUILD=$(BUILD) $(BUILD)/tidepool run tests/bench/run.lua -- $(BENCH)
+	@BUILD=$(BUILD) $(BUILD)/tidepool run --trusted tests/bench/run.lua -- $(BENCH)
 
 # ---- both once more, with the sanitizers, and Lua interpreted
 
@@ -197,7 +197,7 @@ lint:
 
 types: $(BUILD)/tidepool
 	$(call say,TYPES,lua/types/tidepool.lua)
-	@$(BUILD)/tidepool run lua/manual/generate.lua -- lua/README.md lua/types/tidepool.lua
+	@$(BUILD)/tidepool run --trusted lua/manual/generate.lua -- lua/README.md lua/types/tidepool.lua
 
 # ---- everything
 

@@ -1,6 +1,6 @@
--- COPY: a table into a file as CSV, and back.
---   tidepool run export.lua -- out users.csv
---   tidepool run export.lua -- in users.csv
+-- COPY: a table into a file as CSV, and back.  Only trusted scripts open files.
+--   tidepool run export.lua --trusted -- out users.csv
+--   tidepool run export.lua --trusted -- in users.csv
 
 local tide = require "tidepool"
 local db = tide.postgres()

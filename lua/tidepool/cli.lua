@@ -41,6 +41,7 @@ local OPTIONS = [[
   --policy NAME|FILE what tunes the pools: a stock policy, or a file that ends in
                      .lua (formula)
   --record FILE      what is asked of the pools, for tidepool simulate --trace FILE
+  --trusted          the script has all of Lua: io, os, debug, ffi and modules in C
   --drain TIME       how long what runs may go on after INT or TERM (30s)
   --log FORMAT       logfmt or json (logfmt)
   --log-level LEVEL  debug, info, warn or error (info)
@@ -110,6 +111,8 @@ local SETTINGS = {
   policy = "policy.use", record = "record.file",
 }
 
+local SWITCHES = { trusted = "script.trusted" }
+
 local function say(text)
   io.stdout:write(text)
   io.stdout:flush()
@@ -150,7 +153,13 @@ for name, setting in pairs(SETTINGS) do
   end
 end
 
+-- Flags that stand for a setting which is false without them.
+local function take_flag(self, name)
+  self.flags[SWITCHES[name]] = { name = "--" .. name, value = "true" }
+end
+
 local function spec_of(flags, operand)
+  for name in pairs(SWITCHES) do flags[name] = take_flag end
   return { options = OPTIONS_OF_ALL, flags = flags, operand = operand,
            takes_args = true }
 end

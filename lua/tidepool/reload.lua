@@ -213,7 +213,8 @@ end
 
 function Reloader:replace(number)
   local began, stamps = core.now(), stamps_of(self.files)
-  local generation = sandbox.new(self.path, unpack(self.args))
+  local new = self.is_trusted and sandbox.new_trusted or sandbox.new
+  local generation = new(self.path, unpack(self.args))
   generation.number = number or self.number + 1
   local app, env, before = self.app, self.env, self.number
   local wrong = self:load(generation) or self:hand_over(app, generation)
@@ -281,6 +282,7 @@ function reload.new(path, args, generation, options, on_app)
   generation.number = options.number or 1
   local self = setmetatable({
     path = path, args = args, first = generation, files = generation.files,
+    is_trusted = generation.is_trusted,
     drain = options.drain, on_app = on_app, number = generation.number,
     over = {}, -- environments of versions that have not ended yet, as keys
     load_seconds = options.load_seconds or LOAD_SECONDS,

@@ -2,6 +2,7 @@
 
 local core = require "tidepool.core"
 local standing = require "tidepool.standing"
+local whitelist = require "tidepool.whitelist"
 
 local require = require -- LuaJIT's own: `tidepool test` replaces the global one
 local sandbox = {}
@@ -11,23 +12,27 @@ local function directory_of(path)
 end
 
 -- The environment of a script: what it sets lands in `own`, what it reads comes from
--- there or from the runtime's globals.  Once locked, a write raises at its line.
-local function new_env()
-  local own = setmetatable({}, { __index = _G })
-  local env = {}
-  local generation = { own = own, env = env, locked = false, loaded = {} }
+-- there, or from what the runtime gives it.  Once locked, a write raises at its line.
+local function new_env(path, is_trusted)
+  local own, env = {}, {}
+  local generation = { own = own, env = env, locked = false, loaded = {},
+                       files = { path }, is_trusted = is_trusted }
   own._G = env
+  function generation.set_global(name, value)
+    if generation.locked then
+      error("global '" .. tostring(name) .. "' cannot be set: globals are read-only "
+        .. "once the script is loaded; use a local, or a table made while loading", 3)
+    end
+    own[name] = value
+  end
   setmetatable(env, {
     __index = own,
-    __newindex = function(_, name, value)
-      if generation.locked then
-        error("global '" .. tostring(name) .. "' cannot be set: globals are read-only "
-          .. "once the script is loaded; use a local, or a table made while loading", 2)
-      end
-      own[name] = value
-    end,
+    __newindex = function(_, name, value) generation.set_global(name, value) end,
     __metatable = "locked",
   })
+  local globals = is_trusted and _G or whitelist.globals(generation)
+  setmetatable(own, { __index = globals })
+  generation.modules = is_trusted and {} or whitelist.modules(generation, globals)
   return generation
 end
 
@@ -41,35 +46,76 @@ local function load_module(generation, name, path)
   return generation.loaded[name]
 end
 
+-- A module that the generation has, or the runtime gives it.
+local function ready_module(generation, name)
+  if generation.loaded[name] ~= nil then return generation.loaded[name] end
+  if generation.modules[name] ~= nil then return generation.modules[name] end
+  if generation.is_trusted and (package.loaded[name] ~= nil or package.preload[name]) then
+    return require(name)
+  end
+end
+
+-- What no file of Lua is: a module in C; or it is not there.
+local function other_module(generation, name, tried)
+  if not generation.is_trusted then
+    local why = whitelist.why_not(name)
+    if why then error(why, 3) end
+  else
+    local ok, value = pcall(require, name)
+    if ok then return value end
+    if not value:find("not found", 1, true) then error(value, 0) end
+  end
+  error(("module '%s' not found:%s"):format(name, tried), 3)
+end
+
 -- In Lua, so that a module may wait while it loads; C's require cannot be yielded across.
-local function new_require(generation, directory)
-  local search = directory .. "/?.lua;" .. directory .. "/?/init.lua;" .. package.path
+-- own_path: where modules are sought first.
+local function new_require(generation, own_path)
   local loading = {}
   return function(name)
-    if generation.loaded[name] ~= nil then return generation.loaded[name] end
-    if package.loaded[name] ~= nil or package.preload[name] then return require(name) end
-    local path, tried = package.searchpath(name, search)
-    if not path then
-      local ok, value = pcall(require, name) -- a module in C
-      if ok then return value end
-      if not value:find("not found", 1, true) then error(value, 0) end
-      error(("module '%s' not found:%s"):format(name, tried), 2)
-    end
+    local value = ready_module(generation, name)
+    if value ~= nil then return value end
+    local search = generation.package or package
+    local path, tried = package.searchpath(name, own_path .. search.path)
+    if not path then return other_module(generation, name, tried) end
     if loading[name] then
       error(("module '%s' requires itself in a circle"):format(name), 2)
     end
     loading[name] = true
-    local ok, value = pcall(load_module, generation, name, path)
+    local ok
+    ok, value = pcall(load_module, generation, name, path)
     loading[name] = nil
     if not ok then error(value, 0) end
     return value
   end
 end
 
+local function path_of(directory)
+  return directory .. "/?.lua;" .. directory .. "/?/init.lua;"
+end
+
+local function outside()
+  return { own = _G, env = _G, loaded = {}, files = {}, modules = {}, is_trusted = true }
+end
+
 -- A require for code that runs outside of a script of its own: modules of directory may
 -- wait while they load.
 function sandbox.require_from(directory)
-  return new_require({ own = _G, env = _G, loaded = {}, files = {} }, directory)
+  return new_require(outside(), path_of(directory))
+end
+
+-- A require for specs: what they find on own_path is the app's, and has what it would
+-- have when it is served, unless it is trusted.
+function sandbox.require_of_specs(own_path, is_trusted)
+  local require_outside = new_require(outside(), own_path)
+  if is_trusted then return require_outside end
+  local app = new_env(nil, false)
+  app.own.require = new_require(app, own_path)
+  return function(name)
+    local is_ready = package.loaded[name] ~= nil or package.preload[name]
+    local is_own = not is_ready and package.searchpath(name, own_path)
+    return (is_own and app.own.require or require_outside)(name)
+  end
 end
 
 -- An err with the traceback of where it was raised.
@@ -100,15 +146,20 @@ function sandbox.explain(failure, site)
   return site .. ": " .. text
 end
 
--- What sandbox.run() fills: a generation, { env =, files =, value = }.
-function sandbox.new(path, ...)
-  local generation = new_env()
+local function new(is_trusted, path, ...)
+  local generation = new_env(path, is_trusted)
   generation.path = path
-  generation.files = { path }
-  generation.own.require = new_require(generation, directory_of(path))
+  generation.own.require = new_require(generation, path_of(directory_of(path)))
   generation.own.arg = { [0] = path, ... }
   return generation
 end
+
+-- What sandbox.run() fills: a generation, { env =, files =, value = }, whose script has
+-- what whitelist.lua gives it.
+function sandbox.new(path, ...) return new(false, path, ...) end
+
+-- The same for a script that has all of Lua.
+function sandbox.new_trusted(path, ...) return new(true, path, ...) end
 
 -- Loads the script of a generation and runs it in the calling task with the arguments
 -- given.  Gives true; or nil, err with file:line and, where it failed while running, a
@@ -122,15 +173,18 @@ function sandbox.run(generation, ...)
   return true
 end
 
--- Loads the script at path and runs it.  Gives a generation; or nil, err, and nothing
--- of it goes on.
-function sandbox.load(path, ...)
-  local generation = sandbox.new(path, ...)
+local function load(generation, ...)
   local ok, err = sandbox.run(generation, ...)
   if ok then return generation end
   standing.finish(generation.env)
   return nil, err
 end
+
+-- Loads the script at path and runs it.  Gives a generation; or nil, err, and nothing
+-- of it goes on.
+function sandbox.load(path, ...) return load(sandbox.new(path, ...), ...) end
+
+function sandbox.load_trusted(path, ...) return load(sandbox.new_trusted(path, ...), ...) end
 
 -- From now on its globals cannot be set.
 function sandbox.lock(generation)

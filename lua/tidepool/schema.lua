@@ -274,6 +274,7 @@ local function build()
   add("server.limits", "max_connections",
     { kind = "count", min = 1, max = 1e6, default = limits.max_connections })
   add("server", "request_timeout", seconds(0, DAY, 0))
+  add("script", "trusted", { kind = "flag", default = false })
   add("script", "run_warn", seconds(0, DAY, 0.1))
   add("script", "run_abort", seconds(0, DAY, 1))
   add("script", "request_cpu", seconds(0, DAY, 10))

@@ -39,7 +39,8 @@ end
 
 -- Runs the script in a task, so that a signal can cancel it.
 function Service:load()
-  self.loader = core.spawn(sandbox.load, self.path, unpack(self.args))
+  local load = self.config.script.trusted and sandbox.load_trusted or sandbox.load
+  self.loader = core.spawn(load, self.path, unpack(self.args))
   local ok, generation, err = of(self.loader:wait())
   self.loader = nil
   if ok and generation then return generation end

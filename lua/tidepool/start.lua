@@ -39,7 +39,7 @@ local function next_row(rows, i)
   if row ~= nil then return i, row end
 end
 
--- luacheck: push ignore 121
+-- luacheck: push ignore 121 122
 function ipairs(value)
   if type(value) == "userdata" and is_rows(value) then return next_row, value, 0 end
   return raw_ipairs(value)
@@ -52,4 +52,20 @@ function pairs(value)
 end
 
 next = next_pair
+
+-- Texts that one call makes are bounded, as those of the string library in C.  By tail
+-- calls, so that what Lua's own raise is at the script's line.
+local MANY = 8
+local raw_concat, bound_concat = table.concat, core.bound_concat
+local raw_format, bound_format = string.format, core.bound_format
+
+function table.concat(list, between, from, to)
+  bound_concat(list, between, from, to)
+  return raw_concat(list, between, from, to)
+end
+
+function string.format(form, ...)
+  if select("#", ...) > MANY then bound_format(form, ...) end
+  return raw_format(form, ...)
+end
 -- luacheck: pop

@@ -107,8 +107,61 @@ static int l_tell_when_stuck(lua_State *L)
     return 0;
 }
 
+/* ---- texts of which one call makes one: too large where a large one is in
+ * it many times.  Raise at the line of the script, two levels up. */
+
+enum { NUMBER_MAX = 512 }; /* bytes of one that is formatted */
+
+static void add_text(lua_State *L, size_t *sum, int index, size_t between)
+{
+    *sum += between;
+    if (lua_type(L, index) == LUA_TSTRING)
+        *sum += lua_objlen(L, index);
+    if (*sum <= vm_of(L)->strings.max_bytes)
+        return;
+    luaL_where(L, 2);
+    lua_pushfstring(L, "%sresulting string too large", lua_tostring(L, -1));
+    lua_error(L);
+}
+
+/* bound_format(...): of string.format. */
+static int l_bound_format(lua_State *L)
+{
+    size_t sum = 0;
+
+    for (int i = 1; i <= lua_gettop(L); i++)
+        add_text(L, &sum, i, NUMBER_MAX);
+    return 0;
+}
+
+/* bound_concat(...): of table.concat, which refuses what is no list of texts.
+ */
+static int l_bound_concat(lua_State *L)
+{
+    size_t sum = 0, between = 0;
+    lua_Integer at, to;
+    int type = LUA_TSTRING;
+
+    if (!lua_istable(L, 1))
+        return 0;
+    lua_settop(L, 4);
+    if (lua_isstring(L, 2))
+        lua_tolstring(L, 2, &between);
+    at = lua_isnil(L, 3) ? 1 : lua_tointeger(L, 3);
+    to = lua_isnil(L, 4) ? (lua_Integer)lua_objlen(L, 1) : lua_tointeger(L, 4);
+    for (; at <= to && type != LUA_TNIL; at++) {
+        lua_rawgeti(L, 1, (int)at);
+        type = lua_type(L, -1);
+        add_text(L, &sum, -1, between);
+        lua_pop(L, 1);
+    }
+    return 0;
+}
+
 static const luaL_Reg functions[] = {
     { "tell_when_stuck", l_tell_when_stuck },
+    { "bound_format", l_bound_format },
+    { "bound_concat", l_bound_concat },
     { "limits", l_limits },
     { "limit_counts", l_counts },
     { "refusal", l_refusal },

@@ -48,7 +48,8 @@ local SIDES = { "connect", "pooled", "lanes" }
 local function start_app()
   local log = bench.path "before_after.log"
   bench.start({
-    PROGRAM, "run", "tests/bench/before_after_app.lua", "--listen", "127.0.0.1:0",
+    PROGRAM, "run", "tests/bench/before_after_app.lua", "--trusted", "--listen",
+    "127.0.0.1:0",
     "--log-level", "error", "--set", "database.pool.max_connections=15",
   }, log, { DATABASE_URL = bench.postgres().url })
   return bench.wait_log(log, "listening on http://(%S+)")

@@ -1,6 +1,6 @@
 -- run.lua - runs the benches, each side by side with what it is compared with.
 --
---   build/tidepool run tests/bench/run.lua -- [names]
+--   build/tidepool run --trusted tests/bench/run.lua -- [names]
 --
 -- Prints a line `bench NAME VALUE UNIT` for each figure, `ratio NAME VALUE` for each
 -- comparison, `skip NAME WHY` for what cannot run here; the same goes to bench.json in

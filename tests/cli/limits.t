@@ -105,7 +105,8 @@ my @ENDLESS = qw(loop sum pcall xpcall coroutine sort pattern gsub child limited
 
 for my $how ("compiled", "interpreted") {
     subtest "what does not stop is stopped, $how" => sub {
-        my $process = service({ "script.run_abort" => "200ms" }, "--", $how);
+        my $process = service({ "script.run_abort" => "200ms" },
+            $how eq "interpreted" ? "--trusted" : (), "--", $how);
         my $load = start(directory(), ["load", "$process->{url}/hello", "--rate", 200,
             "--duration", "3s"]);
         for my $path (@ENDLESS) {
@@ -222,7 +223,7 @@ for i = 1, rounds do
 end
 print(stopped, fine)
 LUA
-    my $process = start($home, ["run", "soak.lua", "--", $rounds]);
+    my $process = start($home, ["run", "soak.lua", "--trusted", "--", $rounds]);
     eventually { defined ended($process) } 60 + $rounds / 10;
     is ended($process), 0, "it ends";
     is slurp($process->{out}), "$rounds\t$rounds\n", "all stopped, none of the others";

@@ -19,6 +19,21 @@ app:get("/slow", function() tide.sleep(0.3) return "slow\n" end)
 return app
 LUA
 
+subtest "a script has all of Lua when it is trusted" => sub {
+    my $dir = directory();
+    put("$dir/job.lua", "io.write 'written\\n'\n");
+    my ($status, $out, $err) = run($dir, ["run", "job.lua"]);
+    is $status, 1, "it is not";
+    like $err, qr/^tidepool: job\.lua:1: io\.write is closed to this script: .*--trusted/, "told";
+    for my $args (["--trusted"], ["--set", "script.trusted=true"]) {
+        ($status, $out, $err) = run($dir, ["run", "job.lua", @$args]);
+        is "$status $out", "0 written\n", "@$args";
+    }
+    ($status, $out, $err) = run($dir, ["run", "job.lua", "--trusted=yes"]);
+    is $status, 2, "--trusted takes no value";
+    like $err, qr/^tidepool: --trusted: takes no value$/m, "told";
+};
+
 subtest "usage" => sub {
     my $dir = directory();
     my ($status, $out, $err) = run($dir, ["version"]);

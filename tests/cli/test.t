@@ -25,7 +25,7 @@ subtest "every test begins anew" => sub {
     mkdir "$dir/spec" or die $!;
     put("$dir/schema.sql", "CREATE TABLE t (n int); INSERT INTO t VALUES (1);\n");
     put("$dir/helper.lua", "return { answer = require 'tidepool'.postgres():one "
-        . "'SELECT 42 AS n'.n }\n");
+        . "'SELECT 42 AS n'.n, has_files = pcall(function() return io.open end) }\n");
     put("$dir/spec/t_spec.lua", <<'LUA');
 local tide = require "tidepool"
 local db, cache = tide.postgres(), tide.redis()
@@ -45,6 +45,8 @@ describe("a test", function()
 
   it("listens, and loads what waits", function()
     assert.are.equal(42, require("helper").answer)
+    assert.is_false(require("helper").has_files) -- as where it is served
+    assert.is_function(io.open)
     assert(db:listen("c", function(message) heard[#heard + 1] = message.payload end))
     assert(db:notify("c", "x"))
     local limit = tide.now() + 10

@@ -75,7 +75,8 @@ describe("Workers with one budget", function()
   local function start()
     local log = support.file("worker.log", "")
     local process = must(core.process {
-      args = { core.realpath("/proc/self/exe"), "run", support.file("app.lua", WORKER),
+      args = { core.realpath("/proc/self/exe"), "run", "--trusted",
+        support.file("app.lua", WORKER),
         "--listen", "127.0.0.1:0" },
       env = { BUDGET_URL = support.servers.postgres.url }, log = log,
       inherit = { budget:fd() },

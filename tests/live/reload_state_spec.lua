@@ -75,7 +75,7 @@ describe("A script's state", function()
 
   local function begin(text)
     save(text)
-    local ok, generation = core.spawn(sandbox.load, path):wait()
+    local ok, generation = core.spawn(sandbox.load_trusted, path):wait()
     assert(ok and generation, tostring(generation))
     reloader = reload.new(path, {}, generation,
       { drain = 10, load_seconds = 0.3, hook_seconds = 0.3 }, function(new) app = new end)

@@ -211,7 +211,7 @@ local function prepare(busted, run)
   return counts
 end
 
-local function run_specs(busted, run, paths)
+local function run_specs(busted, run, paths, is_trusted)
   local counts = prepare(busted, run)
   local output = require("busted.outputHandlers." .. (os.getenv "TERM"
     and "utfTerminal" or "plainTerminal"))
@@ -219,9 +219,9 @@ local function run_specs(busted, run, paths)
     language = "en", arguments = {},
   }
   local path = directory_of(paths[1])
-  package.path = ("./?.lua;./?/init.lua;%s/?.lua;%s/../?.lua;"):format(path, path)
-    .. package.path
-  _G.require = sandbox.require_from "."
+  local own_path = ("./?.lua;./?/init.lua;%s/?.lua;%s/../?.lua;"):format(path, path)
+  package.path = own_path .. package.path
+  _G.require = sandbox.require_of_specs(own_path, is_trusted)
   require "busted.modules.test_file_loader"(busted, { "lua" })(paths, { "%.lua$" }, {
     excludes = {},
   })
@@ -253,7 +253,7 @@ local function run_all(settings, run, paths)
     complain("%s", tostring(err))
     return FAILED
   end
-  local counts = run_specs(busted, run, paths)
+  local counts = run_specs(busted, run, paths, settings.script.trusted)
   if counts.passed + counts.failed + counts.pending == 0 then
     complain("no test in %s", table.concat(paths, ", "))
     return FAILED

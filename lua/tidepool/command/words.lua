@@ -11,7 +11,7 @@ local function field_of(name) return (name:gsub("-", "_")) end
 --
 -- options     name -> an entry of schema.read(), whose value becomes the field of that
 --             name with _ for -; or fn(self, value), which gives what is wrong, or nil
--- flags       name -> true: the field of that name becomes true
+-- flags       name -> true: the field of that name becomes true; or fn(self, name)
 -- operand     fn(self, word), gives what is wrong, or nil; without it they are collected
 --             in self.operands
 -- takes_args  what follows -- becomes self.args
@@ -55,8 +55,10 @@ local function take(self, spec, list)
       value = value:sub(2)
     end
     return take_value(self, name, entry, value)
-  elseif name and value == "" and spec.flags and spec.flags[name] then
-    self[field_of(name)] = true
+  elseif name and spec.flags and spec.flags[name] then
+    if value ~= "" then return ("--%s: takes no value"):format(name) end
+    local flag = spec.flags[name]
+    if flag == true then self[field_of(name)] = true else flag(self, name) end
   elseif word:find "^%-." then
     return unknown_option(spec, word:match "^[^=]+")
   elseif spec.operand then
