@@ -2,6 +2,7 @@
 
 local check = require "tidepool.command.check"
 local config = require "tidepool.config"
+local confine = require "tidepool.confine"
 local core = require "tidepool.core"
 local dev = require "tidepool.command.dev"
 local master = require "tidepool.instance.master"
@@ -41,6 +42,8 @@ local OPTIONS = [[
   --policy NAME|FILE what tunes the pools: a stock policy, or a file that ends in
                      .lua (formula)
   --record FILE      what is asked of the pools, for tidepool simulate --trace FILE
+  --confine          the kernel holds what serves to the app: no program is run, no
+                     other file opened, no other server connected to
   --trusted          the script has all of Lua: io, os, debug, ffi and modules in C
   --drain TIME       how long what runs may go on after INT or TERM (30s)
   --log FORMAT       logfmt or json (logfmt)
@@ -111,7 +114,7 @@ local SETTINGS = {
   policy = "policy.use", record = "record.file",
 }
 
-local SWITCHES = { trusted = "script.trusted" }
+local SWITCHES = { trusted = "script.trusted", confine = "server.confine" }
 
 local function say(text)
   io.stdout:write(text)
@@ -188,6 +191,8 @@ local RUNNERS = {
   run = function(settings, self)
     local worker = member.of_environment()
     if worker == false then return FAILED end -- its master has ended already
+    local wrong = settings.server.confine and confine.find_wrong(settings)
+    if wrong then return misused(nil, "%s", wrong) end
     if not worker and settings.server.workers > 0 then
       return master.run(settings, self.words)
     end

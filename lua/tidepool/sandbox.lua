@@ -184,7 +184,9 @@ end
 -- of it goes on.
 function sandbox.load(path, ...) return load(sandbox.new(path, ...), ...) end
 
-function sandbox.load_trusted(path, ...) return load(sandbox.new_trusted(path, ...), ...) end
+function sandbox.load_trusted(path, ...)
+  return load(sandbox.new_trusted(path, ...), ...)
+end
 
 -- From now on its globals cannot be set.
 function sandbox.lock(generation)

@@ -3,6 +3,7 @@
 
 local access = require "tidepool.access"
 local admin = require "tidepool.admin"
+local confine = require "tidepool.confine"
 local control = require "tidepool.control"
 local core = require "tidepool.core"
 local of = require("tidepool.result").of
@@ -314,6 +315,7 @@ function Service:serve(generation)
   if self.member then self:catch_up() end
   if not self:start_policy() or not self:start_recording() then return MISCONFIGURED end
   if not self:begin(generation) or not self:listen() then return FAILED end
+  if not self:confine(confine.sockets, self.member) then return FAILED end
   if self.watch then self.reloader:watch() end
   self:wait_for_stop()
   return self:drain()
@@ -354,8 +356,19 @@ end
 
 local service = {}
 
+-- As said by fn of confine.lua, where it is asked for.
+function Service:confine(fn, ...)
+  if not self.config.server.confine or self.watch then return true end
+  local done, why = fn(...)
+  if not done then complain("%s", why) end
+  return done
+end
+
 function Service:run()
   self:watch_signals()
+  if not self:confine(confine.begin, self.config, self.path, self.member) then
+    return MISCONFIGURED
+  end
   local failure = self.member and self.member:join_budget()
   if failure then
     complain("%s", failure)

@@ -74,6 +74,45 @@ function url.mask_inside(text)
   return (text:gsub("([Pp][Aa][Ss][Ss][Ww][Oo][Rr][Dd]%s*=).*", "%1" .. HIDDEN))
 end
 
+-- ---- what a url says
+
+local PORTS = { postgres = 5432, redis = 6379 }
+
+-- A parameter behind the "?" of a url, or of "host=... dbname=..."; or nil.
+function url.parameter(text, name)
+  if not text:find "^%a[%w+.-]*:/" then
+    local start = "%s" .. name .. "%s*=%s*"
+    text = " " .. text
+    return text:match(start .. "'([^']*)'") or text:match(start .. "(%S+)")
+  end
+  for key, value in text:gsub("^[^?]*", ""):gmatch "[?&]([^=&]*)=([^&]*)" do
+    if key == name then
+      return (value:gsub("%%(%x%x)", function(hex)
+        return string.char(tonumber(hex, 16))
+      end))
+    end
+  end
+end
+
+local function is_path(host) return host ~= nil and host:find "^[/@]" ~= nil end
+
+-- The TCP ports of the servers that a url names: none of those on a path.
+function url.ports(kind, text)
+  local own = url.parameter(text, "port")
+  if text:find "^[%a+]*unix:" or is_path(url.parameter(text, "host")) then return {} end
+  local default = own or kind == "postgres" and os.getenv "PGPORT" or PORTS[kind]
+  local ports = {} -- that of a host without one among them, also where all have one
+  local hosts = (text:match "^%a[%w+.-]*://([^/?]*)" or ""):match "[^@]*$"
+  for host in (hosts .. ","):gmatch "([^,]*)," do
+    ports[#ports + 1] = host:match ":(%d+)$"
+  end
+  for port in (tostring(default) .. ","):gmatch "%s*(%d*)%s*," do
+    ports[#ports + 1] = port ~= "" and port or PORTS[kind]
+  end
+  for i, port in ipairs(ports) do ports[i] = tonumber(port) end
+  return ports
+end
+
 -- ---- Postgres: libpq would show what it cannot read, which may be the password
 
 local SCHEMES = { "^postgres://", "^postgresql://" }

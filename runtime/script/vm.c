@@ -250,6 +250,7 @@ static int open_core(lua_State *L)
     bind_load(L, vm);
     bind_terminal(L, vm);
     bind_limits(L, vm);
+    bind_confine(L, vm);
     bind_core(L, vm);
     return 1;
 }

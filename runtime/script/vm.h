@@ -163,6 +163,7 @@ void bind_tls(lua_State *L, struct vm *vm);
 void bind_load(lua_State *L, struct vm *vm);
 void bind_terminal(lua_State *L, struct vm *vm);
 void bind_limits(lua_State *L, struct vm *vm);
+void bind_confine(lua_State *L, struct vm *vm);
 void bind_core(lua_State *L, struct vm *vm);
 
 #endif

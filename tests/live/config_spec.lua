@@ -83,7 +83,8 @@ describe("config.load", function()
     local limits = core.http_limits() -- what the server itself takes
     limits.max_headers = nil -- is no setting
     assert.same({ listen = "127.0.0.1:8080", drain = 30, workers = 0,
-        worker_timeout = 10, drain_delay = 0, request_timeout = 0, limits = limits,
+        worker_timeout = 10, drain_delay = 0, request_timeout = 0,
+        confine = false, limits = limits,
         tls = {} },
       loaded.server)
     assert.same({ level = "info", format = "logfmt", access = false }, loaded.log)

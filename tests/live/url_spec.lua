@@ -137,3 +137,40 @@ describe("url.without_quotes", function()
       cut 'unexpected character "x" in position 2 in URI (expected ":" or "/"): "s"t"')
   end)
 end)
+
+-- A url of a server -> the TCP ports that it names.
+local PORTS = {
+  ["postgres://h/d"] = { 5432 },
+  ["postgres://app:pw@h:5433/d"] = { 5433, 5432 },
+  ["postgres://a,b:6000,[::1]:6001/d"] = { 6000, 6001, 5432 },
+  ["postgres://h/d?port=6002"] = { 6002 },
+  ["host=h port=6003 dbname=d"] = { 6003 },
+  ["host=a,b port=6004,6005"] = { 6004, 6005 },
+  ["postgres:///d?host=/run/postgresql&port=1"] = {},
+  ["postgres:///d?host=%2Frun%2Fpostgresql"] = {},
+  ["host=/run/postgresql dbname=d"] = {},
+  ["host='/run/a' dbname=d"] = {},
+  ["redis://:se@cret@h:6380/1"] = { 6380, 6379 },
+  ["rediss://h?cacert=/a.pem"] = { 6379 },
+  ["unix:///run/redis.sock?db=2"] = {},
+}
+
+describe("url.ports", function()
+  for text, ports in pairs(PORTS) do
+    it("finds those of " .. text, function()
+      local kind = text:find "^redis" and "redis" or "postgres"
+      assert.are.same(ports, url.ports(kind, text))
+    end)
+  end
+end)
+
+describe("url.parameter", function()
+  it("gives the value of one, or nil", function()
+    local of_url = "postgres://a:b@h/d?sslmode=require&sslrootcert=%2Fa%2Bb.pem"
+    assert.are.equal("/a+b.pem", url.parameter(of_url, "sslrootcert"))
+    assert.are.equal("require", url.parameter(of_url, "sslmode"))
+    assert.is_nil(url.parameter(of_url, "sslkey"))
+    assert.are.equal("/a b", url.parameter("host=h sslkey = '/a b' port=1", "sslkey"))
+    assert.is_nil(url.parameter("host=h", "sslkey"))
+  end)
+end)
