@@ -301,7 +301,8 @@ describe("Event streams of a script that was replaced", function()
       return app]]), nil
     local probe = {}
     package.loaded.probe = probe
-    local reloader = reload.new(path, {}, assert(sandbox.load(path)), { drain = 10 },
+    local first = assert(sandbox.load_trusted(path))
+    local reloader = reload.new(path, {}, first, { drain = 10 },
       function(new) app = new end)
     assert(reloader:begin())
     local server = assert(core.listen {
