@@ -12,7 +12,7 @@
 #                 BENCH="select redis ..." runs these only
 #   make lint     floors, clang-format, clang-tidy, luacheck
 #   make types    lua/types/, for editors, of the manual lua/README.md
-#   make install  to $(DESTDIR)$(PREFIX)
+#   make install  to $(DESTDIR)$(PREFIX); make uninstall takes it away
 #   make clean
 #
 # CFLAGS, LDFLAGS and LDLIBS from the command line are appended to ours.
@@ -20,6 +20,7 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 VERSION := 0.1.0
+RELEASED := November 30, 2026
 SONAME := libtidepool.so.0
 
 # Every folder of runtime/ with the floor it is on; tests/lint/floors.awk reads
@@ -218,26 +219,55 @@ test:
 
 TEST_PARTS := unit live cli lint asan
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include \
-		$(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/tidepool/types
-	install $(BUILD)/tidepool $(DESTDIR)$(PREFIX)/bin
-	install -m 644 runtime/tidepool.h $(DESTDIR)$(PREFIX)/include
-	install -m 644 $(BUILD)/libtidepool.a $(DESTDIR)$(PREFIX)/lib
-	install $(BUILD)/libtidepool.so $(DESTDIR)$(PREFIX)/lib/$(SONAME)
-	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libtidepool.so
-	install -m 644 lua/types/tidepool.lua $(DESTDIR)$(PREFIX)/share/tidepool/types
-	printf '%s\n' $(PKG_CONFIG_LINES) \
-		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/tidepool.pc
+# ---- what is put on a machine
 
-PKG_CONFIG_LINES = 'prefix=$(PREFIX)' 'Name: tidepool' \
-	'Description: Postgres and Redis pools, scripted in Lua' \
-	'Version: $(VERSION)' 'Requires.private: $(LIBRARIES) $(HTTP_LIBRARY)' \
-	'Libs: -L$${prefix}/lib -ltidepool' 'Cflags: -I$${prefix}/include'
+INCLUDEDIR ?= $(PREFIX)/include
+LIBDIR ?= $(PREFIX)/lib
+DATADIR ?= $(PREFIX)/share
+LIBRARY_FILE := libtidepool.so.$(VERSION)
+
+# Of the help texts, so it has every command and option.
+$(BUILD)/tidepool.1: $(BUILD)/tidepool lua/manual/page.lua Makefile
+	$(call say,MAN,$@)
+	$(Q)$(BUILD)/tidepool run lua/manual/page.lua -- $(BUILD)/tidepool $@ '$(RELEASED)'
+
+$(BUILD)/tidepool.pc: Makefile
+	@mkdir -p $(@D)
+	$(Q)printf '%s\n' $(PKG_CONFIG_LINES) > $@
+
+# Written anew each time, for PREFIX may be another.
+.PHONY: $(BUILD)/tidepool.pc
+PKG_CONFIG_LINES = 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$(INCLUDEDIR)' '' \
+	'Name: tidepool' 'Description: Postgres and Redis pools, scripted in Lua' \
+	'Version: $(VERSION)' 'Cflags: -I$${includedir}' \
+	'Libs: -L$${libdir} -ltidepool' 'Libs.private: $(TIDE_LDLIBS)'
+
+INSTALLED = $(PREFIX)/bin/tidepool $(INCLUDEDIR)/tidepool.h $(LIBDIR)/libtidepool.a \
+	$(LIBDIR)/$(LIBRARY_FILE) $(LIBDIR)/$(SONAME) $(LIBDIR)/libtidepool.so \
+	$(LIBDIR)/pkgconfig/tidepool.pc $(DATADIR)/man/man1/tidepool.1 \
+	$(DATADIR)/tidepool/types/tidepool.lua
+
+install: all $(BUILD)/tidepool.1 $(BUILD)/tidepool.pc
+	install -d $(addprefix $(DESTDIR),$(sort $(dir $(INSTALLED))))
+	install $(BUILD)/tidepool $(DESTDIR)$(PREFIX)/bin
+	install -m 644 runtime/tidepool.h $(DESTDIR)$(INCLUDEDIR)
+	install -m 644 $(BUILD)/libtidepool.a $(DESTDIR)$(LIBDIR)
+	install -m 644 $(BUILD)/libtidepool.so $(DESTDIR)$(LIBDIR)/$(LIBRARY_FILE)
+	ln -sf $(LIBRARY_FILE) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libtidepool.so
+	install -m 644 $(BUILD)/tidepool.pc $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -m 644 $(BUILD)/tidepool.1 $(DESTDIR)$(DATADIR)/man/man1
+	install -m 644 lua/types/tidepool.lua $(DESTDIR)$(DATADIR)/tidepool/types
+
+# Its own folders, too, when nothing else is in them.
+uninstall:
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	-rmdir $(DESTDIR)$(DATADIR)/tidepool/types $(DESTDIR)$(DATADIR)/tidepool 2>/dev/null
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 clean:
 	rm -rf build build-*
 
-.PHONY: all unit live cli bench bench-programs asan lint types run test install clean
+.PHONY: all unit live cli bench bench-programs asan lint types run test install uninstall \
+	clean

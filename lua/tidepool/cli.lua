@@ -238,7 +238,7 @@ local function operator_command(command, list)
 end
 
 local function help(_, list)
-  local command = list[1]
+  local command = list[1] == "--help" and "help" or list[1]
   if command and not HELP[command] then
     return misused("help", "unknown command %q", command)
   end

@@ -44,7 +44,7 @@ subtest "usage" => sub {
     is $status, 0, "--help: status";
     like $out, qr/\brun\b.*\bdev\b/s, "--help: names the commands";
 
-    for my $command (qw(run dev check)) {
+    for my $command (qw(run dev check help)) {
         ($status, $out) = run($dir, [$command, "--help"]);
         is $status, 0, "$command --help: status";
         like $out, qr/\b$command\b/, "$command --help: names it";
