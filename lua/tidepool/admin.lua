@@ -62,10 +62,13 @@ end
 
 local admin = {}
 
--- Stands for a request of the page of metrics.
-admin.METRICS_REQUEST = {
-  path = function() return "/metrics" end, method = function() return "GET" end,
-}
+-- Stands for a request of the page at path, for who asks within this process.
+local function request_for(path)
+  return { path = function() return path end, method = function() return "GET" end }
+end
+
+admin.METRICS_REQUEST = request_for "/metrics"
+admin.HEALTH_REQUEST = request_for "/health"
 
 -- Gives a function that answers a request as core.listen's handler does, or gives nil
 -- when the path is not one of these.  state: pools (an array), optional (those that

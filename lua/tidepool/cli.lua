@@ -9,6 +9,7 @@ local master = require "tidepool.instance.master"
 local member = require "tidepool.instance.member"
 local schema = require "tidepool.schema"
 local service = require "tidepool.service"
+local service_manager = require "tidepool.service_manager"
 local sorted_keys = require "tidepool.sorted_keys"
 local testing = require "tidepool.command.testing"
 local url = require "tidepool.url"
@@ -194,9 +195,10 @@ local RUNNERS = {
     local wrong = settings.server.confine and confine.find_wrong(settings)
     if wrong then return misused(nil, "%s", wrong) end
     if not worker and settings.server.workers > 0 then
-      return master.run(settings, self.words)
+      return master.run(settings, self.words, self.manager)
     end
-    return service.run(settings, self.app, self.args, { member = worker })
+    return service.run(settings, self.app, self.args,
+      { member = worker, manager = self.manager })
   end,
   dev = function(settings, self)
     return dev.run(settings, self.app, self.args, self.fresh)
@@ -209,6 +211,7 @@ local RUNNERS = {
 }
 
 local function run_script(command, self)
+  self.manager = service_manager.of_environment() -- taken from all children, too
   local settings, problems = config.load(self)
   if settings then return RUNNERS[command](settings, self) end
   for _, problem in ipairs(problems) do io.stderr:write("tidepool: ", problem, "\n") end

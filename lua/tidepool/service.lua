@@ -12,11 +12,13 @@ local pools = require "tidepool.pools"
 local recording = require "tidepool.recording"
 local reload = require "tidepool.reload"
 local sandbox = require "tidepool.sandbox"
+local service_manager = require "tidepool.service_manager"
 local tide = require "tidepool"
 local tls = require "tidepool.tls"
 local url = require "tidepool.url"
 
 local DONE, FAILED, MISCONFIGURED = 0, 1, 2
+local GRACE_SECONDS = 5 -- after the drain time, to close what is open
 
 local Service = {}
 Service.__index = Service
@@ -110,6 +112,7 @@ function Service:handlers()
     script = function() return self.reloader:stats() end,
   }
   self.metrics_page = function() return (select(3, health(admin.METRICS_REQUEST))) end
+  self.health_page = function() return (select(3, health(admin.HEALTH_REQUEST))) end
   local answer, admin_handler = self:app_handler(), self:admin_handler(health)
   if self.config.server.admin then return answer, admin_handler end
   local shown = self.member and self.member:instance_handler(health) or health
@@ -303,8 +306,10 @@ function Service:begin(generation)
     core.on_signal("HUP", function() self:stop "HUP" end)
   elseif not self.member then
     core.on_signal("HUP", function()
-      self:reload_certificates()
-      self.reloader:ask()
+      self.manager:reload(function()
+        self:reload_certificates()
+        self.reloader:ask()
+      end)
     end)
   end
   return true
@@ -317,6 +322,7 @@ function Service:serve(generation)
   if not self:begin(generation) or not self:listen() then return FAILED end
   if not self:confine(confine.sockets, self.member) then return FAILED end
   if self.watch then self.reloader:watch() end
+  if not self.stopping then self.manager:ready(self.health_page) end
   self:wait_for_stop()
   return self:drain()
 end
@@ -337,6 +343,8 @@ end
 function Service:stop(name)
   if self.stopping then return self:hurry(name) end
   self.stopping = true
+  self.manager:stop(self.config.server.drain_delay + self.config.server.drain
+    + GRACE_SECONDS)
   core.log("info", "stopping", { signal = name })
   if self.loader then self.loader:cancel() end
   if self.gate then self.gate:cancel() end
@@ -399,13 +407,14 @@ function Service:run()
 end
 
 -- Runs the script at path with the arguments args.  options: watch (reload it when it is
--- saved), member (of member.of_environment(), for a worker).  Returns the exit status.
+-- saved), member (of member.of_environment(), for a worker), manager (of service_manager,
+-- who is to be told).  Returns the exit status.
 function service.run(settings, path, args, options)
   options = options or {}
   local self = setmetatable({
     config = settings, path = path, args = args, watch = options.watch,
-    member = options.member, pools = {}, optional = {}, stopping = false,
-    tls_servers = {},
+    member = options.member, manager = options.manager or service_manager.none(),
+    pools = {}, optional = {}, stopping = false, tls_servers = {},
   }, Service)
   if self.member then tide._set_worker(self.member.number, self.member.count) end
   tide._set_request_timeout(settings.server.request_timeout)

@@ -245,6 +245,7 @@ static int open_core(lua_State *L)
     bind_sockets(L, vm);
     bind_files(L, vm);
     bind_process(L, vm);
+    bind_manager(L, vm);
     bind_budget(L, vm);
     bind_tls(L, vm);
     bind_load(L, vm);

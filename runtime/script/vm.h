@@ -158,6 +158,7 @@ void bind_request(lua_State *L, struct vm *vm);
 void bind_sockets(lua_State *L, struct vm *vm);
 void bind_files(lua_State *L, struct vm *vm);
 void bind_process(lua_State *L, struct vm *vm);
+void bind_manager(lua_State *L, struct vm *vm);
 void bind_budget(lua_State *L, struct vm *vm);
 void bind_tls(lua_State *L, struct vm *vm);
 void bind_load(lua_State *L, struct vm *vm);

@@ -16,9 +16,10 @@ local FIRST_FD = 3
 local handover = {}
 
 -- Starts the program at path as the new master.  groups: name -> array of descriptors
--- that it inherits; directory: of the old one's instance.  on_end(status) is called when
--- it is gone, however that came.  Gives its pid; or nil and a sentence.
-function handover.start(path, words, directory, groups, on_end)
+-- that it inherits; directory: of the old one's instance; env: what its environment has
+-- besides.  on_end(status) is called when it is gone, however that came.  Gives its pid;
+-- or nil and a sentence.
+function handover.start(path, words, directory, groups, env, on_end)
   local inherit, fields = {}, { parent = core.pid(), directory = directory, groups = {} }
   for name, group in pairs(groups) do
     local fds = {}
@@ -28,9 +29,10 @@ function handover.start(path, words, directory, groups, on_end)
     end
     fields.groups[name] = fds
   end
+  env[VARIABLE] = core.encode(fields)
   local process, err = core.process {
     file = path, args = { path, unpack(words) }, shares_all = true, inherit = inherit,
-    env = { [VARIABLE] = core.encode(fields) },
+    env = env,
   }
   if not process then return nil, err.message end
   core.spawn(function() on_end((of(process:wait()))) end)
@@ -54,15 +56,13 @@ function Handover:finish()
     { pid = self.parent, error = status and "status " .. status or why })
 end
 
--- What the master that started this process hands over, or nil: none did.
+-- What the master that started this process hands over, or nil: none did.  Its children
+-- are no heirs: the environment has it no more.
 function handover.of_environment()
-  local text = os.getenv(VARIABLE) or ""
-  local fields = text ~= "" and reply.decode(text)
+  local text = core.take_env(VARIABLE)
+  local fields = text and reply.decode(text)
   if not fields or core.parent_pid() ~= fields.parent then return nil end
   return setmetatable(fields, Handover)
 end
-
--- Children of this process are no heirs.
-handover.NO_HEIR = { [VARIABLE] = "" }
 
 return handover

@@ -217,13 +217,14 @@ end
 function Master:stop(name)
   if self.stopping then return self:hurry(name) end
   self.stopping = true
+  local seconds = self.settings.server.drain + GRACE_SECONDS
+  self.manager:stop(self.settings.server.drain_delay + seconds + GRACE_SECONDS)
   core.log("info", "stopping",
     { signal = name, workers = #self:each(), heir = self.is_retired and self.heir })
   self:give_notice()
   if self.is_retired then self.sockets:leave() end
   self.sockets:close() -- the workers have them, until they accept no more
   for _, one in ipairs(self:each()) do one:finish() end
-  local seconds = self.settings.server.drain + GRACE_SECONDS
   core.spawn(function()
     of(core.sleep(seconds))
     for _, one in ipairs(self:each()) do
@@ -239,7 +240,9 @@ function Master:watch_signals()
   for _, name in ipairs { "INT", "TERM" } do
     core.on_signal(name, function() self:stop(name) end)
   end
-  core.on_signal("HUP", function() self.pages:ask_reload() end)
+  core.on_signal("HUP", function()
+    self.manager:reload(function() self.pages:ask_reload() end)
+  end)
   core.on_signal("USR2", function() self:upgrade() end)
 end
 
@@ -318,7 +321,7 @@ function Master:upgrade()
     admin = self.admin_sockets and self.admin_sockets:fds() }
   local err
   self.heir, err = handover.start(self.program, self.words, self.directory, groups,
-    function(status)
+    self.manager:environment(), function(status)
       self.heir = nil
       if not self.is_retired then
         core.log("error", "upgrade failed, this version goes on", { status = status })
@@ -334,6 +337,7 @@ end
 function Master:retire()
   if self.stopping then return end
   self.is_retired = true
+  self.manager:hand_over(self.heir)
   core.log("info", "the next master serves, this one ends", { next = self.heir })
   if self.admin then
     self.admin:close()
@@ -380,6 +384,7 @@ function Master:run()
   if not self.stopping then
     self:announce()
     if self.before then self.before:finish() end
+    self.manager:ready(function() return self.pages:health_page() end)
   end
   self:wait(function() return self.stopping and #self:each() == 0 end)
   core.log("info", "stopped")
@@ -389,11 +394,12 @@ end
 local master = {}
 
 -- Runs workers with these words of the command line, which are read anew by each.
--- settings: a Config.  Returns the exit status.
-function master.run(settings, words)
+-- settings: a Config; manager: of service_manager.  Returns the exit status.
+function master.run(settings, words, manager)
   local count = settings.server.workers
   local self = setmetatable({
-    settings = settings, words = words, count = count, slots = {}, stopping = false,
+    settings = settings, words = words, manager = manager, count = count, slots = {},
+    stopping = false,
     program = core.realpath "/proc/self/exe", before = handover.of_environment(),
     began = core.now(), changes = {}, generation = 1,
   }, Master)

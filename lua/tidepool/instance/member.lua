@@ -156,7 +156,7 @@ end
 
 -- The worker that this process is; nil: it is none; false: it is, and its master is gone.
 function member.of_environment()
-  local text = os.getenv(VARIABLE)
+  local text = core.take_env(VARIABLE) -- what a script starts is no worker
   if not text then return nil end
   local self = setmetatable((reply.decode(text)), Member)
   self.lent = {} -- number of a socket -> what accepts on it

@@ -109,6 +109,9 @@ VIEWS["/health"] = function(self)
     script = instance.script })
 end
 
+-- For who asks within this process.
+function Pages:health_page() return (select(3, VIEWS["/health"](self))) end
+
 VIEWS["/health/live"] = function() return answer(200, { status = "ok" }) end
 
 VIEWS["/health/ready"] = function(self)
@@ -373,7 +376,7 @@ function Pages:control_handler()
     local number, what = request:path():match "^/workers/(%d+)/(%l+)$"
     if number then return hear(self, tonumber(number), what, request) end
     if request:path() == "/retire" then
-      core.spawn(function() self.master:retire() end)
+      self.master:retire() -- before it is answered: then the other one is the main one
       return answer(200, { status = "ok" })
     end
     if request:path() == "/changes" then return answer(200, self.master.changes) end

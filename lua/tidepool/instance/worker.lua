@@ -2,7 +2,6 @@
 
 local call = require "tidepool.call"
 local core = require "tidepool.core"
-local handover = require "tidepool.instance.handover"
 local member = require "tidepool.instance.member"
 local metrics_sums = require "tidepool.instance.metrics_sums"
 local of = require("tidepool.result").of
@@ -101,12 +100,10 @@ function worker.start(options, on_end)
   local fields = { number = options.number, count = options.count,
                    directory = options.directory, parent = core.pid() }
   for name, value in pairs(options.fields) do fields[name] = value end
-  local env = member.environment(fields)
-  for name, value in pairs(handover.NO_HEIR) do env[name] = value end
   local process, err = core.process {
     file = PROGRAM, shares_all = true, inherit = options.inherit,
     args = { ("tidepool: worker %d:"):format(options.number), unpack(options.args) },
-    env = env,
+    env = member.environment(fields),
   }
   if not process then return nil, err.message end
   local self = setmetatable({
