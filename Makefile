@@ -13,6 +13,7 @@
 #   make lint     floors, clang-format, clang-tidy, luacheck
 #   make types    lua/types/, for editors, of the manual lua/README.md
 #   make install  to $(DESTDIR)$(PREFIX); make uninstall takes it away
+#   make deb      installs what is missing, packages for Debian in build-deb
 #   make clean
 #
 # CFLAGS, LDFLAGS and LDLIBS from the command line are appended to ours.
@@ -36,7 +37,7 @@ TIDE_CPPFLAGS := -Iruntime -D_GNU_SOURCE -DTIDEPOOL_VERSION='"$(VERSION)"' \
 TIDE_CFLAGS := -std=c11 -O2 -g -fPIC -fvisibility=hidden -fno-semantic-interposition \
 	-Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wconversion -Wno-sign-conversion -Werror
-# The static archives hold cjson and LPeg, so the binary needs no Lua files.
+# cjson and LPeg are linked as libraries, so the binary needs no Lua files.
 TIDE_LDLIBS := -llua5.1-cjson -llua5.1-lpeg \
 	$(shell pkg-config --libs $(LIBRARIES) 2>/dev/null) \
 	$(if $(HTTP_LIBRARY),$(shell pkg-config --libs $(HTTP_LIBRARY)),-lhttp_parser) -lm
@@ -264,10 +265,23 @@ uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	-rmdir $(DESTDIR)$(DATADIR)/tidepool/types $(DESTDIR)$(DATADIR)/tidepool 2>/dev/null
 
+# ---- packages for Debian, with the flags that its own are built with
+
+DEB_BUILD ?= build-deb
+deb: export DEB_BUILD_MAINT_OPTIONS = hardening=+bindnow
+deb:
+	@.ci/deps deb
+	@$(MAKE) --no-print-directory -j$(shell nproc) all BUILD=$(DEB_BUILD) \
+		CPPFLAGS="$$(dpkg-buildflags --get CPPFLAGS)" \
+		CFLAGS="$$(dpkg-buildflags --get CFLAGS)" \
+		LDFLAGS="$$(dpkg-buildflags --get LDFLAGS)"
+	@VERSION=$(VERSION) RELEASED='$(RELEASED)' BUILD=$(abspath $(DEB_BUILD)) \
+		examples/deploy/debian/build
+
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 clean:
 	rm -rf build build-*
 
-.PHONY: all unit live cli bench bench-programs asan lint types run test install uninstall \
+.PHONY: all unit live cli bench bench-programs asan lint types run test install uninstall deb \
 	clean
