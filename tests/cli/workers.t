@@ -342,6 +342,20 @@ subtest "a binary that does not work changes nothing" => sub {
     is stop($process), 0, "TERM: status";
 };
 
+subtest "TERM while another binary starts ends both" => sub {
+    my ($process, $dir) = instance(2);
+    put("$dir/app.lua", qq(require("tidepool").sleep(3600)\n));
+    kill "USR2", $process->{pid};
+    my ($heir) = eventually {
+        slurp($process->{err}) =~ /"upgrade begins" pid=(\d+)/ && $1 };
+    ok eventually { descendants($heir) }, "the next master has begun";
+    my @next = ($heir, descendants($heir));
+    is stop($process), 0, "the first ends in order";
+    ok eventually { !grep { is_alive($_) } @next }, "and so does the next";
+    unlike slurp($process->{err}), qr/upgrade failed/, "which is no failure";
+    is_deeply [glob "$dir/tidepool-instance-*"], [], "no directory is left";
+};
+
 subtest "an interrupt at the terminal reaches all, and all end in order" => sub {
     my $dir = directory();
     put("$dir/app.lua", $APP);

@@ -17,8 +17,8 @@ local handover = {}
 
 -- Starts the program at path as the new master.  groups: name -> array of descriptors
 -- that it inherits; directory: of the old one's instance; env: what its environment has
--- besides.  on_end(status) is called when it is gone, however that came.  Gives its pid;
--- or nil and a sentence.
+-- besides.  on_end(status) is called when it is gone, however that came.  Gives its
+-- process; or nil and a sentence.
 function handover.start(path, words, directory, groups, env, on_end)
   local inherit, fields = {}, { parent = core.pid(), directory = directory, groups = {} }
   for name, group in pairs(groups) do
@@ -36,7 +36,7 @@ function handover.start(path, words, directory, groups, env, on_end)
   }
   if not process then return nil, err.message end
   core.spawn(function() on_end((of(process:wait()))) end)
-  return process:pid()
+  return process
 end
 
 local Handover = {}

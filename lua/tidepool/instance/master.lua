@@ -219,8 +219,10 @@ function Master:stop(name)
   self.stopping = true
   local seconds = self.settings.server.drain + GRACE_SECONDS
   self.manager:stop(self.settings.server.drain_delay + seconds + GRACE_SECONDS)
-  core.log("info", "stopping",
-    { signal = name, workers = #self:each(), heir = self.is_retired and self.heir })
+  core.log("info", "stopping", { signal = name, workers = #self:each(),
+    heir = self.is_retired and self.heir:pid() or nil })
+  -- One that is not in our place yet: nobody else would end it.
+  if self.heir and not self.is_retired then self.heir:signal "TERM" end
   self:give_notice()
   if self.is_retired then self.sockets:leave() end
   self.sockets:close() -- the workers have them, until they accept no more
@@ -300,7 +302,7 @@ function Master:start()
   self:wait(function()
     return self.first_status or #self:serving() == 1 or self.stopping
   end)
-  if self.first_status then return self.first_status end
+  if self.first_status or self.stopping then return self.first_status end
   for number = 2, self.count do self:spawn(number) end
   self:wait(function()
     return self.first_status or #self:serving() == self.count or self.stopping
@@ -314,8 +316,8 @@ end
 -- Starts the program at its path as the next master of this instance.
 function Master:upgrade()
   if self.heir or self.stopping then
-    return core.log("warn", "no upgrade now", { why = self.heir
-      and "one is under way" or "the instance stops", pid = self.heir })
+    return core.log("warn", "no upgrade now", { pid = self.heir and self.heir:pid(),
+      why = self.heir and "one is under way" or "the instance stops" })
   end
   local groups = { main = self.sockets:fds(), budget = { self.budget:fd() },
     admin = self.admin_sockets and self.admin_sockets:fds() }
@@ -323,22 +325,22 @@ function Master:upgrade()
   self.heir, err = handover.start(self.program, self.words, self.directory, groups,
     self.manager:environment(), function(status)
       self.heir = nil
-      if not self.is_retired then
+      if not self.is_retired and not self.stopping then
         core.log("error", "upgrade failed, this version goes on", { status = status })
       end
     end)
   if not self.heir then
     return core.log("error", "upgrade failed, this version goes on", { error = err })
   end
-  core.log("info", "upgrade begins", { program = self.program, pid = self.heir })
+  core.log("info", "upgrade begins", { program = self.program, pid = self.heir:pid() })
 end
 
 -- The next master serves: this one ends, and leaves it what both have.
 function Master:retire()
   if self.stopping then return end
   self.is_retired = true
-  self.manager:hand_over(self.heir)
-  core.log("info", "the next master serves, this one ends", { next = self.heir })
+  self.manager:hand_over(self.heir:pid())
+  core.log("info", "the next master serves, this one ends", { next = self.heir:pid() })
   if self.admin then
     self.admin:close()
     self.admin = nil
