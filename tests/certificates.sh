@@ -20,13 +20,23 @@ make_key() {
   quietly openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.key"
 }
 
-# sign NAME DAYS NAMES: NAME.pem, signed by the CA.
+# OpenSSL from 3.4 on refuses days below 0, and has words for both dates.
+until_yesterday() {
+  if openssl x509 -help 2>&1 | grep -q -e ' -not_before'; then
+    date -u -d yesterday '+-not_before 20200101000000Z -not_after %Y%m%d%H%M%SZ'
+  else
+    echo "-days -1"
+  fi
+}
+
+# sign NAME VALIDITY NAMES: NAME.pem, signed by the CA.
 sign() {
   make_key "$1"
   printf 'subjectAltName=%s\nbasicConstraints=critical,CA:false\n' "$3" >ext
   quietly openssl req -new -key "$1.key" -subj "/CN=$1" -out req
+  # shellcheck disable=SC2086
   quietly openssl x509 -req -in req -CA ca.pem -CAkey ca.key -CAcreateserial \
-    -days "$2" -extfile ext -out "$1.pem"
+    $2 -extfile ext -out "$1.pem"
 }
 
 # sign_itself NAME EXTENSION
@@ -38,9 +48,9 @@ sign_itself() {
 
 HERE=DNS:localhost,IP:127.0.0.1
 sign_itself ca keyUsage=critical,keyCertSign
-sign good 30 "$HERE"
-sign other 30 'DNS:other.example,DNS:*.wild.example'
-sign expired -1 "$HERE"
+sign good "-days 30" "$HERE"
+sign other "-days 30" 'DNS:other.example,DNS:*.wild.example'
+sign expired "$(until_yesterday)" "$HERE"
 sign_itself self "subjectAltName=$HERE"
-sign client 30 DNS:client.example
+sign client "-days 30" DNS:client.example
 rm -f req ext ca.srl openssl.log
