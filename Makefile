@@ -263,7 +263,8 @@ install: all $(BUILD)/tidepool.1 $(BUILD)/tidepool.pc
 # Its own folders, too, when nothing else is in them.
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
-	-rmdir $(DESTDIR)$(DATADIR)/tidepool/types $(DESTDIR)$(DATADIR)/tidepool 2>/dev/null
+	@rmdir $(DESTDIR)$(DATADIR)/tidepool/types $(DESTDIR)$(DATADIR)/tidepool \
+		2>/dev/null || true
 
 # ---- packages for Debian, with the flags that its own are built with
 

@@ -311,6 +311,9 @@ function Service:begin(generation)
         self.reloader:ask()
       end)
     end)
+    core.on_signal("USR2", function()
+      core.log("warn", "no new binary takes over without --workers")
+    end)
   end
   return true
 end
@@ -354,8 +357,8 @@ function Service:watch_signals()
   for _, name in ipairs(self.member and { "TERM" } or { "INT", "TERM" }) do
     core.on_signal(name, function() self:stop(name) end)
   end
-  -- A terminal's go to all of its processes: what they mean is the master's to say.
-  for _, name in ipairs(self.member and { "INT", "HUP" } or {}) do
+  -- What goes to all processes, as a terminal's do, is for the master.
+  for _, name in ipairs(self.member and { "INT", "HUP", "USR2" } or {}) do
     core.on_signal(name, function() end)
   end
 end

@@ -121,6 +121,9 @@ sub ends
 subtest "one process" => sub {
     my ($process, $manager, $dir) = instance(0);
     is_like_a_service($process, $manager, $dir, "ok");
+    kill "USR2", $process->{pid};
+    ok eventually { slurp($process->{err}) =~ /no new binary takes over/ },
+        "USR2 is for a master";
     ends($process->{pid}, $manager);
     is ended($process) // stop($process), 0, "status";
 };

@@ -362,6 +362,12 @@ subtest "an interrupt at the terminal reaches all, and all end in order" => sub 
     my $process = start($dir, ["run", "app.lua", "--workers", 2, "--listen",
         "unix:$dir/door"], TMPDIR => $dir);
     ok eventually { -S "$dir/door" && slurp($process->{out}) =~ /listening/ }, "serves";
+    my @workers = descendants($process->{pid});
+    kill "USR2", @workers;
+    kill "HUP", $process->{pid}, @workers;
+    ok eventually { 2 == (() = slurp($process->{err}) =~ /msg=reloaded/g) },
+        "a hangup is for the master, whose workers load the script anew";
+    unlike slurp($process->{err}), qr/worker ended/, "none ends";
     kill "INT", $process->{pid}, descendants($process->{pid});
     ok eventually { defined ended($process) }, "ends";
     is ended($process), 0, "status";
