@@ -141,7 +141,7 @@ local TAIL = [[
 .It TERM , INT
 What runs is finished, for as long as
 .Fl \-drain
-says; a second one ends it at once.
+says; each further one cuts that short.
 .It HUP
 The app is loaded anew; the version before goes on when that fails.
 .It USR2
