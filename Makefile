@@ -230,7 +230,7 @@ LIBRARY_FILE := libtidepool.so.$(VERSION)
 # Of the help texts, so it has every command and option.
 $(BUILD)/tidepool.1: $(BUILD)/tidepool lua/manual/page.lua Makefile
 	$(call say,MAN,$@)
-	$(Q)$(BUILD)/tidepool run lua/manual/page.lua -- $(BUILD)/tidepool $@ '$(RELEASED)'
+	$(Q)$(BUILD)/tidepool run --trusted lua/manual/page.lua -- $(BUILD)/tidepool $@ '$(RELEASED)'
 
 $(BUILD)/tidepool.pc: Makefile
 	@mkdir -p $(@D)

@@ -252,8 +252,8 @@ subtest "workers" => sub {
     kill "USR2", $process->{pid};
     ok eventually { defined ended($process) }, "another master takes over";
     is((request($process, "GET", "/rows"))[1], '{"n":7}', "and serves");
-    my ($pid) = (request({ url => $process->{admin} }, "GET", "/health/pools"))[1]
-        =~ /"pid":(\d+)/;
+    my $pid = decode_json(
+        (request({ url => $process->{admin} }, "GET", "/health/pools"))[1])->{pid};
     is try_it($process, "fork"), "errno 1", "its workers are confined";
     kill "TERM", $pid;
     ok eventually { !is_alive($pid) }, "it ends";

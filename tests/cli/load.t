@@ -49,7 +49,7 @@ sub load_test
 subtest "wrong words" => sub {
     my @cases = (
         [[], qr/URL is missing/],
-        [["https://x/"], qr/https is not spoken/],
+        [["https://x/", "--cacert", "none"], qr/CA file none: No such file/],
         [["ftp://x/"], qr{"ftp://x/": expected http://HOST:PORT/PATH}],
         [["http://x:0/"], qr/expected HOST or HOST:PORT/],
         [["http://x/", "y"], qr/unexpected "y"/],

@@ -69,7 +69,7 @@ sub instance
     put("$dir/app.lua", $APP);
     my $manager = manager("$dir/notify");
     my @args = $workers ? ("--workers", $workers) : ();
-    my $process = serve($dir, ["run", "app.lua", "--listen", "127.0.0.1:0", @args],
+    my $process = serve($dir, ["run", "app.lua", "--trusted", "--listen", "127.0.0.1:0", @args],
         TMPDIR => $dir, NOTIFY_SOCKET => $manager->{path},
         WATCHDOG_USEC => $WATCHDOG * 1e6, %more);
     return ($process, $manager, $dir);

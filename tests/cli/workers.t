@@ -190,7 +190,7 @@ for my $what (sort keys %STUCK) {
     subtest "a worker that is stuck in $what says where, and is replaced" => sub {
         my $dir = directory();
         system("mkfifo", "$dir/fifo") == 0 or die "mkfifo: $?";
-        my ($process) = instance(2, args => ["--set", "server.worker_timeout=1", "--set",
+        my ($process) = instance(2, args => ["--trusted", "--set", "server.worker_timeout=1", "--set",
             "script.run_abort=0"], app => <<"LUA");
 local function blocks()
   local file = io.open("$dir/fifo")
