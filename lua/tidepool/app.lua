@@ -39,6 +39,8 @@ local LAZY = {
   body = function(request) return request.raw:body() end,
   query = function(request) return parse_query(request.raw:query()) end,
   remote = function(request) return request.raw:remote() end,
+  id = function(request) return request.raw:id() end,
+  trace = function(request) return request.raw:trace() end,
 }
 
 -- Of its task, which C reads when it asks a pool for something; never kept.
@@ -172,10 +174,12 @@ local function send_stream(route, raw, value, due)
   end
   if not due then
     local failure = send()
-    return failure and failed(route, failure)
+    if failure then return failed(route, failure) end
+    return nil
   end
   local failure, late = task.timeout(math.max(due - core.now(), 0), send)
-  if not late then return failure and failed(route, failure) end
+  if failure and not late then return failed(route, failure) end
+  if not late then return nil end
   if not raw:raw_is_open() then
     return failed(route, { err = late, message = late.message })
   end
@@ -245,6 +249,8 @@ function App:body_rule(method, path)
   return route.streams, route.max_body_bytes
 end
 
+local tells_route = false -- somebody wants to know which one a request took
+
 -- Handles one request of core.listen: gives status, headers and body.
 function App:handle(raw)
   local method, path = raw:method(), raw:path()
@@ -255,6 +261,7 @@ function App:handle(raw)
     headers["content-type"] = TEXT["content-type"]
     return 405, headers, "method not allowed\n"
   end
+  if tells_route then core.request_route(route.pattern) end
   if route.on_disconnect then raw:cancel_when_gone(route.on_disconnect == "cancel") end
   local request = setmetatable({
     raw = raw,
@@ -310,7 +317,7 @@ local function add_route(app, method, path, fn, opts)
     app = app, fn = fn,
     on_disconnect = opts.on_disconnect,
     timeout_ms = timeout_ms, max_body_bytes = opts.max_body_bytes,
-    max_concurrent = opts.max_concurrent, running = 0,
+    max_concurrent = opts.max_concurrent, running = 0, pattern = path,
     streams = opts.body == "stream",
     is_limited = (timeout_ms or opts.max_concurrent) ~= nil,
     site = info.short_src .. ":" .. info.linedefined,
@@ -368,6 +375,9 @@ end
 function app.set_timeout(seconds)
   default_timeout_ms = seconds > 0 and seconds * 1000 or nil
 end
+
+-- The access log and comments of statements name it.
+function app.tell_route() tells_route = true end
 
 function app.is(value) return getmetatable(value) == App end
 

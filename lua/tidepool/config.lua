@@ -95,6 +95,12 @@ function Config:point(section, url, source)
   self.values[section .. ".password_command"] = nil
 end
 
+-- How the server is told of requests; nil: not at all.
+function Config:trace_of(section)
+  local trace = self:get(section .. ".trace")
+  return trace ~= "off" and trace or nil
+end
+
 local function add_pool(self, pools, root, name)
   local kind = KINDS[root]
   local section = name and root .. "." .. name or root
@@ -108,12 +114,13 @@ local function add_pool(self, pools, root, name)
     password_command = (self:get(section .. ".password_command")),
     application_name = root == "database" and self:get(section .. ".application_name")
       or nil,
+    trace = root == "database" and self:trace_of(section) or nil,
     settings = self:section(section .. ".pool"),
   }
 end
 
 -- The pools whose url is set: array of { kind =, name =, label =, section =, url =,
--- source =, required =, password_command =, settings = } with those settings that are
+-- source =, required =, password_command =, trace =, settings = } with those settings that are
 -- not left to the runtime.  label names a pool in logs, health and metrics, where both
 -- kinds are.
 function Config:pools()
@@ -148,6 +155,15 @@ function Config:policy()
     dry_run = (self:get "policy.dry_run"), revert = (self:get "policy.revert"),
     rails = below(self, "policy.rails."), options = below(self, "policy.options."),
   }
+end
+
+-- Whether somebody is told by which route a request came.
+function Config:tells_route()
+  if self.log.access then return true end
+  for _, pool in ipairs(self:pools()) do
+    if pool.trace == "comment" then return true end
+  end
+  return false
 end
 
 -- Whether the operator has said how many connections a pool may have.

@@ -96,5 +96,6 @@ function tide._pools() return pools end
 
 tide._is_app = app.is
 tide._set_request_timeout = app.set_timeout
+tide._tell_route = app.tell_route
 
 return tide

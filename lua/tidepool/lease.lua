@@ -24,30 +24,44 @@ local function give_back(conn, ok, ...)
   return ...
 end
 
-local methods = {}
+-- The methods of pools whose leases begin by begin(conn).
+local function methods_of(begin)
+  local methods = {}
 
--- A lease to give back with conn:release(), at the latest the task's end does; or
--- nil, err.  opts: timeout_ms, of the wait.
-function methods:acquire(opts)
-  local timeout_ms = timeout_of(opts)
-  return of(raw_acquire(self, LINE_OF_CALLER, timeout_ms))
+  -- A lease to give back with conn:release(), at the latest the task's end does; or
+  -- nil, err.  opts: timeout_ms, of the wait.
+  function methods:acquire(opts)
+    local timeout_ms = timeout_of(opts)
+    local conn, err = of(raw_acquire(self, LINE_OF_CALLER, timeout_ms))
+    if conn then of(begin(conn)) end
+    return conn, err
+  end
+
+  -- A lease when one is free at once, otherwise nil.
+  function methods:try_acquire()
+    return (raw_try_acquire(self, LINE_OF_CALLER))
+  end
+
+  local function run(conn, fn)
+    of(begin(conn))
+    return fn(conn)
+  end
+
+  -- Runs fn(conn) on a lease and gives it back, also when fn raises.  Gives what fn
+  -- returns; or nil, err when no connection came.
+  function methods:with(fn)
+    if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
+    local conn, err = of(raw_acquire(self, LINE_OF_CALLER))
+    if not conn then return nil, err end
+    return give_back(conn, pcall(run, conn, fn))
+  end
+
+  return methods
 end
 
--- A lease when one is free at once, otherwise nil.
-function methods:try_acquire()
-  return (raw_try_acquire(self, LINE_OF_CALLER))
+local function add(Pool, begin)
+  for name, method in pairs(methods_of(begin)) do Pool[name] = method end
 end
 
--- Runs fn(conn) on a lease and gives it back, also when fn raises.  Gives what fn
--- returns; or nil, err when no connection came.
-function methods:with(fn)
-  if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
-  local conn, err = of(raw_acquire(self, LINE_OF_CALLER))
-  if not conn then return nil, err end
-  return give_back(conn, pcall(fn, conn))
-end
-
-for _, Pool in ipairs { core.postgres, core.redis } do
-  for name, method in pairs(methods) do Pool[name] = method end
-end
-
+add(core.postgres, core.postgres_lease.raw_name)
+add(core.redis, function() end)

@@ -27,7 +27,7 @@ function pools.open(settings, on_open)
   for _, entry in ipairs(entries) do
     local pool, err = OPENERS[entry.kind] {
       name = entry.label, url = entry.url, settings = entry.settings,
-      application_name = entry.application_name,
+      application_name = entry.application_name, trace = entry.trace,
     }
     if not pool then
       pools.close(opened, 0)

@@ -58,15 +58,13 @@ function reply.status_of(err)
   return STATUS[err.code] or 500
 end
 
-local last_id = 0
-
--- Logs a failure with a new id and gives a reply that tells the id only.
+-- Logs a failure, with the request's id as every line of it, and gives a reply that
+-- tells the id only.
 function reply.internal(event, fields)
-  last_id = last_id + 1
-  local id = ("%x-%x"):format(core.pid(), last_id)
-  fields.id = id
   core.log("error", event, fields)
-  return { status = 500, headers = TEXT, body = "internal error " .. id .. "\n" }
+  local id = core.request_id()
+  return { status = 500, headers = TEXT,
+    body = id and "internal error " .. id .. "\n" or "internal error\n" }
 end
 
 -- Replies with what an err stands for: 503 for busy, closed, refused and lost, 504 for

@@ -50,6 +50,8 @@ function Raw:raw_read(most)
   return piece
 end
 function Raw:remote() return "test" end
+function Raw:id() return core.request_id() end
+function Raw:trace() return core.request_trace() end
 function Raw:cancel_when_gone() end
 function Raw:ends_with_server() end
 function Raw:is_gone() return false end
@@ -88,8 +90,10 @@ local function response(raw, status, headers, body)
   end
   if core.is_rows(body) then body = core.encode(body) end
   if raw._method == "HEAD" then body = "" end
+  headers = lower(headers)
+  headers["x-request-id"] = headers["x-request-id"] or raw.told_id
   return setmetatable({
-    status = status, headers = lower(headers), body = body or "",
+    status = status, headers = headers, body = body or "",
     is_whole = not raw.reply or raw.reply.is_whole,
   }, Response)
 end
@@ -155,6 +159,8 @@ end
 
 local function handle(app, raw)
   load(app)
+  core.request_begin(raw._headers)
+  if raw._headers["x-request-id"] then raw.told_id = core.request_id() end
   local status = take_body(raw, app)
   if status then return status, nil, "the body is too large\n" end
   return app:handle(raw)

@@ -27,6 +27,14 @@ KINDS.count = {
   expected = function(entry) return "a whole number " .. range(entry) end,
 }
 
+KINDS.share = {
+  read = function(entry, value, is_text)
+    if is_text then value = value:match("^%d*%.?%d+$") and tonumber(value) end
+    return type(value) == "number" and in_range(entry, value) or nil
+  end,
+  expected = function(entry) return "a number " .. range(entry) end,
+}
+
 KINDS.time = {
   read = function(entry, value, is_text)
     if type(value) == "number" then return in_range(entry, value) end
@@ -250,6 +258,8 @@ local function build()
       find_wrong = url.wrong_postgres })
   add("database", "password_command", { kind = "text" })
   add("database", "application_name", { kind = "text", default = "tidepool" })
+  add("database", "trace",
+    { kind = "choice", choices = { "off", "comment", "application_name" }, default = "off" })
   add("database", "required", { kind = "flag", default = true })
   add_pool("database.pool")
   add("redis", "url", { kind = "url", example = "redis://host:6379", is_secret = true })
@@ -275,6 +285,7 @@ local function build()
   add("server.limits", "max_connections",
     { kind = "count", min = 1, max = 1e6, default = limits.max_connections })
   add("server", "request_timeout", seconds(0, DAY, 0))
+  add("server", "trace_sample", { kind = "share", min = 0, max = 1, default = 0.01 })
   add("script", "trusted", { kind = "flag", default = false })
   add("script", "run_warn", seconds(0, DAY, 0.1))
   add("script", "run_abort", seconds(0, DAY, 1))
@@ -302,6 +313,8 @@ local function build()
   add("log", "format",
     { kind = "choice", choices = { "logfmt", "json" }, default = "logfmt" })
   add("log", "access", { kind = "flag", default = false })
+  add("log", "access_sample", { kind = "share", min = 0, max = 1, default = 1 })
+  add("log", "access_slow", seconds(0, DAY, 1))
 end
 
 -- ---- pools with a name: [database.reports] and [redis.sessions] have the keys of

@@ -76,26 +76,6 @@ function Service:admin_handler(health)
   end
 end
 
--- One line a request; the path without its query, which may hold secrets.
-local function log_access(request, began, status, headers, body)
-  core.log("info", "request", {
-    method = request:method(), path = request:path(), remote = request:remote(),
-    status = status or "streamed", bytes = type(body) == "string" and #body or nil,
-    ms = math.floor((core.now() - began) * 1e6 + 0.5) / 1e3,
-  })
-  return status, headers, body
-end
-
--- What answers the requests of the app.
-function Service:app_handler()
-  if not self.config.log.access then
-    return function(request) return self.app:handle(request) end
-  end
-  return function(request)
-    return log_access(request, core.now(), self.app:handle(request))
-  end
-end
-
 -- What answers the main listener and the admin one.  Where there is no admin listener
 -- the main one answers health and metrics, too: in a worker those of its instance.
 function Service:handlers()
@@ -113,7 +93,8 @@ function Service:handlers()
   }
   self.metrics_page = function() return (select(3, health(admin.METRICS_REQUEST))) end
   self.health_page = function() return (select(3, health(admin.HEALTH_REQUEST))) end
-  local answer, admin_handler = self:app_handler(), self:admin_handler(health)
+  local function answer(request) return self.app:handle(request) end
+  local admin_handler = self:admin_handler(health)
   if self.config.server.admin then return answer, admin_handler end
   local shown = self.member and self.member:instance_handler(health) or health
   return function(request)
@@ -157,8 +138,15 @@ function Service:listen_on(options, is_admin)
   return server, err, options.tls and true
 end
 
+-- What of the main listener's requests is logged, or nil.
+function Service:access_log()
+  local log = self.config.log
+  if log.access then return { sample = log.access_sample, slow = log.access_slow } end
+end
+
 function Service:listen_main(handler)
   return self:listen_on {
+    access = self:access_log(),
     address = self.config.server.listen,
     sockets = self.member and self.member:own_sockets(),
     handler = handler, limits = self.config.server.limits,
@@ -421,6 +409,8 @@ function service.run(settings, path, args, options)
   }, Service)
   if self.member then tide._set_worker(self.member.number, self.member.count) end
   tide._set_request_timeout(settings.server.request_timeout)
+  core.trace_sample(settings.server.trace_sample)
+  if settings:tells_route() then tide._tell_route() end
   core.log_setup { level = settings.log.level, format = settings.log.format,
     worker = self.member and self.member.number }
   for _, warning in ipairs(settings.warnings) do

@@ -1640,6 +1640,8 @@ function App:on_unload(fn) end
 ---@field body string raises where the route has `body = "stream"`
 ---@field remote string the client's address
 ---@field class "critical"|"normal"|"batch" what its task asks pools for, see `tide.class`; `normal` unless it is set
+---@field id string the client's `X-Request-Id` where that has 1 to 64 letters, digits and `-_.:/+=@`, else 32 hexadecimal digits
+---@field trace tidepool.Trace as W3C Trace Context has it: that of the client's `traceparent`, or one that begins now, since there is none or it is not valid
 local Request = {}
 
 ---The body as JSON.
@@ -1672,6 +1674,15 @@ function Request:read(size) end
 ---@param size? integer as of `req:read`
 ---@return fun(): string? next for the loop; it raises the err that `req:read` would give
 function Request:chunks(size) end
+
+---as W3C Trace Context has it: that of the client's `traceparent`, or one that begins now, since there is none or it is not valid
+---@class tidepool.Trace
+---@field trace_id string 32 hexadecimal digits
+---@field span_id string 16, of this request
+---@field parent_id? string 16, the client's span; none where the trace begins here
+---@field sampled boolean the client's flag; of traces that begin here the share `server.trace_sample` has it
+---@field traceparent string what requests that this one makes should send
+---@field tracestate? string the client's, unchanged, to be sent along; none where it is longer than 512 characters
 
 ---A reply as a table. A string alone is a reply with status 200, as text.
 ---@class tidepool.Reply

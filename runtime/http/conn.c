@@ -2,6 +2,7 @@
 #include "http/conn.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -174,6 +175,8 @@ static void hand_out(struct http_conn *conn)
     struct http_server *server = conn->server;
 
     http_request_init(conn);
+    conn->status = 0;
+    conn->body_bytes = 0;
     set_state(conn, HTTP_HANDLING);
     server->stats.requests++;
     server->stats.in_flight++;
@@ -306,6 +309,7 @@ void http_conn_replied(struct http_conn *conn)
     struct http_server *server = conn->server;
     bool keeps_alive;
 
+    http_access_tell(conn);
     if (conn->state == HTTP_GONE) {
         release(conn);
         return;
@@ -335,6 +339,7 @@ void http_conn_refuse(struct http_conn *conn, int status)
         conn->server->stats.bad_requests++;
     buf_consume(in, in->len);
     http_reply_refusal(conn, status);
+    http_access_tell_refusal(conn, status);
     end_with_linger(conn);
 }
 
@@ -485,6 +490,7 @@ void http_conn_open(struct http_server *server, struct stream *stream)
     conn->loop = server->loop;
     conn->server = server;
     conn->stream = stream;
+    snprintf(conn->remote, sizeof(conn->remote), "%s", stream_peer(stream));
     conn->state = server->tls != NULL ? HTTP_GREETING : HTTP_IDLE;
     conn->deadline.fn = on_deadline;
     conn->advance_job.fn = on_advance;

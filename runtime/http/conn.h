@@ -1,11 +1,12 @@
 /* conn.h - the insides of the server: its connections, shared by conn.c,
- * request.c, server.c and reply.c. */
+ * request.c, server.c, reply.c and access.c. */
 #ifndef TIDEPOOL_HTTP_CONN_H
 #define TIDEPOOL_HTTP_CONN_H
 
-#include "http/http.h"
+#include "http/access.h"
 #include "http/parse.h"
 #include "http/request.h"
+#include "net/address.h"
 #include "net/deadline.h"
 
 /* Which also says what its one deadline is for. */
@@ -42,12 +43,17 @@ struct http_conn {
     bool is_paused;    /* reads no more: too much is waiting */
     bool has_ended;    /* the client ended its side */
     bool lingers;      /* more may come that must not become a reset */
+    char remote[ADDRESS_TEXT_MAX]; /* outlives the stream, as the request may */
 
     /* of a body that the handler reads */
     struct deadline body_deadline; /* armed while it waits for more */
     bool is_late;                  /* that has passed */
     bool drops;                    /* replied; the rest goes nowhere */
     size_t dropped;                /* bytes of it */
+
+    /* of the reply, as far as there is one */
+    int status; /* 0: its head is not out */
+    uint64_t body_bytes;
 
     /* of a reply between its begin and its end */
     size_t length_at; /* where its length goes */
@@ -64,7 +70,8 @@ struct http_server {
     struct http_limits limits;
     struct tls_context *tls; /* of connections to come; or NULL */
     http_request_fn on_request;
-    http_body_fn body_rule; /* or NULL */
+    http_body_fn body_rule;   /* or NULL */
+    http_access_fn on_access; /* or NULL */
     void *ud;
     struct http_stats stats;
     struct list conns; /* with a stream */
@@ -109,6 +116,13 @@ void http_request_settle(struct http_conn *conn);
 /* Drops what is there of the body that was left; false when it is more than is
  * worth it, or wrong. */
 bool http_request_drop(struct http_conn *conn, struct buf *in);
+
+/* ---- access.c */
+
+/* The reply was put out, or the client is gone. */
+void http_access_tell(struct http_conn *conn);
+/* A refusal was put out, to a request that nobody was asked to handle. */
+void http_access_tell_refusal(struct http_conn *conn, int status);
 
 /* Answers by itself, without a request, and closes. */
 void http_conn_refuse(struct http_conn *conn, int status);

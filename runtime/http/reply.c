@@ -64,6 +64,7 @@ static void put_head(struct http_conn *conn, int status,
     struct buf *out = stream_out(conn->stream);
 
     conn->server->stats.status_classes[status / 100]++;
+    conn->status = status;
     buf_put_str(out, "HTTP/1.1 ");
     put_number(out, (size_t)status);
     buf_put_char(out, ' ');
@@ -120,8 +121,10 @@ void http_reply(struct http_request *request, const struct http_reply *reply)
         put_number(out, reply->body.len);
     }
     buf_put_str(out, "\r\n\r\n");
-    if (has_body(reply->status) && !request->is_head)
+    if (has_body(reply->status) && !request->is_head) {
         put_text(out, reply->body);
+        conn->body_bytes = reply->body.len;
+    }
     http_conn_replied(conn);
 }
 
@@ -173,6 +176,7 @@ void http_reply_end(struct http_request *request)
                    room + LENGTH_ROOM - digits, digits);
         if (!conn->has_body || request->is_head)
             out->len = conn->body_at;
+        conn->body_bytes = out->len - conn->body_at;
     }
     http_conn_replied(conn);
 }
@@ -227,6 +231,7 @@ size_t http_reply_put(struct http_request *request, const char *bytes,
     out = stream_out(conn->stream);
     if (!conn->has_body || len == 0) /* an empty chunk would be the last */
         return out->len;
+    conn->body_bytes += len;
     if (conn->is_chunked)
         put_chunk(out, bytes, len);
     else

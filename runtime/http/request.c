@@ -59,7 +59,7 @@ void http_request_init(struct http_conn *conn)
         .n_headers = parse->n_headers,
         .body = { parse->body.data, parse->body.len },
         .is_streamed = parse->stage != HTTP_STAGE_WHOLE,
-        .remote = stream_peer(conn->stream),
+        .remote = conn->remote,
         .is_head = parse->method.len == 4 &&
                    memcmp(parse->method.bytes, "HEAD", 4) == 0,
         .started_ns = loop_now_ns(conn->loop),

@@ -214,6 +214,7 @@ bool link_chore(struct pg_link *link, enum link_chore chore)
         [CHORE_ROLLBACK] = "ROLLBACK",
         [CHORE_DISCARD] = "DISCARD ALL",
         [CHORE_WRITABLE] = "RESET default_transaction_read_only",
+        [CHORE_UNNAME] = "RESET application_name",
         /* there is none: an error, which is what fails a transaction */
         [CHORE_POISON] = "ROLLBACK TO SAVEPOINT tidepool_statement_timeout",
     };
@@ -245,12 +246,14 @@ static void chore_answer(struct pg_link *link, PGresult *answer)
 /* The session is not as the next borrower expects it. */
 static bool is_changed(const struct pg_link *link)
 {
-    return link->is_touched || link->is_read_only;
+    return link->is_touched || link->is_read_only || link->is_named;
 }
 
 static enum link_chore cleaning(const struct pg_link *link)
 {
-    return link->is_touched ? CHORE_DISCARD : CHORE_WRITABLE;
+    if (link->is_touched)
+        return CHORE_DISCARD;
+    return link->is_named ? CHORE_UNNAME : CHORE_WRITABLE;
 }
 
 static void reset_on(struct pg_link *link)
@@ -261,8 +264,11 @@ static void reset_on(struct pg_link *link)
         stmts_clear(&link->stmts);
         link->is_touched = false;
         link->is_read_only = false;
+        link->is_named = false;
         pool_conn_bare(&link->conn);
     }
+    if (is_done && link->chore == CHORE_UNNAME)
+        link->is_named = false;
     if (is_done && link->chore == CHORE_WRITABLE)
         link->is_read_only = false;
     if (!is_done || !is_changed(link))
@@ -284,6 +290,7 @@ static void chore_end(struct pg_link *link)
         break;
     case CHORE_ROLLBACK:
     case CHORE_DISCARD:
+    case CHORE_UNNAME:
     case CHORE_WRITABLE: reset_on(link); break;
     case CHORE_POISON:
         if (PQtransactionStatus(link->pq) == PQTRANS_INTRANS)

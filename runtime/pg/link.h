@@ -32,6 +32,7 @@ enum link_chore {
     CHORE_ROLLBACK,
     CHORE_DISCARD,
     CHORE_WRITABLE, /* not a read lane any more */
+    CHORE_UNNAME,   /* the trace is over */
     CHORE_POISON,   /* makes the open transaction fail */
 };
 
@@ -58,6 +59,7 @@ struct pg_link {
     unsigned answers;       /* to the group, so far */
     bool is_touched;        /* the session is not as a new one */
     bool is_read_only;      /* the session, for a read lane */
+    bool is_named;          /* the session, after a trace */
 
     struct pg_copy *copy; /* whose COPY runs, or NULL: its holder has left */
     enum pg_copy_state copying;   /* while COPY */

@@ -98,6 +98,9 @@ struct pg_request {
     uint64_t timeout_ns; /* queue included; 0: statement_timeout */
     const char *site;    /* "app.lua:12"; outlives the request */
     bool may_share;      /* a connection with other statements */
+    bool is_once;        /* its text will not come again: nothing keeps it */
+    bool names_session;  /* on a lease: all it does is to set application_name,
+                            which is set back when that is given back */
 
     struct pool_waiter waiter;
     bool was_sent; /* some of it reached the socket */

@@ -198,7 +198,9 @@ static enum err run_new(struct pg_link *link, size_t limit)
 static enum err run(struct pg_link *link)
 {
     const struct pg_request *request = link->request;
-    size_t limit = pool_settings(link->pg->clock.pool)->statement_cache;
+    size_t limit = request->is_once
+                       ? 0
+                       : pool_settings(link->pg->clock.pool)->statement_cache;
     struct stmt *stmt = NULL;
 
     link->stmt = NULL;
@@ -298,9 +300,15 @@ static void note_effect(struct pg_link *link, PGresult *answer)
         names_doubt(&link->pg->knowns.names);
     switch (session_effect(PQcmdStatus(answer), link->traits)) {
     case SESSION_AS_IT_WAS: return;
-    case SESSION_TOUCHED: link->is_touched = true; return;
+    case SESSION_TOUCHED:
+        if (link->request != NULL && link->request->names_session)
+            link->is_named = true;
+        else
+            link->is_touched = true;
+        return;
     case SESSION_DISCARDED:
         link->is_touched = false;
+        link->is_named = false;
         pool_conn_bare(&link->conn); /* fall through */
     case SESSION_UNPREPARED: stmts_clear(&link->stmts); link->stmt = NULL;
     }

@@ -1,5 +1,6 @@
 /* bind_http.c - HTTP servers as Lua values. */
 #include "http/request.h"
+#include "script/access_log.h"
 #include "script/bind_request.h"
 #include "script/bind_tls.h"
 #include "script/fields.h"
@@ -18,6 +19,7 @@ struct script_server {
     struct http_server *server;
     int handler_ref;
     int body_rule_ref; /* or LUA_NOREF */
+    struct access_log access;
     int self_ref;
     bool is_drained;
     struct task *drainer; /* parked in drain() */
@@ -75,7 +77,8 @@ static void on_request(struct http_server *server, struct http_request *request,
     struct script_server *owner = ud;
 
     (void)server;
-    request_hand_out(owner->vm, owner->handler_ref, request);
+    request_hand_out(owner->vm, owner->handler_ref, request,
+                     owner->access.is_on);
 }
 
 /* body_rule(method, path): whether the handler reads the body itself, and how
@@ -114,6 +117,26 @@ static void take_body_rule(lua_State *L, struct script_server *box)
     }
     box->body_rule_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     http_server_set_body_rule(box->server, ask_body_rule);
+}
+
+static void on_access(struct http_server *server,
+                      const struct http_access *access, void *ud)
+{
+    struct script_server *owner = ud;
+
+    (void)server;
+    access_log_write(owner->vm, &owner->access, access);
+}
+
+/* Of the table at 1, if there is one. */
+static void take_access(lua_State *L, struct script_server *box)
+{
+    lua_getfield(L, 1, "access");
+    if (!lua_isnil(L, -1)) {
+        access_log_read(L, lua_gettop(L), &box->access);
+        http_server_set_access(box->server, on_access);
+    }
+    lua_pop(L, 1);
 }
 
 /* Accepts on a socket that another process opened, by a descriptor of its own;
@@ -188,9 +211,9 @@ static void take_tls(lua_State *L, struct script_server *box)
     lua_pop(L, 1);
 }
 
-/* listen{ address =, handler =, body_rule =, limits =, tls = }; sockets, a list
- * of descriptors, in place of address: those, which stay the caller's, are
- * accepted on. */
+/* listen{ address =, handler =, body_rule =, access =, limits =, tls = };
+ * sockets, a list of descriptors, in place of address: those, which stay the
+ * caller's, are accepted on. */
 static int l_listen(lua_State *L)
 {
     struct vm *vm = vm_of(L);
@@ -214,6 +237,7 @@ static int l_listen(lua_State *L)
     box->handler_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     take_body_rule(L, box);
     take_tls(L, box);
+    take_access(L, box);
     lua_pushvalue(L, -1);
     box->self_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     return 1;

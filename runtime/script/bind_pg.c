@@ -4,6 +4,8 @@
 #include "script/nested.h"
 #include "script/statement.h"
 
+#include <stdio.h>
+
 /* ---- statements on the pool */
 
 static int send_on_pool(lua_State *L, enum statement_shape shape)
@@ -13,7 +15,7 @@ static int send_on_pool(lua_State *L, enum statement_shape shape)
     int n_refused;
 
     nested_check_hook(L, task, box);
-    statement_fill(L, task, 2, shape);
+    statement_fill(L, task, box, 2, shape);
     n_refused = nested_refuse(L, task, box, 2);
     if (n_refused > 0)
         return n_refused;
@@ -47,7 +49,7 @@ static int send_on_lease(lua_State *L, enum statement_shape shape)
 
     if (lease->conn == NULL)
         return return_taken(L, lease);
-    statement_fill(L, task, 2, shape);
+    statement_fill(L, task, lease->box, 2, shape);
     task->operand = lease->box;
     task->link = pg_link_of(lease->conn);
     err = pg_link_send(task->link, &task->pg);
@@ -69,6 +71,49 @@ static int l_lease_one(lua_State *L)
 static int l_lease_exec(lua_State *L)
 {
     return send_on_lease(L, SHAPE_EXEC);
+}
+
+/* Fills task->pg with what names the session after the trace, behind as much of
+ * its own name as there is room for. */
+static void fill_name(lua_State *L, struct task *task, struct lease *lease,
+                      struct origin *origin)
+{
+    enum { NAME_MOST = 63 - TRACE_ID_LEN - 1 }; /* Postgres' NAMEDATALEN */
+    const struct trace_parent *trace = origin_trace(&task->vm->origins, origin);
+    struct pg_link *link = pg_link_of(lease->conn);
+    const char *own = pg_link_parameter(link, "application_name");
+    char name[64];
+
+    snprintf(name, sizeof(name), "%.*s %s", NAME_MOST, own != NULL ? own : "",
+             trace->trace_id);
+    lua_settop(L, 1);
+    lua_pushliteral(L, "SELECT set_config('application_name', $1, false)");
+    lua_pushstring(L, name);
+    statement_fill(L, task, lease->box, 2, SHAPE_EXEC);
+    task->pg.names_session = true;
+    task->link = link;
+}
+
+/* raw_name(lease): where the pool is to tell the server so, and the request is
+ * sampled, the session has its trace's name, until it is given back. */
+static int l_lease_name(lua_State *L)
+{
+    struct lease *lease = lease_check(L, POOL_POSTGRES);
+    struct origin *origin;
+    struct task *task;
+    enum err err;
+
+    if (lease->box->trace != TRACE_APPLICATION_NAME || lease->conn == NULL)
+        return 0;
+    task = task_check(L);
+    origin = task_origin(task);
+    if (origin == NULL || !origin_is_sampled(&task->vm->origins, origin))
+        return 0;
+    fill_name(L, task, lease, origin);
+    err = pg_link_send(task->link, &task->pg);
+    if (err != ERR_OK)
+        return return_failure(L, lease->box, err, NULL);
+    return statement_park(L, task, lease->box, ERR_OK);
 }
 
 /* "none", "open", "failed" or "unknown": the transaction, from the wire. */
@@ -165,6 +210,7 @@ static int l_open(lua_State *L)
     err = pg_pool_open(&box->pg, vm->loop, &config, &why);
     if (err != ERR_OK)
         return return_err(L, err, &why);
+    box->trace = arguments.trace;
     pool_opened(L, box, pg_pool_pool(box->pg));
     return 1;
 }
@@ -180,6 +226,7 @@ static const luaL_Reg lease_methods[] = {
     { "raw_query", l_lease_query },
     { "raw_one", l_lease_one },
     { "raw_exec", l_lease_exec },
+    { "raw_name", l_lease_name },
     { "tx", l_lease_tx },
     { "pid", l_lease_pid },
     { "server", l_lease_server },

@@ -121,12 +121,16 @@ static const char *text_field(lua_State *L, const char *key, const char * or)
 bool pool_arguments(lua_State *L, struct pool_arguments *out,
                     struct err_text *why)
 {
+    static const char *const traces[] = { "off", "comment", "application_name",
+                                          NULL };
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
     luaL_checktype(L, 1, LUA_TTABLE);
     out->name = text_field(L, "name", "main");
     out->url = text_field(L, "url", NULL);
     out->application_name = text_field(L, "application_name", "tidepool");
+    text_field(L, "trace", "off");
+    out->trace = (enum pool_trace)luaL_checkoption(L, -1, "off", traces);
     if (out->url == NULL)
         luaL_error(L, "url expected");
     pool_settings_init(&out->settings, cores > 0 ? (unsigned)cores : 1);

@@ -6,6 +6,9 @@
 
 enum pool_kind { POOL_POSTGRES, POOL_REDIS };
 
+/* How the server is told of the requests that are sampled. */
+enum pool_trace { TRACE_OFF, TRACE_COMMENT, TRACE_APPLICATION_NAME };
+
 const char *pool_kind_name(enum pool_kind kind); /* "postgres", "redis" */
 
 /* A userdata; lives as long as Lua refers to it or the pool is open. */
@@ -19,6 +22,7 @@ struct script_pool {
     int self_ref;        /* keeps it while open */
     int hooks_ref;       /* their functions by name, or LUA_NOREF */
     struct list closers; /* tasks parked in close(), by wait_node */
+    enum pool_trace trace;
     char name[64];
 };
 
@@ -41,6 +45,7 @@ struct pool_arguments {
     const char *name;
     const char *url;
     const char *application_name;
+    enum pool_trace trace;
     struct pool_settings settings;
 };
 /* Raises for a wrong type or an unknown key; false, with why, for a wrong

@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+#include <strings.h>
 
 static const char REQUEST_TYPE[] = "tidepool.http_request";
 
@@ -73,6 +73,51 @@ void reply_headers(lua_State *L, struct vm *vm, int table,
     }
 }
 
+static bool has_header(const struct http_reply *reply, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (size_t i = 0; i < reply->n_headers; i++)
+        if (reply->headers[i].name.len == len &&
+            strncasecmp(reply->headers[i].name.bytes, name, len) == 0)
+            return true;
+    return false;
+}
+
+static struct origin *origin_of(struct script_request *box,
+                                const struct http_request *request)
+{
+    if (box->origin != NULL)
+        return box->origin;
+    box->origin =
+        origin_new(&box->vm->origins, request->headers, request->n_headers);
+    if (box->origin != NULL)
+        box->origin_number = box->origin->number;
+    return box->origin;
+}
+
+struct origin *request_origin(struct script_request *box)
+{
+    return box->request != NULL ? origin_of(box, box->request) : box->origin;
+}
+
+void tell_id(struct script_request *box, const struct http_request *request,
+             struct http_header *headers, struct http_reply *reply)
+{
+    static const char name[] = "x-request-id";
+    const struct origin *origin;
+
+    if (box->origin == NULL && http_request_header(request, name) == NULL)
+        return;
+    origin = origin_of(box, request);
+    if (origin == NULL || has_header(reply, name))
+        return;
+    headers[reply->n_headers++] =
+        (struct http_header){ { name, sizeof(name) - 1 },
+                              { origin->id, strlen(origin->id) } };
+    reply->headers = headers;
+}
+
 static void send_failure(struct http_request *request, int status)
 {
     static const char text[] = "internal error\n";
@@ -94,15 +139,17 @@ static void send_rows(lua_State *L, struct http_request *request,
 }
 
 /* From status, headers, body on the handler's stack. */
-static void send_result(lua_State *L, struct vm *vm,
+static void send_result(lua_State *L, struct script_request *box,
                         struct http_request *request)
 {
-    struct http_header headers[REPLY_HEADERS_MAX];
+    struct vm *vm = box->vm;
+    struct http_header headers[REPLY_HEADERS_MAX + 1];
     struct http_reply reply = { .status = (int)lua_tointeger(L, 1) };
 
     lua_settop(L, 3);
     lua_checkstack(L, 8);
     reply_headers(L, vm, 2, headers, &reply);
+    tell_id(box, request, headers, &reply);
     if (is_rows(L, 3) && rows_are_untouched(L, 3)) {
         send_rows(L, request, &reply);
         return;
@@ -132,10 +179,13 @@ void request_release(struct script_request *box)
 
 /* Of a handler that ended with an error, or was ended: the reply tells an id
  * only, by which the log tells more. */
-static void answer_failure(struct task *task, struct http_request *request)
+static void answer_failure(struct task *task, struct script_request *box,
+                           struct http_request *request)
 {
-    char id[32], text[64];
+    char text[ORIGIN_ID_MOST + 32];
+    struct http_header headers[1];
     struct http_reply reply = { .status = 500, .body.bytes = text };
+    struct origin *origin = origin_of(box, request);
     const char *error = "it returned no status";
 
     if (task->status != 0) {
@@ -143,14 +193,14 @@ static void answer_failure(struct task *task, struct http_request *request)
             lua_getfield(task->L, -1, "message");
         error = lua_tostring(task->L, -1);
     }
-    snprintf(id, sizeof(id), "%x-t%llu", (unsigned)getpid(),
-             (unsigned long long)task->id);
-    reply.body.len =
-        (size_t)snprintf(text, sizeof(text), "internal error %s\n", id);
+    reply.body.len = (size_t)snprintf(text, sizeof(text), "internal error %s\n",
+                                      origin != NULL ? origin->id : "");
+    task->vm->speaks_for = origin;
     if (!task->cancelled)
         log_event(&task->vm->log, LOG_ERROR, "handler failed",
-                  LOG_STR("at", task->label), LOG_STR("error", error),
-                  LOG_STR("id", id));
+                  LOG_STR("at", task->label), LOG_STR("error", error));
+    task->vm->speaks_for = NULL;
+    tell_id(box, request, headers, &reply);
     http_reply(request, &reply);
 }
 
@@ -158,15 +208,14 @@ static void answer_failure(struct task *task, struct http_request *request)
 static void answer(struct task *task, struct script_request *box)
 {
     struct http_request *request = box->request;
-    struct vm *vm = box->vm;
     int status = task->status == 0 ? (int)lua_tointeger(task->L, 1) : 500;
 
     request_release(box);
     if (task->status == 0 && status >= 200 && status <= 599) {
-        send_result(task->L, vm, request);
+        send_result(task->L, box, request);
         return;
     }
-    answer_failure(task, request);
+    answer_failure(task, box, request);
 }
 
 static void on_handled(struct task *task, void *ud)
@@ -174,11 +223,14 @@ static void on_handled(struct task *task, void *ud)
     struct script_request *box = ud;
 
     box->task = NULL;
+    task->answers = NULL;
     if (box->is_streaming) /* it ended without its end */
         stream_end(box, false);
     else if (box->request != NULL)
         answer(task, box);
     task->error_taken = true;
+    origin_unref(box->origin);
+    box->origin = NULL;
     luaL_unref(box->vm->L, LUA_REGISTRYINDEX, box->self_ref);
 }
 
@@ -243,7 +295,7 @@ static void refuse(struct http_request *request, const char *why)
 }
 
 void request_hand_out(struct vm *vm, int handler_ref,
-                      struct http_request *request)
+                      struct http_request *request, bool is_logged)
 {
     struct script_request *box;
     const char *why;
@@ -256,6 +308,11 @@ void request_hand_out(struct vm *vm, int handler_ref,
     box = push_request(vm->L, vm, request);
     box->task = task_spawn(vm, vm->L, 1, NULL);
     box->task->class = CLASS_NORMAL; /* whatever runs when it comes */
+    origin_unref(box->task->origin);
+    box->task->origin = NULL;
+    box->task->answers = box;
+    if (is_logged)
+        request_origin(box);
     box->task->is_counted = true;
     box->task->on_end = on_handled;
     box->task->on_end_ud = box;
@@ -418,6 +475,7 @@ void bind_request(lua_State *L, struct vm *vm)
     vm_metatable(L, vm, REQUEST_TYPE, request_methods);
     bind_stream(L, vm);
     bind_body(L, vm);
+    bind_request_origin(L, vm);
     lua_pop(L, 1);
     vm_register(L, vm, functions);
 }

@@ -55,13 +55,15 @@ void stream_end(struct script_request *box, enum http_end end)
 static int l_open(lua_State *L)
 {
     struct script_request *box = check_request(L);
-    struct http_header headers[REPLY_HEADERS_MAX];
+    struct http_header headers[REPLY_HEADERS_MAX + 1];
     struct http_reply reply = { .status = luaL_checkint(L, 2) };
 
     if (box->is_streaming)
         return luaL_error(L, "this request is being answered already");
     lua_settop(L, 3);
     reply_headers(L, box->vm, 3, headers, &reply);
+    request_origin(box); /* its handler may outlive the reply */
+    tell_id(box, box->request, headers, &reply);
     box->is_streaming = true;
     if (box->task != NULL)
         box->task->is_counted = false; /* it may go on for days */

@@ -180,7 +180,35 @@ static void fix_up(struct task *task)
 static void on_statement(struct pg_request *request, enum err err,
                          struct pg_rows *rows, const struct err_text *text);
 
-void statement_fill(lua_State *L, struct task *task, int index,
+/*
+ * The text with a comment that says for whom it runs, where that is wanted and
+ * the request is sampled.  Such a text comes once only: it is not prepared to
+ * be used again, nor does it share a connection with statements that are.  One
+ * that has a comment of its own stays as it is, as sqlcommenter wants it, and
+ * lest ours stands inside of that.
+ */
+static void put_sql(struct task *task, const struct script_pool *box,
+                    const char *sql, size_t len)
+{
+    struct buf *out = &task->scratch;
+    struct origin *origin = NULL;
+
+    buf_put(out, sql, len);
+    if (box->trace == TRACE_COMMENT)
+        origin = task_origin(task);
+    if (origin != NULL && origin_is_sampled(&task->vm->origins, origin) &&
+        memmem(sql, len, "--", 2) == NULL &&
+        memmem(sql, len, "/*", 2) == NULL) {
+        origin_put_comment(&task->vm->origins, origin, out);
+        task->pg.is_once = true;
+        task->pg.may_share = false;
+    }
+    task->pg.sql_len = out->len;
+    buf_put_char(out, '\0');
+}
+
+void statement_fill(lua_State *L, struct task *task,
+                    const struct script_pool *box, int index,
                     enum statement_shape shape)
 {
     int top = lua_gettop(L);
@@ -201,7 +229,7 @@ void statement_fill(lua_State *L, struct task *task, int index,
         raise_at_script(L, "SQL text expected, got %s",
                         luaL_typename(L, index));
     sql = lua_tolstring(L, index, &len);
-    buf_put(&task->scratch, sql, len + 1); /* with its zero */
+    put_sql(task, box, sql, len);
     if (!has_params(task, count))
         luaL_error(L, "out of memory: %d parameters", (int)count);
     for (unsigned i = 0; i < count; i++)
@@ -209,7 +237,6 @@ void statement_fill(lua_State *L, struct task *task, int index,
     if (buf_failed(&task->scratch))
         luaL_error(L, "out of memory: the statement is too large");
     request->on_done = on_statement;
-    request->sql_len = len;
     request->n_params = count;
     task->shape = (int)shape;
     fix_up(task);

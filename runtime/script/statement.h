@@ -8,11 +8,13 @@
 enum statement_shape { SHAPE_ROWS, SHAPE_ONE, SHAPE_EXEC, SHAPES };
 
 /*
- * Fills task->pg from the arguments: at index the SQL or { sql, timeout_ms = },
- * then the parameters.  Everything is copied to task->scratch.  Raises at the
- * script's line for what cannot be sent.
+ * Fills task->pg, for the pool of box or a lease of it, from the arguments: at
+ * index the SQL or { sql, timeout_ms = }, then the parameters.  Everything is
+ * copied to task->scratch.  Raises at the script's line for what cannot be
+ * sent.
  */
-void statement_fill(lua_State *L, struct task *task, int index,
+void statement_fill(lua_State *L, struct task *task,
+                    const struct script_pool *box, int index,
                     enum statement_shape shape);
 
 /* Pushes the err of an error of the server's, with its fields; frees rows. */

@@ -2,6 +2,7 @@
 #include "script/task.h"
 
 #include "script/limits.h"
+#include "script/origin.h"
 #include "script/watchdog.h"
 
 #include <assert.h>
@@ -29,6 +30,8 @@ static void recycle(struct task *task)
     struct vm *vm = task->vm;
 
     assert(task->state == TASK_DONE && task->handles == 0);
+    origin_unref(task->origin);
+    task->origin = NULL;
     if (task->status != 0 || vm->idle.len >= IDLE_MAX) {
         task_free(task);
         return;
@@ -63,6 +66,9 @@ static void task_init(struct task *task, struct task *parent)
     task->is_counted = parent != NULL && parent->is_counted;
     task->cpu_ns = 0;
     task->class = vm->current != NULL ? vm->current->class : CLASS_NORMAL;
+    task->answers = NULL;
+    if (vm->current != NULL)
+        task->origin = origin_ref(task_origin(vm->current));
     task->status = 0;
     task->handles = 0;
     task->error_taken = false;
@@ -147,9 +153,11 @@ static void log_failure(struct task *task)
         lua_getfield(task->L, -1, "message");
     message = lua_tostring(task->L, -1);
     task->vm->task_errors++;
+    task->vm->speaks_for = task->origin;
     log_event(&task->vm->log, LOG_ERROR, "task failed",
               LOG_INT("task", task->id), LOG_STR("at", task->label),
               LOG_STR("error", message ? message : "(no message)"));
+    task->vm->speaks_for = NULL;
 }
 
 int task_push_outcome(struct task *task, lua_State *L)

@@ -13,6 +13,8 @@
 #include "redis/redis.h"
 #include "script/vm.h"
 
+struct script_request;
+
 enum task_state { TASK_READY, TASK_RUNNING, TASK_PARKED, TASK_DONE };
 
 enum { TASK_LABEL_MAX = 80 };
@@ -46,10 +48,12 @@ struct task {
     bool is_counted;       /* a request's: all of its CPU counts */
     uint64_t cpu_ns;       /* that it has used, as far as that was seen */
     enum pool_class class; /* of what it asks of pools; its children's, too */
-    int status;            /* when DONE: 0, or lua_resume's error */
-    unsigned handles;      /* userdata that refer to it */
-    bool error_taken;      /* somebody was told how it ended */
-    bool detached;         /* an error that nobody takes is logged */
+    struct script_request *answers; /* a request, as its handler; or NULL */
+    struct origin *origin;          /* see task_origin() */
+    int status;                     /* when DONE: 0, or lua_resume's error */
+    unsigned handles;               /* userdata that refer to it */
+    bool error_taken;               /* somebody was told how it ended */
+    bool detached;                  /* an error that nobody takes is logged */
 
     struct list holds;
     struct task *parent;

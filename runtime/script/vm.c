@@ -164,17 +164,34 @@ static uint64_t unix_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
 }
 
+/* Who says it: the worker, and what request it was busy with. */
+static void say_who(struct vm *vm, struct log_field *out)
+{
+    struct origin *origin = vm->speaks_for;
+
+    if (origin == NULL && vm->current != NULL)
+        origin = task_origin(vm->current);
+    if (vm->worker > 0)
+        *out++ = (struct log_field)LOG_INT("worker", vm->worker);
+    if (origin != NULL)
+        *out++ = (struct log_field)LOG_STR("request", origin->id);
+    if (origin != NULL && origin->has_trace)
+        *out++ = (struct log_field)LOG_STR("trace_id", origin->trace.trace_id);
+    out->type = LOG_END_TYPE;
+}
+
 static void write_log(void *ud, enum log_level level, const char *event,
                       const struct log_field *fields)
 {
     struct vm *vm = ud;
-    const struct log_field origin[] = { LOG_INT("worker", vm->worker),
-                                        { .type = LOG_END_TYPE } };
+    struct log_field origin[4];
     struct log_line line = { .unix_ns = unix_now_ns(),
                              .level = level,
                              .event = event,
-                             .origin = vm->worker > 0 ? origin : NULL,
+                             .origin = origin,
                              .fields = fields };
+
+    say_who(vm, origin);
 
     buf_clear(&vm->log_line);
     if (vm->log_form == LOG_FORM_JSON)
@@ -242,6 +259,7 @@ static int open_core(lua_State *L)
     bind_events(L, vm);
     bind_http(L, vm);
     bind_request(L, vm);
+    bind_origin(L, vm);
     bind_sockets(L, vm);
     bind_files(L, vm);
     bind_process(L, vm);
@@ -318,6 +336,7 @@ enum err vm_new(struct vm **out, const struct vm_options *options)
     list_init(&vm->pools);
     list_init(&vm->pilots);
     vm->limits.on_suspect_ref = LUA_NOREF;
+    origin_source_init(&vm->origins);
     err = loop_new(&vm->loop, options->uv_loop);
     if (err != ERR_OK)
         goto fail;

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "net/loop.h"
 #include "pool/pool.h"
+#include "script/origin.h"
 #include "script/strings.h"
 
 #include <lauxlib.h>
@@ -53,6 +54,9 @@ struct vm {
     struct vm_options options;
     struct buf log_line;
     struct buf json; /* scratch of rows_json() */
+
+    struct origin_source origins;
+    struct origin *speaks_for; /* whom lines are about when no task runs */
 
     struct task *current; /* runs now; NULL outside of Lua */
     struct list ready;    /* tasks to resume in this turn */
@@ -155,6 +159,7 @@ void bind_trace(lua_State *L, struct vm *vm);
 void bind_events(lua_State *L, struct vm *vm);
 void bind_http(lua_State *L, struct vm *vm);
 void bind_request(lua_State *L, struct vm *vm);
+void bind_origin(lua_State *L, struct vm *vm); /* after bind_request() */
 void bind_sockets(lua_State *L, struct vm *vm);
 void bind_files(lua_State *L, struct vm *vm);
 void bind_process(lua_State *L, struct vm *vm);

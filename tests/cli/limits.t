@@ -113,7 +113,7 @@ for my $how ("compiled", "interpreted") {
             my ($status, $body) = request($process, "GET", "/$path");
             is $status, 500, "/$path: status";
             my ($id) = $body =~ /^internal error (\S+)$/;
-            like slurp($process->{err}), qr/app\.lua:\d+: it ran for [\d.]+ s.*id=\Q$id\E\b/m,
+            like slurp($process->{err}), qr/request=\Q$id\E .*app\.lua:\d+: it ran for [\d.]+ s/m,
                 "/$path: logged with file:line and the reply's id";
             is((request($process, "GET", "/hello"))[1], "hello\n", "served after it");
         }

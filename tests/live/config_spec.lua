@@ -83,11 +83,11 @@ describe("config.load", function()
     local limits = core.http_limits() -- what the server itself takes
     limits.max_headers = nil -- is no setting
     assert.same({ listen = "127.0.0.1:8080", drain = 30, workers = 0,
-        worker_timeout = 10, drain_delay = 0, request_timeout = 0,
-        confine = false, limits = limits,
-        tls = {} },
+        worker_timeout = 10, drain_delay = 0, request_timeout = 0, trace_sample = 0.01,
+        confine = false, limits = limits, tls = {} },
       loaded.server)
-    assert.same({ level = "info", format = "logfmt", access = false }, loaded.log)
+    assert.same({ level = "info", format = "logfmt", access = false, access_sample = 1,
+      access_slow = 1 }, loaded.log)
     assert.same({ 30, "default" }, { loaded:get("server.drain") })
   end)
 

@@ -33,7 +33,7 @@ local INTERNAL_TYPES = {
   "close", -- of core.terminal_open
   "claim close dead fd pools", -- of core.budget_new
   "address close fds leave", -- of core.sockets
-  "body cancel_when_gone ends_with_server headers is_gone method path query remote",
+  "body cancel_when_gone ends_with_server headers id is_gone method path query remote trace",
 }
 
 local function sorted_keys(set)
@@ -408,7 +408,7 @@ describe("The manual's fields", function()
     local request
     local response = ask(function(req)
       request = req
-      return ""
+      return req.id and req.trace and ""
     end)
     for _, field in ipairs(class_named "Request".fields) do
       assert.is_not_nil(request[field.name], field.name)

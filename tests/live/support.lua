@@ -86,7 +86,7 @@ function support.postgres(settings, options)
   local pool = assert(core.postgres_open {
     name = options.name or next_name "pg",
     url = options.raw_url and url or with_search_path(url),
-    settings = settings or {},
+    settings = settings or {}, trace = options.trace,
   })
   if not options.url and not has_schema then make_schema() end
   return track(pool)
