@@ -243,7 +243,7 @@ end
 local function help(_, list)
   local command = list[1] == "--help" and "help" or list[1]
   if command and not HELP[command] then
-    return misused("help", "unknown command %q", command)
+    return misused("help", "unknown command %q", url.mask_inside(command))
   end
   say(command and HELP[command] or USAGE)
   return DONE
@@ -251,7 +251,7 @@ end
 
 local function version(_, list)
   if list[1] == "--help" then return help("help", { "version" }) end
-  if list[1] then return misused("version", "unexpected %q", list[1]) end
+  if list[1] then return misused("version", "unexpected %q", url.mask_inside(list[1])) end
   say(("tidepool %s (%s)\n"):format(core.version, jit.version))
   return DONE
 end
@@ -272,7 +272,7 @@ function cli.main(command, ...)
   local run = COMMANDS[command]
   if run then return run(command, { ... }) end
   local near = schema.nearest(command, sorted_keys(HELP))
-  return misused("help", "unknown command %q%s", command,
+  return misused("help", "unknown command %q%s", url.mask_inside(command),
     near and ("; did you mean %s?"):format(near) or "")
 end
 

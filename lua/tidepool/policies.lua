@@ -4,6 +4,7 @@
 local core = require "tidepool.core"
 local events = require "tidepool.events"
 local of = require("tidepool.result").of
+local url = require "tidepool.url"
 
 local STOCK = { "aimd", "codel", "fixed", "formula", "gradient", "schedule" }
 local ASK_SECONDS = 30 -- between two looks at a server
@@ -25,7 +26,7 @@ function policies.read(use)
   local text = use:find "^%l+$" and core.module_text("tidepool.policy." .. use)
   if text then return text end
   return nil, ("there is no policy %s: a file that ends in .lua, or one of %s")
-    :format(use, table.concat(STOCK, ", "))
+    :format(url.mask_inside(use), table.concat(STOCK, ", "))
 end
 
 -- ---- what the servers say

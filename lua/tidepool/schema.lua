@@ -256,14 +256,14 @@ local function build()
   add("database", "postgres_url",
     { kind = "url", example = "postgres://user@host:5432/name", is_secret = true,
       find_wrong = url.wrong_postgres })
-  add("database", "password_command", { kind = "text" })
+  add("database", "password_command", { kind = "text", is_hidden = true })
   add("database", "application_name", { kind = "text", default = "tidepool" })
   add("database", "trace",
     { kind = "choice", choices = { "off", "comment", "application_name" }, default = "off" })
   add("database", "required", { kind = "flag", default = true })
   add_pool("database.pool")
   add("redis", "url", { kind = "url", example = "redis://host:6379", is_secret = true })
-  add("redis", "password_command", { kind = "text" })
+  add("redis", "password_command", { kind = "text", is_hidden = true })
   add("redis", "required", { kind = "flag", default = true })
   add_pool("redis.pool")
   add("server", "listen", { kind = "address", default = "127.0.0.1:8080" })

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* A line is written whole, so that lines of several writers do not mix. */
@@ -20,7 +22,63 @@ static void write_log(void *ud, const char *line, size_t len)
     }
 }
 
-int main(int argc, char **argv)
+/* ---- secrets in the arguments, which ps shows to everybody */
+
+static void blot(char *from, const char *end)
+{
+    while (from < end)
+        *from++ = '*';
+}
+
+/* Who logs in, in a url; and all behind a "password=", "token=" and the like.
+ */
+static void hide_secrets(char *word)
+{
+    static const char *const names[] = { "password", "passwd", "token" };
+    char *url = strstr(word, "://");
+    char *at = url != NULL ? strrchr(url, '@') : NULL;
+
+    if (at != NULL)
+        blot(url + strlen("://"), at);
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        char *name = strcasestr(word, names[i]);
+        char *value = name != NULL ? strchr(name, '=') : NULL;
+
+        if (value != NULL)
+            blot(value + 1, value + strlen(value));
+    }
+}
+
+/* Copies of the words, ended by NULL, from which secrets are then removed; NULL
+ * when there is no memory. */
+static char **take_words(char **words, int count)
+{
+    char **copies = calloc((size_t)count + 1, sizeof(*copies));
+
+    if (copies == NULL)
+        return NULL;
+    for (int i = 0; i < count; i++) {
+        copies[i] = strdup(words[i]);
+        if (copies[i] == NULL) {
+            while (i > 0)
+                free(copies[--i]);
+            free(copies);
+            return NULL;
+        }
+        hide_secrets(words[i]);
+    }
+    return copies;
+}
+
+static void free_words(char **words)
+{
+    for (char **word = words; *word != NULL; word++)
+        free(*word);
+    free(words);
+}
+
+/* The exit status. */
+static int run(int argc, char **argv)
 {
     tide_options options;
     tide_runtime *runtime;
@@ -34,10 +92,25 @@ int main(int argc, char **argv)
         fprintf(stderr, "tidepool: %s\n", tide_error_text(code));
         return 1;
     }
-    code = tide_run_module(runtime, "tidepool.cli", argc - 1,
-                           (const char *const *)argv + 1, &status);
+    code = tide_run_module(runtime, "tidepool.cli", argc,
+                           (const char *const *)argv, &status);
     if (code != 0)
         fprintf(stderr, "tidepool: %s\n", tide_error_text(code));
     tide_close(runtime);
     return code != 0 ? 1 : status;
+}
+
+int main(int argc, char **argv)
+{
+    int count = argc > 0 ? argc - 1 : 0;
+    char **words = take_words(argv + 1, count);
+    int status;
+
+    if (words == NULL) {
+        fprintf(stderr, "tidepool: %s\n", "out of memory");
+        return 1;
+    }
+    status = run(count, words);
+    free_words(words);
+    return status;
 }

@@ -2,6 +2,7 @@
 
 local files = require "tidepool.command.files"
 local load_request = require "tidepool.command.load_request"
+local url = require "tidepool.url"
 local words = require "tidepool.command.words"
 
 local DAY = 86400
@@ -33,7 +34,9 @@ end
 
 local function take_admin(self, value)
   local target, wrong = load_request.parse_url(value)
-  if not target then return ('--admin: %s, found "%s"'):format(wrong, value) end
+  if not target then
+    return ('--admin: %s, found "%s"'):format(wrong, url.mask_inside(value))
+  end
   self.admin = target
 end
 
@@ -62,9 +65,9 @@ local function check(self)
       #operands)
   end
   if not operands[1] then return "URL is missing" end
-  if operands[2] then return ('unexpected "%s"'):format(operands[2]) end
+  if operands[2] then return ('unexpected "%s"'):format(url.mask_inside(operands[2])) end
   local target, wrong = load_request.parse_url(operands[1])
-  if not target then return ('"%s": %s'):format(operands[1], wrong) end
+  if not target then return ('"%s": %s'):format(url.mask_inside(operands[1]), wrong) end
   wrong = load_request.trust(target, self)
     or (self.admin and load_request.trust(self.admin, self))
   if wrong then return wrong end

@@ -8,6 +8,7 @@ local load_request = require "tidepool.command.load_request"
 local of = require("tidepool.result").of
 local tide = require "tidepool"
 local view = require "tidepool.command.top_view"
+local url = require "tidepool.url"
 local words = require "tidepool.command.words"
 
 local DONE, FAILED = 0, 1
@@ -57,14 +58,16 @@ local SPEC = {
 local function read(list)
   local self, wrong = words.read(SPEC, list, { every = 1 })
   if not self or self.wants_help then return self, wrong end
-  if self.operands[2] then return nil, ('unexpected "%s"'):format(self.operands[2]) end
+  if self.operands[2] then
+    return nil, ('unexpected "%s"'):format(url.mask_inside(self.operands[2]))
+  end
   self.url = self.operands[1] or URL
   self.target, wrong = load_request.parse_url(self.url)
   if self.target and self.target.path ~= "/" then
     wrong = "expected http://HOST:PORT, https:// or unix:/SOCKET, without a path"
   end
   wrong = wrong or load_request.trust(self.target, self)
-  if wrong then return nil, ('"%s": %s'):format(self.url, wrong) end
+  if wrong then return nil, ('"%s": %s'):format(url.mask_inside(self.url), wrong) end
   return self
 end
 
