@@ -31,7 +31,7 @@ void http_access_tell_refusal(struct http_conn *conn, int status)
 {
     struct http_server *server = conn->server;
     bool is_known = conn->parse.method.len > 0 && conn->parse.target.len > 0;
-    struct http_access access = { .remote = conn->remote,
+    struct http_access access = { .remote = stream_peer(conn->stream),
                                   .status = status,
                                   .is_refused = true };
 

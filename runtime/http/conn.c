@@ -2,7 +2,6 @@
 #include "http/conn.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,8 +174,6 @@ static void hand_out(struct http_conn *conn)
     struct http_server *server = conn->server;
 
     http_request_init(conn);
-    conn->status = 0;
-    conn->body_bytes = 0;
     set_state(conn, HTTP_HANDLING);
     server->stats.requests++;
     server->stats.in_flight++;
@@ -490,7 +487,6 @@ void http_conn_open(struct http_server *server, struct stream *stream)
     conn->loop = server->loop;
     conn->server = server;
     conn->stream = stream;
-    snprintf(conn->remote, sizeof(conn->remote), "%s", stream_peer(stream));
     conn->state = server->tls != NULL ? HTTP_GREETING : HTTP_IDLE;
     conn->deadline.fn = on_deadline;
     conn->advance_job.fn = on_advance;

@@ -2,6 +2,7 @@
 #include "http/request.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "http/conn.h"
@@ -53,6 +54,11 @@ void http_request_init(struct http_conn *conn)
 {
     const struct http_parse *parse = &conn->parse;
 
+    if (conn->remote[0] == '\0')
+        snprintf(conn->remote, sizeof(conn->remote), "%s",
+                 stream_peer(conn->stream));
+    conn->status = 0;
+    conn->body_bytes = 0;
     conn->request = (struct http_request){
         .method = parse->method,
         .headers = parse->headers,

@@ -143,6 +143,29 @@ describe("The id of a request", function()
   end)
 end)
 
+describe("The address of a client", function()
+  it("is known after the client has gone", function()
+    local app, begun, gate, told = tide.app(), false, support.gate(), nil
+    app:post("/", function(req)
+      begun = true
+      gate.wait()
+      told = req.remote
+      return "too late"
+    end)
+    local server, address = support.serve(app)
+    support.at_end(function() server:close() end)
+    local client = support.start_raw(address,
+      "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n")
+    support.eventually("it is handled", function() return begun end)
+    client:signal "KILL"
+    client:wait()
+    support.eventually("its end is seen", function() return server:stats().gone == 1 end)
+    gate.open()
+    support.eventually("it is told", function() return told end)
+    assert.matches("^127%.0%.0%.1:%d+$", told)
+  end)
+end)
+
 describe("The trace of a request", function()
   local function trace_of(headers)
     local ask = served(function(req) return tide.json(req.trace) end)
@@ -188,7 +211,7 @@ describe("Postgres", function()
   setup(function() watcher = support.postgres { max_connections = 1 } end)
 
   local function pool(trace)
-    db = support.postgres({ max_connections = 1, statement_cache = 2 }, { trace = trace })
+    db = support.postgres({ max_connections = 1, statement_cache = 3 }, { trace = trace })
     return db
   end
 
@@ -204,7 +227,8 @@ describe("Postgres", function()
   local function seen(pid) return must(watcher:one(WATCH, pid)) end
 
   local function prepared(conn)
-    return must(conn:one "SELECT count(*) AS n FROM pg_prepared_statements").n
+    return must(conn:one [[SELECT string_agg(statement, '; ' ORDER BY statement) AS all
+      FROM pg_prepared_statements]]).all
   end
 
   it("gets a comment with the statements of sampled requests", function()
@@ -246,6 +270,7 @@ describe("Postgres", function()
     db:with(function(conn)
       must(conn:one(plain))
       local before = prepared(conn)
+      assert.matches("^SELECT 1 AS kept; SELECT string_agg[^;]*;[^;]*$", before)
       local app = tide.app()
       app:get("/", function()
         for i = 1, 10 do must(db:one("SELECT 1 AS kept, $1::int AS i", i)) end
