@@ -120,8 +120,8 @@ local function add_pool(self, pools, root, name)
 end
 
 -- The pools whose url is set: array of { kind =, name =, label =, section =, url =,
--- source =, required =, password_command =, trace =, settings = } with those settings that are
--- not left to the runtime.  label names a pool in logs, health and metrics, where both
+-- source =, required =, password_command =, trace =, settings = } with those settings that
+-- are not left to the runtime.  label names a pool in logs, health and metrics, where both
 -- kinds are.
 function Config:pools()
   local pools = {}

@@ -258,8 +258,8 @@ local function build()
       find_wrong = url.wrong_postgres })
   add("database", "password_command", { kind = "text", is_hidden = true })
   add("database", "application_name", { kind = "text", default = "tidepool" })
-  add("database", "trace",
-    { kind = "choice", choices = { "off", "comment", "application_name" }, default = "off" })
+  add("database", "trace", { kind = "choice", default = "off",
+    choices = { "off", "comment", "application_name" } })
   add("database", "required", { kind = "flag", default = true })
   add_pool("database.pool")
   add("redis", "url", { kind = "url", example = "redis://host:6379", is_secret = true })

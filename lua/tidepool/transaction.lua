@@ -6,7 +6,7 @@ local result = require "tidepool.result"
 local Pool, Lease = core.postgres, core.postgres_lease
 local of = result.of
 local exec, release, tx_state = Lease.raw_exec, Lease.release, Lease.tx
-local raw_acquire, name = Pool.raw_acquire, Lease.raw_name
+local raw_acquire, raw_name = Pool.raw_acquire, Lease.raw_name
 
 local LINE_OF_CALLER = 2 -- of the function that calls raw_acquire
 local RETRIES_MAX = 100
@@ -122,7 +122,7 @@ local function release_after(conn, ...)
 end
 
 local function attempt(conn, opts, fn)
-  of(name(conn))
+  of(raw_name(conn))
   local begun, err = of(exec(conn, begin_of(opts)))
   if not begun then
     release(conn)

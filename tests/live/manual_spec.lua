@@ -33,7 +33,8 @@ local INTERNAL_TYPES = {
   "close", -- of core.terminal_open
   "claim close dead fd pools", -- of core.budget_new
   "address close fds leave", -- of core.sockets
-  "body cancel_when_gone ends_with_server headers id is_gone method path query remote trace",
+  "body cancel_when_gone ends_with_server headers id is_gone method path query remote "
+    .. "trace",
 }
 
 local function sorted_keys(set)

@@ -70,7 +70,8 @@ describe("The id of a request", function()
     assert.are.equal(500, status)
     assert.are.equal("internal error client-4\n", body)
     assert.are.equal("client-4", headers["x-request-id"])
-    _, headers, body = ask()
+    status, headers, body = ask()
+    assert.are.equal(500, status)
     assert.are.equal("internal error " .. headers["x-request-id"] .. "\n", body)
   end)
 
@@ -98,7 +99,8 @@ describe("The id of a request", function()
       app:get("/", opts, function()
         return tide.stream(function() error "a mistake of ours" end)
       end)
-      local response = tide.request(app, "GET", "/", { headers = { ["X-Request-Id"] = "f" } })
+      local response = tide.request(app, "GET", "/",
+        { headers = { ["X-Request-Id"] = "f" } })
       assert.are.same({ 500, "internal error f\n" }, { response.status, response.body })
     end
   end)
@@ -126,7 +128,8 @@ describe("The id of a request", function()
     app:get("/", function(req) return req.id end)
     local server, address = support.serve(app)
     support.at_end(function() server:close() end)
-    local text = support.raw(address, "GET / HTTP/1.1\r\nHost: t\r\nX-Request-Id: first\r\n\r\n"
+    local text = support.raw(address,
+      "GET / HTTP/1.1\r\nHost: t\r\nX-Request-Id: first\r\n\r\n"
       .. "GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
     local _, second = text:match "\r\n\r\n(.-)HTTP/1.1 200.*\r\n\r\n(.*)$"
     assert.matches("^%x+$", second)
@@ -241,7 +244,8 @@ describe("Postgres", function()
     assert.are.equal("x", given.text)
     assert.are.equal(("SELECT pg_backend_pid() AS pid, $1::text AS text "
       .. "/*request_id='r%%3D1',traceparent='00-%s-%s-01',"
-      .. "tracestate='a%%3D%%271%%27'*/"):format(TRACE, given.span), seen(given.pid).query)
+      .. "tracestate='a%%3D%%271%%27'*/"):format(TRACE, given.span),
+      seen(given.pid).query)
   end)
 
   it("gets the route as well, where it is told", function()
@@ -253,13 +257,17 @@ describe("Postgres", function()
     assert.matches("route='%%2Fa%%2F%%3Aid',traceparent", seen(given.pid).query)
   end)
 
-  it("gets none where the request is not sampled, or the statement has a comment", function()
+  it("gets none where the request is not sampled, or there is a comment", function()
     pool "comment"
     local sql = "SELECT pg_backend_pid() AS pid"
-    local given = after({ traceparent = UNSAMPLED }, function() return must(db:one(sql)) end)
+    local given = after({ traceparent = UNSAMPLED }, function()
+      return must(db:one(sql))
+    end)
     assert.are.equal(sql, seen(given.pid).query)
     for _, own in ipairs { " /* mine */", " -- mine" } do
-      given = after({ traceparent = SAMPLED }, function() return must(db:one(sql .. own)) end)
+      given = after({ traceparent = SAMPLED }, function()
+        return must(db:one(sql .. own))
+      end)
       assert.are.equal(sql .. own, seen(given.pid).query)
     end
   end)
@@ -278,7 +286,8 @@ describe("Postgres", function()
       end)
       conn:release()
       for _ = 1, 3 do
-        local response = tide.request(app, "GET", "/", { headers = { traceparent = SAMPLED } })
+        local response = tide.request(app, "GET", "/",
+          { headers = { traceparent = SAMPLED } })
         assert.are.equal("done", response.body)
       end
       local again = must(db:acquire())
@@ -287,26 +296,29 @@ describe("Postgres", function()
     end)
   end)
 
-  it("runs them as it does without: arrays, JSON, errors, transactions, batches", function()
+  it("runs them as without: arrays, JSON, errors, transactions, batches", function()
     pool "comment"
     must(db:exec "CREATE TABLE traced (id int, list int[], doc jsonb)")
     local given = after({ traceparent = SAMPLED }, function()
       must(db:transaction(function(tx)
-        must(tx:exec("INSERT INTO traced VALUES ($1, $2, $3)", 1, { 1, 2 }, { a = { true } }))
+        must(tx:exec("INSERT INTO traced VALUES ($1, $2, $3)", 1, { 1, 2 },
+          { a = { true } }))
         return must(tx:one "SELECT * FROM traced")
       end))
       local lists = must(db:batch { { "SELECT 1 AS n" }, { "SELECT $1::int AS n", 2 } })
       local _, err = db:query "SELECT nothing"
       local total = 0
-      must(db:each("SELECT generate_series(1, 250) AS n", function(r) total = total + r.n end))
-      return { row = must(db:one "SELECT * FROM traced"), n = lists[2][1].n, total = total,
-        sqlstate = err.sqlstate, position = err.position }
+      must(db:each("SELECT generate_series(1, 250) AS n", function(row)
+        total = total + row.n
+      end))
+      return { row = must(db:one "SELECT * FROM traced"), n = lists[2][1].n,
+        total = total, sqlstate = err.sqlstate, position = err.position }
     end)
     assert.are.same({ row = { id = 1, list = { 1, 2 }, doc = { a = { true } } }, n = 2,
       total = 31375, sqlstate = "42703", position = "8" }, given)
   end)
 
-  it("has the trace as the session's name during a lease, and its own after it", function()
+  it("has the trace as the session's name during a lease, its own after it", function()
     pool "application_name"
     local function name() return must(db:one "SHOW application_name").application_name end
     local function name_on(conn)
