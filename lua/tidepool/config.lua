@@ -120,9 +120,9 @@ local function add_pool(self, pools, root, name)
 end
 
 -- The pools whose url is set: array of { kind =, name =, label =, section =, url =,
--- source =, required =, password_command =, trace =, settings = } with those settings that
--- are not left to the runtime.  label names a pool in logs, health and metrics, where both
--- kinds are.
+-- source =, required =, password_command =, trace =, settings = } with those settings
+-- that are not left to the runtime.  label names a pool in logs, health and metrics,
+-- where both kinds are.
 function Config:pools()
   local pools = {}
   for _, root in ipairs { "database", "redis" } do

@@ -61,8 +61,9 @@ static bool is_id(const struct http_text *text)
         char c = text->bytes[i];
         bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
         bool is_digit = c >= '0' && c <= '9';
+        bool is_mark = c != '\0' && strchr("-_.:/+=@", c) != NULL;
 
-        if (!is_letter && !is_digit && memchr("-_.:/+=@", c, 8) == NULL)
+        if (!is_letter && !is_digit && !is_mark)
             return false;
     }
     return true;
