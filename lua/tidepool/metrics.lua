@@ -246,6 +246,12 @@ local function add_http(out, stats)
     out:sample("tidepool_http_responses_total", { "class", class .. "xx" },
       stats.status[class] or 0)
   end
+  out:family("tidepool_http_refused_requests_total", "counter",
+    "Requests that the server answered with an error by itself.")
+  for _, reason in ipairs(sorted_keys(stats.refusals)) do
+    out:sample("tidepool_http_refused_requests_total", { "reason", reason },
+      stats.refusals[reason])
+  end
   out:family("tidepool_http_open_connections", "gauge", "Connections of clients.")
   out:sample("tidepool_http_open_connections", {}, stats.open)
   out:family("tidepool_http_requests_in_flight", "gauge", "Requests without a reply.")

@@ -19,7 +19,7 @@ static void take_bytes(struct http_parse *parse, struct buf *in)
         size = room;
     buf_put(&parse->body, in->data, size);
     if (buf_failed(&parse->body)) {
-        http_parse_refuse(parse, 503);
+        http_parse_refuse(parse, HTTP_REFUSED_MEMORY);
         return;
     }
     buf_consume(in, size);
@@ -38,16 +38,19 @@ static void drop_line(struct http_parse *parse, struct buf *in)
 
 static bool take_size(struct http_parse *parse, struct buf *in)
 {
+    static const struct http_line_rule rule = { CHUNK_LINE_MOST,
+                                                HTTP_REFUSED_CHUNK,
+                                                HTTP_REFUSED_CHUNK };
     struct http_text line;
-    int status;
 
-    if (!http_parse_line(parse, in, CHUNK_LINE_MOST, 400, &line))
+    if (!http_parse_line(parse, in, &rule, &line))
         return false;
-    status = http_strict_chunk_line(line, &parse->left);
-    if (status == 0 && parse->left > parse->max_body)
-        status = 413;
-    if (status != 0) {
-        http_parse_refuse(parse, status);
+    if (!http_strict_chunk_line(line, &parse->left)) {
+        http_parse_refuse(parse, HTTP_REFUSED_CHUNK);
+        return false;
+    }
+    if (parse->left > parse->max_body) {
+        http_parse_refuse(parse, HTTP_REFUSED_BODY_SIZE);
         return false;
     }
     parse->max_body -= parse->left;
@@ -71,7 +74,7 @@ static bool take_end(struct http_parse *parse, struct buf *in)
     if (in->len < 2)
         return false;
     if (in->data[0] != '\r' || in->data[1] != '\n') {
-        http_parse_refuse(parse, 400);
+        http_parse_refuse(parse, HTTP_REFUSED_CHUNK);
         return false;
     }
     buf_consume(in, 2);
@@ -82,22 +85,24 @@ static bool take_end(struct http_parse *parse, struct buf *in)
 /* Trailers are checked and dropped: nobody waits for a header that late. */
 static bool take_trailer(struct http_parse *parse, struct buf *in)
 {
+    struct http_line_rule rule = {
+        .most = parse->limits->max_header_bytes,
+        .too_long = HTTP_REFUSED_HEAD_SIZE,
+        .bad_end = HTTP_REFUSED_CHUNK,
+    };
     struct http_text line;
-    int status;
 
-    if (!http_parse_line(parse, in, parse->limits->max_header_bytes, 431,
-                         &line))
+    if (!http_parse_line(parse, in, &rule, &line))
         return false;
     if (line.len == 0) {
         drop_line(parse, in);
         parse->stage = HTTP_STAGE_WHOLE;
         return true;
     }
-    status = http_strict_header_line(line);
-    if (status == 0 && ++parse->lines > parse->limits->max_headers)
-        status = 431;
-    if (status != 0)
-        http_parse_refuse(parse, status);
+    if (!http_strict_header_line(line))
+        http_parse_refuse(parse, HTTP_REFUSED_CHUNK);
+    else if (++parse->lines > parse->limits->max_headers)
+        http_parse_refuse(parse, HTTP_REFUSED_HEAD_SIZE);
     return true;
 }
 

@@ -191,7 +191,7 @@ static void begin_body(struct http_conn *conn)
     if (server->body_rule != NULL)
         server->body_rule(server, &conn->request, &rule, server->ud);
     if (http_parse_accept(parse, rule.max_bytes) == HTTP_STAGE_REFUSED) {
-        http_conn_refuse(conn, parse->status);
+        http_conn_refuse(conn, parse->refusal);
         return;
     }
     if (stream_in(conn->stream)->len > 0)
@@ -238,7 +238,7 @@ static bool read_request(struct http_conn *conn, struct buf *in)
     case HTTP_STAGE_BODY: return false;
     case HTTP_STAGE_WHOLE: hand_out(conn); return true;
     case HTTP_STAGE_REFUSED:
-        http_conn_refuse(conn, conn->parse.status);
+        http_conn_refuse(conn, conn->parse.refusal);
         return true;
     }
     return false;
@@ -328,10 +328,12 @@ void http_conn_replied(struct http_conn *conn)
         loop_defer(conn->loop, LOOP_RUN, &conn->advance_job);
 }
 
-void http_conn_refuse(struct http_conn *conn, int status)
+void http_conn_refuse(struct http_conn *conn, enum http_refusal refusal)
 {
     struct buf *in = stream_in(conn->stream);
+    int status = http_refusal_status(refusal);
 
+    conn->server->stats.refusals[refusal]++;
     if (status < 500)
         conn->server->stats.bad_requests++;
     buf_consume(in, in->len);
@@ -457,11 +459,11 @@ static void on_deadline(struct deadline *deadline)
         break;
     case HTTP_HEAD:
         stats->header_timeouts++;
-        http_conn_refuse(conn, 408);
+        http_conn_refuse(conn, HTTP_REFUSED_HEAD_TIME);
         break;
     case HTTP_BODY:
         stats->body_timeouts++;
-        http_conn_refuse(conn, 408);
+        http_conn_refuse(conn, HTTP_REFUSED_BODY_TIME);
         break;
     case HTTP_DROPPING: end_with_linger(conn); break;
     case HTTP_STREAMING:

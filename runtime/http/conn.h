@@ -125,7 +125,7 @@ void http_access_tell(struct http_conn *conn);
 void http_access_tell_refusal(struct http_conn *conn, int status);
 
 /* Answers by itself, without a request, and closes. */
-void http_conn_refuse(struct http_conn *conn, int status);
+void http_conn_refuse(struct http_conn *conn, enum http_refusal refusal);
 /* Puts the reply of the server itself to status out. */
 void http_reply_refusal(struct http_conn *conn, int status);
 

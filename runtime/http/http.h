@@ -11,6 +11,7 @@
 #define TIDEPOOL_HTTP_HTTP_H
 
 #include "base/log.h"
+#include "http/refusal.h"
 #include "net/stream.h"
 
 struct http_server;
@@ -143,10 +144,11 @@ struct http_stats {
 #define XX(name, text) uint64_t name;
     HTTP_COUNTERS_MAP(XX)
 #undef XX
-    struct err_text tls_failure; /* why the last of them failed */
-    uint64_t status_classes[6];  /* replies 1xx..5xx at [1]..[5] */
-    unsigned open;               /* connections */
-    unsigned in_flight;          /* requests without a reply */
+    struct err_text tls_failure;      /* why the last of them failed */
+    uint64_t status_classes[6];       /* replies 1xx..5xx at [1]..[5] */
+    uint64_t refusals[HTTP_REFUSALS]; /* requests, by why */
+    unsigned open;                    /* connections */
+    unsigned in_flight;               /* requests without a reply */
 };
 
 /* It listens nowhere yet. */

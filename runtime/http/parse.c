@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #ifdef HAVE_LLHTTP
 #include <llhttp.h>
@@ -26,9 +27,10 @@ typedef http_parser library_parser;
 typedef http_parser_settings library_settings;
 #endif
 
-enum http_stage http_parse_refuse(struct http_parse *parse, int status)
+enum http_stage http_parse_refuse(struct http_parse *parse,
+                                  enum http_refusal refusal)
 {
-    parse->status = status;
+    parse->refusal = refusal;
     parse->stage = HTTP_STAGE_REFUSED;
     return parse->stage;
 }
@@ -78,7 +80,7 @@ static int on_header_field(library_parser *parser, const char *at, size_t len)
     struct http_parse *parse = parser->data;
 
     if (!parse->is_value_next && add_header(parse) == NULL) {
-        http_parse_refuse(parse, 503);
+        http_parse_refuse(parse, HTTP_REFUSED_MEMORY);
         return -1;
     }
     parse->is_value_next = true;
@@ -111,22 +113,26 @@ static const library_settings settings = {
     .on_headers_complete = on_headers_complete,
 };
 
-/* The status to refuse with; the version was checked before.  Methods of other
- * protocols are an invalid constant to llhttp. */
-static int status_of(int error)
+/* The version was checked before.  Methods of other protocols are an invalid
+ * constant to llhttp. */
+static enum http_refusal refusal_of(int error)
 {
     switch (error) {
-    case HPE_OK: return 0;
+    case HPE_OK: return HTTP_ACCEPTED;
     case HPE_INVALID_METHOD:
     case HPE_INVALID_VERSION:
-    case HPE_INVALID_CONSTANT: return 501;
-    default: return 400;
+    case HPE_INVALID_CONSTANT: return HTTP_REFUSED_METHOD;
+    case HPE_INVALID_URL: return HTTP_REFUSED_TARGET;
+    case HPE_INVALID_CONTENT_LENGTH:
+    case HPE_UNEXPECTED_CONTENT_LENGTH:
+    case HPE_INVALID_TRANSFER_ENCODING: return HTTP_REFUSED_FRAMING;
+    default: return HTTP_REFUSED_HEADER;
     }
 }
 
-/* Runs the parser over the whole head; returns 0 or a status. */
+/* Runs the parser over the whole head. */
 #ifdef HAVE_LLHTTP
-static int run_parser(struct http_parse *parse)
+static enum http_refusal run_parser(struct http_parse *parse)
 {
     library_parser parser;
     llhttp_errno_t error;
@@ -135,11 +141,11 @@ static int run_parser(struct http_parse *parse)
     parser.data = parse;
     error = llhttp_execute(&parser, parse->head.data, parse->head.len);
     if (error == HPE_PAUSED_UPGRADE)
-        return 0; /* upgrades are not taken up */
-    return status_of(error);
+        return HTTP_ACCEPTED; /* upgrades are not taken up */
+    return refusal_of(error);
 }
 #else
-static int run_parser(struct http_parse *parse)
+static enum http_refusal run_parser(struct http_parse *parse)
 {
     library_parser parser;
 
@@ -147,8 +153,8 @@ static int run_parser(struct http_parse *parse)
     parser.data = parse;
     http_parser_execute(&parser, &settings, parse->head.data, parse->head.len);
     if (HTTP_PARSER_ERRNO(&parser) == HPE_HEADER_OVERFLOW)
-        return 431;
-    return status_of(HTTP_PARSER_ERRNO(&parser));
+        return HTTP_REFUSED_HEAD_SIZE;
+    return refusal_of(HTTP_PARSER_ERRNO(&parser));
 }
 #endif
 
@@ -160,14 +166,14 @@ struct framing {
     uint64_t length;
     bool is_chunked; /* by chunks and nothing else */
     bool says_close, says_keep_alive;
-    int status; /* to refuse with, or 0 */
+    enum http_refusal refusal; /* or none */
 };
 
-/* The lowest status wins: what is malformed is not merely unknown. */
-static void refuse(struct framing *framing, int status)
+/* What is malformed is not merely unknown. */
+static void refuse(struct framing *framing, enum http_refusal refusal)
 {
-    if (framing->status == 0 || status < framing->status)
-        framing->status = status;
+    if (framing->refusal == HTTP_ACCEPTED || refusal < framing->refusal)
+        framing->refusal = refusal;
 }
 
 static void read_connection(struct framing *framing, struct http_text list)
@@ -182,27 +188,39 @@ static void read_connection(struct framing *framing, struct http_text list)
     }
 }
 
-/* Chunks must come last, and once; nothing else is understood. */
+/* Chunks must come last, and once; nothing else is understood, no comma that
+ * stands alone either. */
 static void read_encoding(struct framing *framing, struct http_text list)
 {
+    struct http_text all = list;
     struct http_text member;
-    unsigned members = 0;
 
     while (http_text_next(&list, &member)) {
         if (framing->is_chunked)
-            refuse(framing, 400);
+            refuse(framing, HTTP_REFUSED_FRAMING);
         framing->is_chunked = http_text_is(member, "chunked");
-        members++;
     }
-    if (members != 1 || !framing->is_chunked)
-        refuse(framing, 501);
+    if (!http_text_is(all, "chunked"))
+        refuse(framing, HTTP_REFUSED_ENCODING);
+}
+
+/* A client that names an authority in the target names the same as host; one
+ * that does not might be understood either way. */
+static bool is_of_target(const struct http_parse *parse, struct http_text host)
+{
+    struct http_text authority;
+
+    if (!http_text_authority(parse->target, &authority))
+        return true;
+    return authority.len == host.len &&
+           strncasecmp(authority.bytes, host.bytes, host.len) == 0;
 }
 
 static void read_expect(struct http_parse *parse, struct framing *framing,
                         struct http_text value)
 {
     if (!http_text_is(value, "100-continue"))
-        refuse(framing, 417);
+        refuse(framing, HTTP_REFUSED_EXPECTATION);
     else if (parse->is_1_1)
         parse->expects_continue = true;
 }
@@ -215,12 +233,12 @@ static void read_header(struct http_parse *parse, struct framing *framing,
 
     if (http_text_is(name, "host")) {
         framing->hosts++;
-        if (!http_strict_host(value))
-            refuse(framing, 400);
+        if (!http_strict_host(value) || !is_of_target(parse, value))
+            refuse(framing, HTTP_REFUSED_HOST);
     } else if (http_text_is(name, "content-length")) {
         framing->lengths++;
         if (!http_strict_length(value, &framing->length))
-            refuse(framing, 400);
+            refuse(framing, HTTP_REFUSED_FRAMING);
     } else if (http_text_is(name, "transfer-encoding")) {
         framing->encodings++;
         read_encoding(framing, value);
@@ -235,14 +253,14 @@ static void read_header(struct http_parse *parse, struct framing *framing,
 static void judge(const struct http_parse *parse, struct framing *framing)
 {
     if (framing->hosts > 1 || (framing->hosts == 0 && parse->is_1_1))
-        refuse(framing, 400);
+        refuse(framing, HTTP_REFUSED_HOST);
     if (framing->lengths > 1 || framing->encodings > 1)
-        refuse(framing, 400);
+        refuse(framing, HTTP_REFUSED_FRAMING);
     if (framing->encodings > 0 && (framing->lengths > 0 || !parse->is_1_1))
-        refuse(framing, 400);
+        refuse(framing, HTTP_REFUSED_FRAMING);
 }
 
-static int read_framing(struct http_parse *parse)
+static enum http_refusal read_framing(struct http_parse *parse)
 {
     struct framing framing = { 0 };
 
@@ -253,13 +271,13 @@ static int read_framing(struct http_parse *parse)
         !framing.says_close && (parse->is_1_1 || framing.says_keep_alive);
     parse->is_chunked = framing.is_chunked;
     parse->left = framing.length;
-    return framing.status;
+    return framing.refusal;
 }
 
 /* ---- the head */
 
 bool http_parse_line(struct http_parse *parse, const struct buf *in,
-                     size_t most, int too_long, struct http_text *line)
+                     const struct http_line_rule *rule, struct http_text *line)
 {
     const char *from = in->data + parse->searched;
     size_t rest = in->len - parse->searched;
@@ -267,14 +285,15 @@ bool http_parse_line(struct http_parse *parse, const struct buf *in,
     size_t end = lf != NULL ? (size_t)(lf - in->data) : in->len;
 
     parse->searched = end;
-    if (end >= most) {
-        http_parse_refuse(parse, too_long);
+    if (end >= rule->most) {
+        http_parse_refuse(parse, rule->too_long);
         return false;
     }
     if (lf == NULL)
         return false;
     if (end == parse->line_at || lf[-1] != '\r') {
-        http_parse_refuse(parse, 400); /* some end lines there, others not */
+        /* Some end lines there, others not. */
+        http_parse_refuse(parse, rule->bad_end);
         return false;
     }
     line->bytes = in->data + parse->line_at;
@@ -316,22 +335,23 @@ static void read_request_line(struct http_parse *parse)
 /* The whole head is at the front of in. */
 static enum http_stage read_head(struct http_parse *parse, struct buf *in)
 {
-    int status;
+    enum http_refusal refusal;
 
     buf_put(&parse->head, in->data, parse->line_at);
     if (buf_failed(&parse->head))
-        return http_parse_refuse(parse, 503);
+        return http_parse_refuse(parse, HTTP_REFUSED_MEMORY);
     buf_consume(in, parse->line_at);
     read_request_line(parse);
-    status = run_parser(parse);
+    refusal = run_parser(parse);
     if (parse->stage == HTTP_STAGE_REFUSED)
         return parse->stage; /* a callback said why */
-    if (status == 0 && (!parse->is_head_over || !tidy_headers(parse)))
-        status = 400;
-    if (status == 0)
-        status = read_framing(parse);
-    if (status != 0)
-        return http_parse_refuse(parse, status);
+    if (refusal == HTTP_ACCEPTED &&
+        (!parse->is_head_over || !tidy_headers(parse)))
+        refusal = HTTP_REFUSED_HEADER;
+    if (refusal == HTTP_ACCEPTED)
+        refusal = read_framing(parse);
+    if (refusal != HTTP_ACCEPTED)
+        return http_parse_refuse(parse, refusal);
     parse->lines = 0;
     parse->line_at = 0;
     parse->searched = 0;
@@ -345,7 +365,7 @@ static enum http_stage read_head(struct http_parse *parse, struct buf *in)
 static enum http_stage take_line(struct http_parse *parse, struct buf *in,
                                  struct http_text line)
 {
-    int status;
+    enum http_refusal refusal;
 
     if (line.len == 0 && parse->lines > 0)
         return read_head(parse, in);
@@ -356,24 +376,35 @@ static enum http_stage take_line(struct http_parse *parse, struct buf *in,
         parse->searched = 0;
         return parse->stage;
     }
-    status = parse->lines == 0 ? http_strict_request_line(line)
-                               : http_strict_header_line(line);
-    if (status == 0 && parse->lines > parse->limits->max_headers)
-        status = 431;
-    if (status != 0)
-        return http_parse_refuse(parse, status);
+    if (parse->lines == 0)
+        refusal = http_strict_request_line(line);
+    else if (!http_strict_header_line(line))
+        refusal = HTTP_REFUSED_HEADER;
+    else if (parse->lines > parse->limits->max_headers)
+        refusal = HTTP_REFUSED_HEAD_SIZE;
+    else
+        refusal = HTTP_ACCEPTED;
+    if (refusal != HTTP_ACCEPTED)
+        return http_parse_refuse(parse, refusal);
     parse->lines++;
     return parse->stage;
 }
 
 static enum http_stage parse_head(struct http_parse *parse, struct buf *in)
 {
+    struct http_line_rule rule = {
+        .most = parse->limits->max_header_bytes,
+        .too_long = HTTP_REFUSED_HEAD_SIZE,
+    };
     struct http_text line;
 
-    while (
-        parse->stage == HTTP_STAGE_HEAD &&
-        http_parse_line(parse, in, parse->limits->max_header_bytes, 431, &line))
+    do {
+        rule.bad_end =
+            parse->lines == 0 ? HTTP_REFUSED_LINE : HTTP_REFUSED_HEADER;
+        if (!http_parse_line(parse, in, &rule, &line))
+            break;
         take_line(parse, in, line);
+    } while (parse->stage == HTTP_STAGE_HEAD);
     return parse->stage;
 }
 
@@ -424,7 +455,7 @@ enum http_stage http_parse_accept(struct http_parse *parse, size_t max_body)
 {
     assert(parse->stage == HTTP_STAGE_DUE);
     if (parse->left > max_body)
-        return http_parse_refuse(parse, 413);
+        return http_parse_refuse(parse, HTTP_REFUSED_BODY_SIZE);
     parse->max_body = max_body;
     parse->stage = HTTP_STAGE_BODY;
     return parse->stage;

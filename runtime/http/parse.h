@@ -13,7 +13,7 @@ enum http_stage {
     HTTP_STAGE_DUE, /* a body follows: see http_parse_accept() */
     HTTP_STAGE_BODY,
     HTTP_STAGE_WHOLE,
-    HTTP_STAGE_REFUSED, /* answer parse->status and close */
+    HTTP_STAGE_REFUSED, /* answer that and close */
 };
 
 enum http_chunk_stage {
@@ -27,7 +27,7 @@ enum http_chunk_stage {
 struct http_parse {
     const struct http_limits *limits;
     enum http_stage stage;
-    int status; /* while REFUSED */
+    enum http_refusal refusal; /* while REFUSED */
 
     /* the request */
     struct http_text method;
@@ -69,13 +69,19 @@ enum http_stage http_parse_accept(struct http_parse *parse, size_t max_body);
 enum http_stage http_parse_body(struct http_parse *parse, struct buf *in);
 
 /* For parse.c and body.c alone. */
-enum http_stage http_parse_refuse(struct http_parse *parse, int status);
+enum http_stage http_parse_refuse(struct http_parse *parse,
+                                  enum http_refusal refusal);
 /*
  * Finds the next line of in, from parse->line_at on.  False when it is not
  * there yet, or when the request was refused: for its end, or because the bytes
  * from in's begin to its end are more than most.
  */
+struct http_line_rule {
+    size_t most;
+    enum http_refusal too_long;
+    enum http_refusal bad_end;
+};
 bool http_parse_line(struct http_parse *parse, const struct buf *in,
-                     size_t most, int too_long, struct http_text *line);
+                     const struct http_line_rule *rule, struct http_text *line);
 
 #endif

@@ -171,7 +171,7 @@ int http_request_refusal(const struct http_request *request)
         container_of(request, struct http_conn, request);
 
     assert(conn->parse.stage == HTTP_STAGE_REFUSED);
-    return conn->parse.status;
+    return http_refusal_status(conn->parse.refusal);
 }
 
 void http_request_arrived(struct http_conn *conn)
@@ -207,6 +207,8 @@ void http_request_settle(struct http_conn *conn)
     deadline_stop(conn->loop, &conn->body_deadline);
     conn->server->stats.bodies_dropped++;
     conn->drops = true;
+    if (parse->stage == HTTP_STAGE_REFUSED)
+        conn->server->stats.refusals[parse->refusal]++;
     if (parse->stage == HTTP_STAGE_REFUSED || conn->is_late ||
         parse->expects_continue || /* it may come, or not */
         !http_request_drop(conn, stream_in(conn->stream)) ||

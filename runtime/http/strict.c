@@ -45,45 +45,93 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-static int check_version(const char *version)
+static enum http_refusal check_version(const char *version)
 {
     if (memcmp(version, "HTTP/", 5) != 0 || !is_digit(version[5]) ||
         version[6] != '.' || !is_digit(version[7]))
-        return 400;
+        return HTTP_REFUSED_LINE;
     if (version[5] != '1' || version[7] > '1')
-        return 505;
-    return 0;
+        return HTTP_REFUSED_VERSION;
+    return HTTP_ACCEPTED;
 }
 
-int http_strict_request_line(struct http_text line)
+bool http_text_authority(struct http_text target, struct http_text *authority)
 {
-    const char *space = memchr(line.bytes, ' ', line.len);
-    struct http_text method, target;
+    const char *from = memmem(target.bytes, target.len, "://", 3);
+    size_t len = 0;
 
-    if (space == NULL)
-        return 400;
-    method = (struct http_text){ line.bytes, (size_t)(space - line.bytes) };
-    if (!http_is_token(method))
-        return 400;
-    target.bytes = space + 1;
-    target.len = line.len - method.len - 1;
-    if (target.len < VERSION_LEN + 2)
-        return 400;
-    target.len -= VERSION_LEN + 1;
-    if (target.bytes[target.len] != ' ')
-        return 400;
+    if (target.bytes[0] == '/' || from == NULL)
+        return false;
+    from += 3;
+    while (from + len < target.bytes + target.len && from[len] != '/' &&
+           from[len] != '?')
+        len++;
+    *authority = (struct http_text){ from, len };
+    return true;
+}
+
+/* One of http or https, with a host. */
+static bool is_absolute(struct http_text target)
+{
+    struct http_text authority, scheme;
+
+    if (!http_text_authority(target, &authority))
+        return false;
+    scheme.bytes = target.bytes;
+    scheme.len = (size_t)(authority.bytes - target.bytes) - 3;
+    return authority.len > 0 && authority.bytes[0] != ':' &&
+           http_strict_host(authority) &&
+           (http_text_is(scheme, "http") || http_text_is(scheme, "https"));
+}
+
+/* Browsers leave some characters as they are that a URI does not have; those
+ * that end it to some readers, or begin another part, are none of these. */
+static enum http_refusal check_target(struct http_text target,
+                                      struct http_text method)
+{
     for (size_t i = 0; i < target.len; i++) {
         unsigned char c = (unsigned char)target.bytes[i];
 
-        if (c <= ' ' || c >= 0x7f || c == '#')
-            return 400;
+        if (c <= ' ' || c == 0x7f)
+            return HTTP_REFUSED_LINE;
+        if (c > 0x7f || c == '#')
+            return HTTP_REFUSED_TARGET;
     }
-    if (http_text_is(method, "connect"))
-        return 501; /* we are no proxy */
-    return check_version(target.bytes + target.len + 1);
+    if (target.bytes[0] == '/' || is_absolute(target))
+        return HTTP_ACCEPTED;
+    if (target.len == 1 && target.bytes[0] == '*' &&
+        http_text_is(method, "options"))
+        return HTTP_ACCEPTED;
+    return HTTP_REFUSED_TARGET;
 }
 
-int http_strict_header_line(struct http_text line)
+enum http_refusal http_strict_request_line(struct http_text line)
+{
+    const char *space = memchr(line.bytes, ' ', line.len);
+    struct http_text method, target;
+    enum http_refusal refusal;
+
+    if (space == NULL)
+        return HTTP_REFUSED_LINE;
+    method = (struct http_text){ line.bytes, (size_t)(space - line.bytes) };
+    if (!http_is_token(method))
+        return HTTP_REFUSED_LINE;
+    target.bytes = space + 1;
+    target.len = line.len - method.len - 1;
+    if (target.len < VERSION_LEN + 2)
+        return HTTP_REFUSED_LINE;
+    target.len -= VERSION_LEN + 1;
+    if (target.bytes[target.len] != ' ')
+        return HTTP_REFUSED_LINE;
+    refusal = check_version(target.bytes + target.len + 1);
+    if (refusal != HTTP_ACCEPTED)
+        return refusal;
+    if (http_text_is(method, "connect"))
+        return HTTP_REFUSED_METHOD; /* we are no proxy */
+    return check_target(target, method);
+}
+
+bool http_strict_header_line(struct http_text line)
 {
     const char *colon = memchr(line.bytes, ':', line.len);
     struct http_text name, value;
@@ -91,10 +139,10 @@ int http_strict_header_line(struct http_text line)
     /* A line that begins with a space would go on with the one before; a space
      * before the colon is part of the name to some. */
     if (colon == NULL)
-        return 400;
+        return false;
     name = (struct http_text){ line.bytes, (size_t)(colon - line.bytes) };
     value = (struct http_text){ colon + 1, line.len - name.len - 1 };
-    return http_is_token(name) && is_value(value) ? 0 : 400;
+    return http_is_token(name) && is_value(value);
 }
 
 static int hex_of(char c)
@@ -108,26 +156,24 @@ static int hex_of(char c)
     return -1;
 }
 
-int http_strict_chunk_line(struct http_text line, uint64_t *size)
+bool http_strict_chunk_line(struct http_text line, uint64_t *size)
 {
     uint64_t sum = 0;
     size_t i = 0;
 
     for (; i < line.len && hex_of(line.bytes[i]) >= 0; i++) {
         if (i == CHUNK_DIGITS)
-            return 400;
+            return false;
         sum = sum * 16 + (unsigned)hex_of(line.bytes[i]);
     }
-    if (i == 0)
-        return 400;
-    if (i < line.len && line.bytes[i] != ';')
-        return 400;
+    if (i == 0 || (i < line.len && line.bytes[i] != ';'))
+        return false;
     line.bytes += i;
     line.len -= i;
     if (!is_value(line))
-        return 400;
+        return false;
     *size = sum;
-    return 0;
+    return true;
 }
 
 bool http_strict_length(struct http_text text, uint64_t *length)
@@ -145,15 +191,29 @@ bool http_strict_length(struct http_text text, uint64_t *length)
     return true;
 }
 
+/* Of a name or an IPv4 address, or, in brackets, an IPv6 address. */
+static bool is_host_char(char c, bool is_in_brackets)
+{
+    if (is_in_brackets)
+        return hex_of(c) >= 0 || c == ':' || c == '.';
+    return (is_token_char((unsigned char)c) && strchr("#^`|", c) == NULL) ||
+           (c != '\0' && strchr("()=,;", c) != NULL);
+}
+
 bool http_strict_host(struct http_text text)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.bytes[i];
+    bool is_in_brackets = text.len > 0 && text.bytes[0] == '[';
+    size_t i = is_in_brackets;
 
-        if (!is_token_char((unsigned char)c) && strchr("()=,;:[]", c) == NULL)
-            return false;
-    }
-    return true;
+    while (i < text.len && is_host_char(text.bytes[i], is_in_brackets))
+        i++;
+    if (is_in_brackets && (i >= text.len || text.bytes[i++] != ']'))
+        return false;
+    if (i < text.len && text.bytes[i++] != ':')
+        return false;
+    while (i < text.len && is_digit(text.bytes[i]))
+        i++;
+    return i == text.len;
 }
 
 bool http_text_is(struct http_text text, const char *name)

@@ -9,16 +9,18 @@
 
 #include "http/http.h"
 
-/* Each takes a line without its CRLF and returns 0 or the status to refuse the
- * request with. */
-int http_strict_request_line(struct http_text line);
-int http_strict_header_line(struct http_text line);
-int http_strict_chunk_line(struct http_text line, uint64_t *size);
+/* Each takes a line without its CRLF. */
+enum http_refusal http_strict_request_line(struct http_text line);
+bool http_strict_header_line(struct http_text line);
+bool http_strict_chunk_line(struct http_text line, uint64_t *size);
 
 /* Digits only, below 2^63. */
 bool http_strict_length(struct http_text text, uint64_t *length);
 bool http_strict_host(struct http_text text);
 bool http_is_token(struct http_text text);
+
+/* That of a target in absolute form; false for the other forms. */
+bool http_text_authority(struct http_text target, struct http_text *authority);
 
 /* name is in lower case; text may be in any. */
 bool http_text_is(struct http_text text, const char *name);

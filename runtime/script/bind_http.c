@@ -301,6 +301,12 @@ static int l_stats(lua_State *L)
         lua_rawseti(L, -2, i);
     }
     lua_setfield(L, -2, "status");
+    lua_newtable(L);
+#define XX(NAME, name, status, text) \
+    field_number(L, #name, (double)stats->refusals[HTTP_REFUSED_##NAME]);
+    HTTP_REFUSALS_MAP(XX)
+#undef XX
+    lua_setfield(L, -2, "refusals");
     return 1;
 }
 

@@ -206,7 +206,7 @@ end)
 local HTTP = {
   connections = 10, refused = 0, requests = 20, gone = 1, bad_requests = 2,
   header_timeouts = 0, body_timeouts = 0, write_timeouts = 0, idle_closes = 3, open = 4,
-  in_flight = 5, status = { 0, 18, 0, 1, 0 },
+  in_flight = 5, status = { 0, 18, 0, 1, 0 }, refusals = { framing = 2, head_time = 0 },
 }
 
 describe("metrics", function()
@@ -248,6 +248,7 @@ describe("metrics", function()
     has 'tidepool_pool_down{pool_name="redis"} 1'
     has "tidepool_http_requests_total 20"
     has 'tidepool_http_responses_total{class="4xx"} 1'
+    has 'tidepool_http_refused_requests_total{reason="framing"} 2'
     has "tidepool_http_open_connections 4"
     has "tidepool_http_requests_in_flight 5"
     has "tidepool_tasks 3"

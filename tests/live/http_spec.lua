@@ -13,9 +13,10 @@ describe("HTTP", function()
   setup(function()
     db = support.postgres { max_connections = 4 }
     app = tide.app()
-    held = { begun = 0, cancelled = 0, finished = 0, gate = support.gate() }
+    held = { smuggled = 0, begun = 0, cancelled = 0, finished = 0, gate = support.gate() }
 
     app:get("/text", function() return "plain\n" end)
+    app:get("/smuggled", function() held.smuggled = held.smuggled + 1 end)
     app:get("/table", function()
       return { status = 201, headers = { ["X-Kind"] = "table" }, body = "made\n" }
     end)
@@ -312,6 +313,40 @@ describe("HTTP", function()
       end
       assert.are.equal(200, (get "/text"))
     end)
+
+    it("what is refused ends its connection, nothing after it is run, and why counts",
+      function()
+        local smuggled = "GET /smuggled HTTP/1.1\r\nHost: t\r\n\r\n"
+        local post = "POST /echo HTTP/1.1\r\nHost: t\r\n"
+        for reason, wrong in pairs {
+          framing = post
+            .. "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+          encoding = post .. "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+          header = post .. "Content-Length : 5\r\n\r\nabcde",
+          chunk = post .. "Transfer-Encoding: chunked\r\n\r\n2;\nxx\r\n",
+          host = "GET http://other/text HTTP/1.1\r\nHost: t\r\n\r\n",
+          target = "GET /text#a HTTP/1.1\r\nHost: t\r\n\r\n",
+          line = "GET /text\r\n\r\n",
+          version = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+          method = "get /text HTTP/1.1\r\nHost: t\r\n\r\n",
+          expectation = post .. "Expect: tea\r\nContent-Length: 5\r\n\r\nabcde",
+          head_size = "GET /text HTTP/1.1\r\nHost: t\r\nX: "
+            .. ("x"):rep(5000) .. "\r\n\r\n",
+        } do
+          local before = server:stats()
+          local reply = support.raw(address,
+            "GET /text HTTP/1.1\r\nHost: t\r\n\r\n" .. wrong .. smuggled)
+          local status, _, body, rest = support.parse_reply(reply)
+          assert.are.same({ 200, "plain\n" }, { status, body })
+          local refused, headers, _, more = support.parse_reply(rest)
+          assert.matches("^[45]%d%d$", tostring(refused))
+          assert.are.same({ "close", "" }, { headers.connection, more }, reason)
+          local after = server:stats()
+          assert.are.equal(before.refusals[reason] + 1, after.refusals[reason], reason)
+          assert.are.equal(before.requests + 1, after.requests, reason)
+        end
+        assert.are.equal(0, held.smuggled)
+      end)
 
     it("431 for headers over the limit", function()
       local status = get("/text", { ["X-Long"] = ("x"):rep(5000) })

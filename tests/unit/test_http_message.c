@@ -115,9 +115,9 @@ static void check_path(struct rig *rig, struct http_request *request)
 static void test_request_target_may_be_of_any_form(void **state)
 {
     static const char *const targets[][2] = {
-        { "http://example.com/a/b?c", "/a/b" },
-        { "http://example.com", "/" },
-        { "http://example.com?q=/x", "/" },
+        { "http://x/a/b?c", "/a/b" },
+        { "http://x", "/" },
+        { "http://x?q=/x", "/" },
         { "/a?b=http://c/d", "/a" },
         { "//a", "//a" },
         { "/?", "/" },
