@@ -60,7 +60,7 @@ local CONSUMER_COUNTERS = {
 
 local HTTP_COUNTERS = {
   connections = "Connections accepted.",
-  refused = "Connections closed at once, because there were max_connections.",
+  refused = "Connections closed at once, because there was no room for one more.",
   requests = "Requests handed to the application.",
   gone = "Requests whose client left before the reply.",
   bad_requests = "Requests answered with 4xx by the server itself.",
@@ -72,6 +72,8 @@ local HTTP_COUNTERS = {
   replies_cut = "Streamed replies whose handler failed in the middle: cut.",
   replies_late = "Streamed replies that outlasted their route's deadline: cut.",
   idle_closes = "Idle connections closed.",
+  idle_evictions = "Idle connections closed because another needed the room.",
+  memory_closes = "Connections closed because they held too much of max_buffered_bytes.",
 }
 
 local ESCAPES = { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n" }
@@ -254,6 +256,9 @@ local function add_http(out, stats)
   end
   out:family("tidepool_http_open_connections", "gauge", "Connections of clients.")
   out:sample("tidepool_http_open_connections", {}, stats.open)
+  out:family("tidepool_http_buffered_bytes", "gauge",
+    "Memory of the requests and replies that wait for their client.")
+  out:sample("tidepool_http_buffered_bytes", {}, stats.buffered_bytes)
   out:family("tidepool_http_requests_in_flight", "gauge", "Requests without a reply.")
   out:sample("tidepool_http_requests_in_flight", {}, stats.in_flight)
 end

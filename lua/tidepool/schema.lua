@@ -284,6 +284,7 @@ local function build()
   end
   add("server.limits", "max_connections",
     { kind = "count", min = 1, max = 1e6, default = limits.max_connections })
+  add("server.limits", "max_buffered_bytes", bytes(1e15, limits.max_buffered_bytes))
   add("server", "request_timeout", seconds(0, DAY, 0))
   add("server", "trace_sample", { kind = "share", min = 0, max = 1, default = 0.01 })
   add("script", "trusted", { kind = "flag", default = false })

@@ -29,10 +29,10 @@ static enum err grow(struct buf *buf, size_t need)
     size_t size = buf->cap < FIRST_SIZE ? FIRST_SIZE : buf->cap;
     char *base;
 
-    while (size < need && size <= SIZE_MAX / 2)
-        size *= 2;
+    /* At least twice as much, so that appends are O(1); but for one large
+     * piece, which often is the last, no more than it takes. */
     if (size < need)
-        size = need;
+        size = size <= SIZE_MAX / 2 && 2 * size > need ? 2 * size : need;
     base = realloc(buf->base, size);
     if (base == NULL)
         return ERR_NOMEM;

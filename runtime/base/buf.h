@@ -33,6 +33,12 @@ void buf_put_str(struct buf *buf, const char *text);
 void buf_put_char(struct buf *buf, char c);
 void buf_printf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* The size of the allocation. */
+static inline size_t buf_held(const struct buf *buf)
+{
+    return buf->cap + (size_t)(buf->data - buf->base);
+}
+
 static inline int buf_failed(const struct buf *buf)
 {
     return buf->failed;

@@ -1,5 +1,5 @@
 /* conn.c - one connection: reads requests, hands them out, keeps its times. */
-#include "http/conn.h"
+#include "http/room.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -9,13 +9,6 @@ enum {
     PENDING_MOST = 64 * 1024, /* read ahead while a request is handled */
     UNSENT_MOST = 256 * 1024, /* of replies, before the next is handled */
 };
-
-/* How long what a client still sends is read and dropped, lest the kernel
- * answers it with a reset that overtakes our reply. */
-static const uint64_t LINGER_NS = 1000000000;
-/* When the server drains: so long a client that was told of no end may still
- * send a request, which may be on its way, and is told with its reply. */
-static const uint64_t LAST_CALL_NS = 200000000;
 
 /* clang-format off */
 static const bool allowed[HTTP_STATES][HTTP_STATES] = {
@@ -41,37 +34,16 @@ static const bool allowed[HTTP_STATES][HTTP_STATES] = {
 };
 /* clang-format on */
 
-/* 0: none. */
-static uint64_t timeout_of(const struct http_conn *conn)
-{
-    const struct http_limits *limits = conn->parse.limits;
-    bool is_between = conn->state == HTTP_IDLE || conn->state == HTTP_GREETING;
-
-    if (is_between && conn->server->is_draining)
-        return LAST_CALL_NS;
-    switch (conn->state) {
-    case HTTP_IDLE: return limits->idle_timeout_ns;
-    case HTTP_GREETING:
-    case HTTP_HEAD: return limits->header_timeout_ns;
-    case HTTP_BODY:
-    case HTTP_DROPPING: return limits->body_timeout_ns;
-    case HTTP_SENDING:
-    case HTTP_ENDING: return limits->write_timeout_ns;
-    case HTTP_STREAMING:
-        return stream_unsent(conn->stream) > 0 ? limits->write_timeout_ns : 0;
-    case HTTP_LINGERING: return LINGER_NS;
-    default: return 0;
-    }
-}
-
 static void start_deadline(struct http_conn *conn)
 {
-    uint64_t timeout_ns = timeout_of(conn);
+    uint64_t timeout_ns = http_conn_timeout_ns(conn);
 
+    if (timeout_ns > 0 || !http_conn_is_lent(conn))
+        conn->since_ns = loop_now_ns(conn->loop);
     conn->unsent = conn->stream != NULL ? stream_unsent(conn->stream) : 0;
     if (timeout_ns > 0)
         deadline_start(conn->loop, &conn->deadline,
-                       loop_now_ns(conn->loop) + timeout_ns);
+                       conn->since_ns + timeout_ns);
     else
         deadline_stop(conn->loop, &conn->deadline);
 }
@@ -81,6 +53,8 @@ static void set_state(struct http_conn *conn, enum http_state next)
 {
     assert(allowed[conn->state][next]);
     conn->state = next;
+    if (conn->server != NULL)
+        http_room_line_up(conn);
     start_deadline(conn);
 }
 
@@ -119,6 +93,7 @@ void http_conn_close(struct http_conn *conn)
     struct http_server *server = conn->server;
 
     assert(conn->stream != NULL);
+    http_room_leave(conn);
     stream_close(conn->stream);
     conn->stream = NULL;
     deadline_stop(conn->loop, &conn->body_deadline);
@@ -173,6 +148,10 @@ static void hand_out(struct http_conn *conn)
 {
     struct http_server *server = conn->server;
 
+    if (!http_room_count(conn)) {
+        http_conn_refuse(conn, HTTP_REFUSED_MEMORY);
+        return;
+    }
     http_request_init(conn);
     set_state(conn, HTTP_HANDLING);
     server->stats.requests++;
@@ -298,6 +277,7 @@ void http_conn_streams(struct http_conn *conn)
         set_state(conn, HTTP_STREAMING);
     else if (!deadline_is_armed(&conn->deadline))
         start_deadline(conn);
+    (void)http_room_count(conn);
     stream_flush(conn->stream);
 }
 
@@ -312,6 +292,7 @@ void http_conn_replied(struct http_conn *conn)
         return;
     }
     server->stats.in_flight--;
+    conn->is_known = true;
     http_request_settle(conn);
     keeps_alive = conn->parse.keeps_alive;
     conn->lingers =
@@ -320,9 +301,11 @@ void http_conn_replied(struct http_conn *conn)
         http_request_deinit(conn);
     if (!keeps_alive || server->is_ending) {
         begin_end(conn);
+        (void)http_room_count(conn);
         return;
     }
     set_state(conn, HTTP_SENDING);
+    (void)http_room_count(conn);
     stream_flush(conn->stream);
     if (!conn->is_advancing && (can_read(conn) || conn->is_paused))
         loop_defer(conn->loop, LOOP_RUN, &conn->advance_job);
@@ -371,12 +354,16 @@ static void on_data(struct stream *stream, void *ud)
         advance(conn);
     if (http_conn_is_lent(conn))
         http_request_arrived(conn);
+    if (conn->stream != NULL && !http_room_count(conn) &&
+        conn->state == HTTP_BODY)
+        http_conn_refuse(conn, HTTP_REFUSED_MEMORY);
 }
 
 static void on_drained(struct stream *stream, void *ud)
 {
     struct http_conn *conn = ud;
 
+    (void)http_room_count(conn);
     if (conn->state == HTTP_ENDING) {
         if (conn->lingers && !conn->has_ended)
             set_state(conn, HTTP_LINGERING);
@@ -435,8 +422,11 @@ static const struct stream_events events = {
 /* A client that takes some of the reply each time is slow, not stuck. */
 static void judge_sending(struct http_conn *conn)
 {
+    uint64_t since_ns = conn->since_ns;
+
     if (stream_unsent(conn->stream) < conn->unsent) {
         start_deadline(conn);
+        conn->since_ns = since_ns;
         return;
     }
     conn->server->stats.write_timeouts++;
@@ -497,5 +487,6 @@ void http_conn_open(struct http_server *server, struct stream *stream)
     stream_set_events(stream, &events, conn);
     list_push_back(&server->conns, &conn->node);
     server->stats.open++;
+    http_room_line_up(conn);
     start_deadline(conn);
 }

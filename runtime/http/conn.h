@@ -38,11 +38,16 @@ struct http_conn {
     struct deadline deadline;
     struct loop_job advance_job; /* the next request of what was read */
     struct loop_job free_job;
-    size_t unsent;     /* when the deadline of sending began */
-    bool is_advancing; /* advance() is on the stack */
-    bool is_paused;    /* reads no more: too much is waiting */
-    bool has_ended;    /* the client ended its side */
-    bool lingers;      /* more may come that must not become a reset */
+    uint64_t since_ns;                /* when what it waits for began */
+    struct list *line;                /* where waited_for_node is */
+    struct list_node waited_for_node; /* on server->fresh or kept */
+    size_t held;                      /* bytes of its buffers, as counted */
+    size_t unsent;                    /* when the deadline of sending began */
+    bool is_advancing;                /* advance() is on the stack */
+    bool is_paused;                   /* reads no more: too much is waiting */
+    bool has_ended;                   /* the client ended its side */
+    bool is_known;                    /* it was answered before */
+    bool lingers; /* more may come that must not become a reset */
     char remote[ADDRESS_TEXT_MAX]; /* outlives the stream, as the request may */
 
     /* of a body that the handler reads */
@@ -76,7 +81,11 @@ struct http_server {
     struct http_stats stats;
     struct list conns; /* with a stream */
     struct list gone;  /* without: their request is lent */
-    bool is_ending;    /* replies are the last of their connections */
+    struct list fresh; /* waited for, for their first request; longest first */
+    struct list kept;  /* the same, for another one */
+    size_t peak_buffered; /* since memory went back */
+    uint64_t trimmed_ns;  /* when that was */
+    bool is_ending;       /* replies are the last of their connections */
     bool is_draining;
     void (*on_drained)(void *ud);
     void *drained_ud;
@@ -89,6 +98,8 @@ struct http_server {
 
 /* Takes stream over, or closes it. */
 void http_conn_open(struct http_server *server, struct stream *stream);
+/* How long it may stay in its state; 0: no limit. */
+uint64_t http_conn_timeout_ns(const struct http_conn *conn);
 /* Cuts it; a request that is lent stays until it is replied to. */
 void http_conn_close(struct http_conn *conn);
 /* It is idle or greets, and the server drains: it is closed soon. */

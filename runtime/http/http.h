@@ -31,7 +31,10 @@ struct http_limits {
                                    of it */
     uint64_t idle_timeout_ns;   /* between requests: closed silently */
     uint64_t write_timeout_ns;  /* a reply that the client does not take */
-    unsigned max_connections;   /* more are closed at once, counted */
+    unsigned max_connections;   /* for one more the one that is idle longest is
+                                   closed; without such a one it is refused */
+    size_t max_buffered_bytes;  /* of all requests and replies; who holds most
+                                   for longest is closed, else 503 */
 };
 
 void http_limits_init(struct http_limits *limits);
@@ -126,7 +129,7 @@ const struct http_text *http_request_header(const struct http_request *request,
 /* clang-format off */
 #define HTTP_COUNTERS_MAP(XX)                                               \
     XX(connections,      "accepted")                                        \
-    XX(refused,          "closed at once: max_connections")                 \
+    XX(refused,          "closed at once: there was no room for one more")  \
     XX(requests,         "handed to the application")                       \
     XX(gone,             "of these: the client left before the reply")      \
     XX(bad_requests,     "answered 4xx by the server itself")               \
@@ -137,7 +140,9 @@ const struct http_text *http_request_header(const struct http_request *request,
     XX(write_timeouts,   "closed: the client does not read")                \
     XX(replies_cut,      "closed: the application failed in the middle")    \
     XX(replies_late,     "closed: a streamed reply outlasted its deadline") \
-    XX(idle_closes,      "closed: idle keep-alive")
+    XX(idle_closes,      "closed: idle keep-alive")                         \
+    XX(idle_evictions,   "closed: idle, and another needed the room")       \
+    XX(memory_closes,    "closed: held too much of max_buffered_bytes")
 /* clang-format on */
 
 struct http_stats {
@@ -148,6 +153,7 @@ struct http_stats {
     uint64_t status_classes[6];       /* replies 1xx..5xx at [1]..[5] */
     uint64_t refusals[HTTP_REFUSALS]; /* requests, by why */
     unsigned open;                    /* connections */
+    size_t buffered;                  /* bytes of their buffers */
     unsigned in_flight;               /* requests without a reply */
 };
 

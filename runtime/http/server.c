@@ -1,9 +1,16 @@
 /* server.c - see http.h: listening, limits, draining, closing. */
-#include "http/conn.h"
+#include "http/room.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* How long what a client still sends is read and dropped, lest the kernel
+ * answers it with a reset that overtakes our reply. */
+static const uint64_t LINGER_NS = 1000000000;
+/* When the server drains: so long a client that was told of no end may still
+ * send a request, which may be on its way, and is told with its reply. */
+static const uint64_t LAST_CALL_NS = 200000000;
 
 static uint64_t seconds(uint64_t count)
 {
@@ -21,7 +28,37 @@ void http_limits_init(struct http_limits *limits)
         .idle_timeout_ns = seconds(75),
         .write_timeout_ns = seconds(30),
         .max_connections = 10000,
+        .max_buffered_bytes = 268435456,
     };
+}
+
+uint64_t http_conn_timeout_ns(const struct http_conn *conn)
+{
+    const struct http_limits *limits = conn->parse.limits;
+    bool is_between = conn->state == HTTP_IDLE || conn->state == HTTP_GREETING;
+
+    if (is_between && conn->server->is_draining)
+        return LAST_CALL_NS;
+    switch (conn->state) {
+    case HTTP_IDLE: return limits->idle_timeout_ns;
+    case HTTP_GREETING:
+    case HTTP_HEAD: return limits->header_timeout_ns;
+    case HTTP_BODY:
+    case HTTP_DROPPING: return limits->body_timeout_ns;
+    case HTTP_SENDING:
+    case HTTP_ENDING: return limits->write_timeout_ns;
+    case HTTP_STREAMING:
+        return stream_unsent(conn->stream) > 0 ? limits->write_timeout_ns : 0;
+    case HTTP_LINGERING: return LINGER_NS;
+    default: return 0;
+    }
+}
+
+static bool is_full(const struct http_server *server,
+                    const struct listener *listener)
+{
+    return server->stats.open >= server->limits.max_connections ||
+           server->stats.open >= listener_room(listener);
 }
 
 static void on_accept(struct listener *listener, struct stream *stream,
@@ -29,8 +66,7 @@ static void on_accept(struct listener *listener, struct stream *stream,
 {
     struct http_server *server = ud;
 
-    (void)listener;
-    if (server->stats.open >= server->limits.max_connections) {
+    if (is_full(server, listener) && !http_room_for_connection(server)) {
         server->stats.refused++;
         stream_close(stream);
         return;
@@ -80,6 +116,8 @@ enum err http_server_new(struct http_server **out, struct loop *loop,
     server->free_job.fn = on_free;
     list_init(&server->conns);
     list_init(&server->gone);
+    list_init(&server->fresh);
+    list_init(&server->kept);
     *out = server;
     return ERR_OK;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "net/deadline.h"
@@ -147,6 +148,19 @@ void listener_accept_all(struct listener *listener)
         if (listener->is_closed || !accept_one(listener))
             return;
     }
+}
+
+size_t listener_room(const struct listener *listener)
+{
+    size_t before = (size_t)listener->socket.fd;
+    struct rlimit limit;
+    size_t most;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+        limit.rlim_cur == RLIM_INFINITY)
+        return SIZE_MAX;
+    most = (size_t)(limit.rlim_cur - limit.rlim_cur / 8);
+    return most > before ? most - before : 1;
 }
 
 void listener_close(struct listener *listener)

@@ -99,6 +99,9 @@ const char *listener_address(const struct listener *listener);
 int listener_fd(const struct listener *listener);
 /* Accepts whoever is in the queue, before a close that would reset them. */
 void listener_accept_all(struct listener *listener);
+/* How many streams the process has descriptors for, leaving alone those that
+ * were there before the listener and an eighth, for pools and files. */
+size_t listener_room(const struct listener *listener);
 /* Accepts NULL; closes the socket. */
 void listener_close(struct listener *listener);
 

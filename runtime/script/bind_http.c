@@ -61,6 +61,7 @@ static void take_limits(lua_State *L, struct http_limits *limits)
     SIZE(max_header_bytes);
     SIZE(max_headers);
     SIZE(max_body_bytes);
+    SIZE(max_buffered_bytes);
     TIME(header_timeout);
     TIME(body_timeout);
     TIME(idle_timeout);
@@ -295,6 +296,7 @@ static int l_stats(lua_State *L)
     lua_setfield(L, -2, "in_flight");
     lua_pushstring(L, stats->tls_failure.text);
     lua_setfield(L, -2, "tls_failure");
+    field_number(L, "buffered_bytes", (double)stats->buffered);
     lua_newtable(L);
     for (int i = 1; i <= 5; i++) {
         lua_pushnumber(L, (lua_Number)stats->status_classes[i]);
@@ -419,6 +421,7 @@ static int l_http_limits(lua_State *L)
     TIME(idle_timeout);
     TIME(write_timeout);
     SIZE(max_connections);
+    SIZE(max_buffered_bytes);
 #undef SIZE
 #undef TIME
     return 1;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* A line is written whole, so that lines of several writers do not mix. */
@@ -77,6 +78,18 @@ static void free_words(char **words)
     free(words);
 }
 
+/* A connection is a descriptor, and shells start with few of them for programs
+ * of old that cannot count further. */
+static void take_all_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* else with what there is */
+}
+
 /* The exit status. */
 static int run(int argc, char **argv)
 {
@@ -85,6 +98,7 @@ static int run(int argc, char **argv)
     int status = 1;
     int code;
 
+    take_all_descriptors();
     tide_options_init(&options);
     options.write_log = write_log;
     code = tide_open(&runtime, &options);

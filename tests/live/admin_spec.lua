@@ -206,6 +206,7 @@ end)
 local HTTP = {
   connections = 10, refused = 0, requests = 20, gone = 1, bad_requests = 2,
   header_timeouts = 0, body_timeouts = 0, write_timeouts = 0, idle_closes = 3, open = 4,
+  buffered_bytes = 4096,
   in_flight = 5, status = { 0, 18, 0, 1, 0 }, refusals = { framing = 2, head_time = 0 },
 }
 

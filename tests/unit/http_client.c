@@ -83,6 +83,7 @@ void rig_close(struct rig *rig)
     if (rig->server != NULL) {
         wait_for(rig->loop, http_server_stats(rig->server)->open == 0);
         assert_int_equal(http_server_stats(rig->server)->in_flight, 0);
+        assert_int_equal(http_server_stats(rig->server)->buffered, 0);
     }
     http_server_close(rig->server);
     drop_loop(rig->loop);

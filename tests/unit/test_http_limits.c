@@ -316,29 +316,6 @@ static void test_client_that_reads_slowly_is_not_cut(void **state)
 
 /* ---- numbers */
 
-static void test_connection_over_the_limit_is_closed_at_once(void **state)
-{
-    struct rig rig;
-    struct client first, second, third;
-
-    (void)state;
-    rig_init(&rig);
-    rig.limits.max_connections = 1;
-    start(&rig, &first);
-    assert_int_equal(client_ask(&first, GET "\r\n").status, 200);
-    client_open(&second, &rig);
-    client_wait_end(&second);
-    assert_int_equal(stats(&rig)->refused, 1);
-    assert_int_equal(stats(&rig)->connections, 1);
-
-    client_close(&first);
-    wait_for(rig.loop, stats(&rig)->open == 0);
-    client_open(&third, &rig);
-    assert_int_equal(client_ask(&third, GET "\r\n").status, 200);
-    client_close(&second);
-    stop(&rig, &third);
-}
-
 static void test_server_open_fails_without_memory(void **state)
 {
     struct rig rig;
@@ -422,7 +399,6 @@ int main(void)
             test_handler_may_take_longer_than_any_time_of_the_client),
         cmocka_unit_test(test_client_that_does_not_read_is_cut),
         cmocka_unit_test(test_client_that_reads_slowly_is_not_cut),
-        cmocka_unit_test(test_connection_over_the_limit_is_closed_at_once),
         cmocka_unit_test(test_server_open_fails_without_memory),
         cmocka_unit_test(test_server_open_says_what_is_wrong_with_the_address),
         cmocka_unit_test(
