@@ -81,7 +81,8 @@ sub service
     my $process = serve($dir, ["run", "app.lua", "--listen", "127.0.0.1:0", "--admin",
         "127.0.0.1:0", "--policy", "fixed", "--set", "database.application_name=reloaded",
         "--set", "database.pool.max_connections=5", "--set",
-        "database.pool.min_connections=5", @more],
+        "database.pool.min_connections=5", "--set", # a busy machine may stall the server
+        "database.pool.stall_timeout=60s", @more],
         DATABASE_URL => $database, REDIS_URL => $redis, TMPDIR => $dir);
     return $process;
 }
@@ -176,7 +177,9 @@ subtest "$RELOADS reloads under load" => sub {
     cmp_ok $resident_after, "<", $resident * 1.1 + 2000, "nor does the process"
         unless $slowness > 1; # ASan keeps what was freed
     is_deeply descriptors($process->{pid}), $fds, "nor its descriptors";
-    is((request($process, "GET", "/pids"))[1], $pids, "the same backends");
+    is((request($process, "GET", "/pids"))[1], $pids, "the same backends")
+        or diag grep { /closes_total/ } map { "$_\n" } split /\n/,
+        (ask($process, "GET", "/metrics"))[1];
     cmp_ok metric($process, "tidepool_tasks"), "<", 40, "no tasks are left";
 
     my $state = decode_json((request($process, "GET", "/state"))[1]);
