@@ -299,8 +299,21 @@ subtest "HUP loads the script anew in all workers" => sub {
     is $status, 500, "a broken script: status";
     like $body, qr/app\.lua:1:/, "said";
     is((request($process, "GET", "/hello"))[1], "two\n", "the one before goes on");
+    my $health = health($process);
+    is $health->{script}{generation}, 2, "health: which version serves";
+    like $health->{script}{last_error}, qr/app\.lua:1:/, "and what did not load";
+    is_deeply [map { $_->{generation} } @{ $health->{workers} }], [2, 2, 2], "in each";
     my ($errors, $good) = errors_of($load);
     is $errors, "none", "no request failed";
+    put("$dir/app.lua", $two);
+    my $killed = (pids($process))[1];
+    kill "KILL", $killed;
+    ok eventually { my $pid = (pids($process))[1]; $pid && $pid != $killed }, "a new one";
+    is((ask($process, "POST", "/reload"))[0], 200, "once more");
+    ok eventually {
+        "@{[map { $_->{generation} // 0 } @{ health($process)->{workers} }]}" eq "3 3 3"
+    }, "the new one counts as the others do";
+    is metric($process, "tidepool_script_generation"), 3, "metrics";
     is stop($process), 0, "TERM: status";
 };
 
