@@ -11,7 +11,8 @@ local DNS = 53 -- a long answer comes by TCP
 local SYSTEM = { "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/resolv.conf",
   "/etc/hosts", "/etc/host.conf", "/etc/gai.conf", "/etc/nsswitch.conf", "/etc/services",
   "/etc/protocols", "/etc/localtime", "/etc/ssl", "/run/systemd/resolve",
-  "/proc", "/sys/devices/system/cpu", "/dev/null", "/dev/urandom", "/dev/random" }
+  "/proc", "/sys/devices/system/cpu", "/sys/fs/cgroup", "/dev/null", "/dev/urandom",
+  "/dev/random" }
 
 -- Of a Postgres url, and the variables that stand for them: files that libpq reads.
 local CERTIFICATES = { sslrootcert = "PGSSLROOTCERT", sslcert = "PGSSLCERT",

@@ -1,4 +1,5 @@
 /* bind_core.c - log, clock, script loading: what fits no other room. */
+#include "base/cores.h"
 #include "base/number.h"
 #include "net/deadline.h"
 #include "net/signals.h"
@@ -124,9 +125,7 @@ static int l_now(lua_State *L)
 
 static int l_cores(lua_State *L)
 {
-    long count = sysconf(_SC_NPROCESSORS_ONLN);
-
-    lua_pushinteger(L, count > 0 ? count : 1);
+    lua_pushinteger(L, (lua_Integer)cores_usable());
     return 1;
 }
 

@@ -1,4 +1,5 @@
 /* bind_pool.c - see bind_pool.h. */
+#include "base/cores.h"
 #include "script/bind_events.h"
 #include "script/bind_policy.h"
 #include "script/bind_trace.h"
@@ -7,7 +8,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static const char *const TYPES[] = { "tidepool.postgres", "tidepool.redis" };
 static const char *const KINDS[] = { "postgres", "redis" };
@@ -123,7 +123,6 @@ bool pool_arguments(lua_State *L, struct pool_arguments *out,
 {
     static const char *const traces[] = { "off", "comment", "application_name",
                                           NULL };
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
     luaL_checktype(L, 1, LUA_TTABLE);
     out->name = text_field(L, "name", "main");
@@ -133,7 +132,7 @@ bool pool_arguments(lua_State *L, struct pool_arguments *out,
     out->trace = (enum pool_trace)luaL_checkoption(L, -1, "off", traces);
     if (out->url == NULL)
         luaL_error(L, "url expected");
-    pool_settings_init(&out->settings, cores > 0 ? (unsigned)cores : 1);
+    pool_settings_init(&out->settings, cores_usable());
     lua_getfield(L, 1, "settings");
     if (lua_isnil(L, -1))
         return true;
