@@ -128,7 +128,8 @@ static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
 enum { SIGNALS = sizeof(signals) / sizeof(signals[0]) };
 
 /* Of the process, as signals are. */
-static struct armed *armed; /* ARMED_MAX; NULL: never asked for */
+static struct armed *armed; /* ARMED_MAX; NULL: nothing is */
+static struct sigaction before[SIGNALS];
 static char chunk[CHUNK];
 
 static void write_flight(const struct armed *one, int fd)
@@ -194,8 +195,21 @@ static bool install(void)
         return false;
     }
     for (int i = 0; i < SIGNALS; i++)
-        sigaction(signals[i], &action, NULL);
+        sigaction(signals[i], &action, &before[i]);
     return true;
+}
+
+/* Nothing is armed any more. */
+static void uninstall(void)
+{
+    stack_t none = { .ss_flags = SS_DISABLE }, own = { 0 };
+
+    for (int i = 0; i < SIGNALS; i++)
+        sigaction(signals[i], &before[i], NULL);
+    if (sigaltstack(&none, &own) == 0)
+        free(own.ss_sp);
+    free(armed);
+    armed = NULL;
 }
 
 bool dump_on_crash(const struct pool *pool, const char *path, const char *name,
@@ -220,7 +234,13 @@ bool dump_on_crash(const struct pool *pool, const char *path, const char *name,
 
 void dump_disarm(const struct pool *pool)
 {
-    for (int i = 0; armed != NULL && i < ARMED_MAX; i++)
+    unsigned left = 0;
+
+    for (int i = 0; armed != NULL && i < ARMED_MAX; i++) {
         if (armed[i].pool == pool)
             armed[i].pool = NULL;
+        left += armed[i].pool != NULL;
+    }
+    if (armed != NULL && left == 0)
+        uninstall();
 }
