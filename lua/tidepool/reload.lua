@@ -217,8 +217,10 @@ function Reloader:replace(number)
   local generation = new(self.path, unpack(self.args))
   generation.number = number or self.number + 1
   local app, env, before = self.app, self.env, self.number
-  local wrong = self:load(generation) or self:hand_over(app, generation)
+  local take, wrong = self.prepare()
+  wrong = wrong or self:load(generation) or self:hand_over(app, generation)
   if wrong then return self:fail(generation, wrong) end
+  take()
   self:note(self.files, stamps)
   self.successes, self.last_error = self.successes + 1, nil
   core.log("info", "reloaded", { script = self.path, generation = self.number,
@@ -276,14 +278,16 @@ function Reloader:stats()
 end
 
 -- generation: what was loaded, and serves from begin() on.  options: drain, seconds that
--- requests of a version before may take; number, of this generation (1); load_seconds and
--- hook_seconds, for tests.
+-- requests of a version before may take; number, of this generation (1); prepare(), which
+-- reads what is loaded anew beside the script, and gives a function that takes it, or nil
+-- and what is wrong: then all stays as it was; load_seconds and hook_seconds, for tests.
 function reload.new(path, args, generation, options, on_app)
   generation.number = options.number or 1
   local self = setmetatable({
     path = path, args = args, first = generation, files = generation.files,
     is_trusted = generation.is_trusted,
     drain = options.drain, on_app = on_app, number = generation.number,
+    prepare = options.prepare or function() return function() end end,
     over = {}, -- environments of versions that have not ended yet, as keys
     load_seconds = options.load_seconds or LOAD_SECONDS,
     hook_seconds = options.hook_seconds or HOOK_SECONDS,

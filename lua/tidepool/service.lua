@@ -61,7 +61,9 @@ end
 function Service:admin_handler(health)
   local change = control.new {
     pools = self.pools,
-    reload = function(number) return self:reload(self.member and number or nil) end,
+    reload = function(number)
+      return self.reloader:now(self.member and number or nil)
+    end,
     policy = self.policy,
   }
   local own = self.member and self.member:handler(self)
@@ -110,18 +112,13 @@ local function url_of(server, is_tls)
   return (is_tls and "https://" or "http://") .. address
 end
 
--- Gives true; or nil and a sentence, and they stay as they are.
-function Service:reload_certificates()
-  if not self.tls then return true end
-  return self.tls:reload(self.tls_servers)
-end
-
--- The certificates, and the script: each stays as it is when it cannot be read.
-function Service:reload(number)
-  local ok, wrong = self:reload_certificates()
-  local loaded, message, is_busy = self.reloader:now(number)
-  if loaded and not ok then return nil, wrong end
-  return loaded, not ok and wrong .. "; " .. message or message, is_busy
+-- Reads the certificates anew.  Gives a function that shows them from the next
+-- connection on; or nil and what is wrong with them.
+function Service:prepare_certificates()
+  if not self.tls then return function() end end
+  local context, wrong = self.tls:read()
+  if not context then return nil, wrong end
+  return function() self.tls:show(context, self.tls_servers) end
 end
 
 -- TLS is for the main listener, unless it is a path, and for the admin one where it can
@@ -286,6 +283,7 @@ end
 function Service:begin(generation)
   self.reloader = reload.new(self.path, self.args, generation, {
     drain = self.config.server.drain, number = self.member and self.member.generation,
+    prepare = function() return self:prepare_certificates() end,
   }, function(app) self.app = app end)
   local ok, wrong = self.reloader:begin()
   if not ok then return complain("%s", wrong) end
@@ -294,10 +292,7 @@ function Service:begin(generation)
     core.on_signal("HUP", function() self:stop "HUP" end)
   elseif not self.member then
     core.on_signal("HUP", function()
-      self.manager:reload(function()
-        self:reload_certificates()
-        self.reloader:ask()
-      end)
+      self.manager:reload(function() self.reloader:ask() end)
     end)
     core.on_signal("USR2", function()
       core.log("warn", "no new binary takes over without --workers")

@@ -34,19 +34,14 @@ end
 -- An array of { name =, expires = (as os.time() has it) }.
 function Tls:certificates() return self.context:certificates() end
 
--- Reads the files anew, for the connections to come of servers.  Gives true; or nil and
--- what is wrong, and those before go on.
-function Tls:reload(servers)
-  local context, wrong = read(self.settings)
-  if not context then
-    core.log("error", "certificates were not reloaded, those before go on",
-      { error = wrong })
-    return nil, wrong
-  end
+-- Reads the files anew.  Gives what show() takes; or nil and what is wrong.
+function Tls:read() return read(self.settings) end
+
+-- For the connections to come of servers.
+function Tls:show(context, servers)
   self.context = context
   warn_of_ends(context:certificates())
   for _, server in ipairs(servers) do server:set_tls(context) end
-  return true
 end
 
 local tls = {}

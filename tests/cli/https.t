@@ -112,6 +112,32 @@ subtest "workers show them, and others after HUP" => sub {
     is(stop($process), 0, "they end in order");
 };
 
+subtest "a certificate or a script that is wrong changes neither, in no worker" => sub {
+    my $dir = folder("good");
+    my $process = serve($dir, ["run", "app.lua", "--workers", 2, "--admin",
+        "127.0.0.1:0"], TMPDIR => $dir);
+    my $admin = { url => $process->{admin} };
+    my $two = $APP =~ s/one/two/r;
+    for my $case (
+        ["no certificate", $two, qr/certificate shown\.pem: no start line/],
+        [slurp("$made/other.pem"), "nonsense(", qr/app\.lua:1: /],
+    ) {
+        put("$dir/shown.pem", $case->[0]);
+        put("$dir/app.lua", $case->[1]);
+        copy("$made/other.key", "$dir/shown.key") if $case->[0] =~ /BEGIN/;
+        my ($status, $body) = request($admin, "POST", "/reload");
+        is($status, 500, "it is refused");
+        like($body, $case->[2], "by its name");
+        is(fetch($process->{url}, "localhost"), "one\n", "all is as before") for 1 .. 8;
+    }
+    put("$dir/app.lua", $two);
+    my ($status) = request($admin, "POST", "/reload");
+    is($status, 200, "both are loaded");
+    is(fetch($process->{url}, "other.example"), "two\n", "in all") for 1 .. 8;
+    like(fetch($process->{url}, "localhost"), qr/no alternative/, "the name has gone");
+    is(stop($process), 0, "they end in order");
+};
+
 subtest "an admin listener that others reach speaks TLS, too" => sub {
     my $dir = folder("good");
     my $process = serve($dir, ["run", "app.lua", "--admin", "0.0.0.0:0"],
