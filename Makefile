@@ -7,7 +7,7 @@
 #   make live     tests on a Postgres and a Redis that the tests start;
 #                 SPECS="tests/live/redis_spec.lua ..." runs these only
 #   make cli      the command line and the quickstart, from outside
-#   make asan     unit and live once more under ASan and UBSan
+#   make asan     unit, live and the ends of services under ASan and UBSan
 #   make bench    installs what is missing, measures side by side with others;
 #                 BENCH="select redis ..." runs these only
 #   make lint     floors, clang-format, clang-tidy, luacheck
@@ -160,6 +160,7 @@ asan: export TEST_SLOWNESS = 3
 asan:
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined unit
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined live
+	@BUILD=$(ASAN_BUILD) prove --failures tests/cli/drain.t tests/cli/https.t
 
 # ---- lint
 

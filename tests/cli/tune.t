@@ -80,7 +80,7 @@ subtest "nobody is there" => sub {
 
 # ---- against real servers
 
-my $service = serve($dir, ["run", "app.lua", "--listen", "127.0.0.1:0", "--",
+my $service = serve($dir, ["run", "--trusted", "app.lua", "--listen", "127.0.0.1:0", "--",
     directory()]);
 $service->{url} or BAIL_OUT("no servers: " . slurp($service->{err}));
 my ($postgres, $redis) = split /\n/, (request($service, "GET", "/urls"))[1];
