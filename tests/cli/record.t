@@ -57,7 +57,9 @@ sub figures
     return (@recorded, @replayed, $asked);
 }
 
-subtest "a live run, replayed, waits as it did" => sub {
+# Records a run under load and replays it: figures() of that.
+sub record_and_replay
+{
     my ($process) = service(4, "--record", "run.trace");
     run($dir, ["load", "$process->{url}/work", "--rate", 380 / $slowness,
         "--duration", "6s", "--connections", 200]);
@@ -65,14 +67,23 @@ subtest "a live run, replayed, waits as it did" => sub {
     my ($status, $out, $err) =
         run($dir, ["simulate", "fixed", "--trace", "run.trace", "--trace-pool", "main"]);
     is $status, 0, "replayed" or diag $err;
-    my ($p50, $p99, $again_p50, $again_p99, $asked) = figures($out);
+    return figures($out);
+}
+
+# Half a millisecond is the machine's: what the loop itself takes to hand on.
+sub is_alike { return abs($_[1] - $_[0]) <= 0.25 * $_[0] + 0.5 }
+
+subtest "a live run, replayed, waits as it did" => sub {
+    my ($p50, $p99, $again_p50, $again_p99, $asked);
+    for my $try (1 .. 3) { # what else the machine did then, no replay knows
+        ($p50, $p99, $again_p50, $again_p99, $asked) = record_and_replay();
+        last if is_alike($p50, $again_p50) && is_alike($p99, $again_p99);
+        diag "a busy machine? p50 $p50 ms, then $again_p50; p99 $p99 ms, then $again_p99";
+    }
     cmp_ok $asked, ">", 6 * 350 / $slowness, "all of it";
     cmp_ok $p99, ">", 1, "there were waits";
-    for my $pair ([$p50, $again_p50, "p50"], [$p99, $again_p99, "p99"]) {
-        my ($was, $is, $name) = @$pair;
-        # Half a millisecond is the machine's: what the loop itself takes to hand on.
-        cmp_ok abs($is - $was), "<=", 0.25 * $was + 0.5, "$name: $was ms, then $is ms";
-    }
+    ok is_alike($p50, $again_p50), "p50: $p50 ms, then $again_p50 ms";
+    ok is_alike($p99, $again_p99), "p99: $p99 ms, then $again_p99 ms";
     my (undef, $other) = run($dir, ["simulate", "fixed", "--trace", "run.trace",
         "--trace-pool", "main", "--pool", "max_connections=40"]);
     cmp_ok +(figures($other))[3], "<", $p99 / 2, "with more connections nobody waits";
