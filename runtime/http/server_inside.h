@@ -3,6 +3,7 @@
 #ifndef TIDEPOOL_HTTP_SERVER_INSIDE_H
 #define TIDEPOOL_HTTP_SERVER_INSIDE_H
 
+#include "http/access.h"
 #include "http/http.h"
 #include "http/request.h"
 

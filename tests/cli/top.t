@@ -88,7 +88,7 @@ subtest "once, without a terminal" => sub {
     like $out, qr{^tidepool \S+  \Q$url\E  ok  up \d}, "the instance";
     like $out, qr/^requests \d+/m, "its requests";
     like $out, qr/^rates and times of the last \d\.\d s$/m, "the interval";
-    like $out, qr/^main +postgres +\w+ +2 +2 +0 +2 +0 +0 +[12] /m, "the pool";
+    like $out, qr/^main +postgres +\w+ +2 +2 +[01] +[12] +0 +0 +[0-2] /m, "the pool";
     unlike $out, qr/\e/, "no escapes";
 };
 

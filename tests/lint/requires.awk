@@ -12,9 +12,9 @@ BEGIN {
   }
 }
 
-/require[ (]*"tidepool[.a-z_]*"/ {
-  name = $0
-  sub(/.*require[ (]*"/, "", name); sub(/".*/, "", name)
+match($0, /require[ (]*"tidepool[.a-z_]*"/) {
+  name = substr($0, RSTART, RLENGTH)
+  sub(/[^"]*"/, "", name); sub(/"$/, "", name)
   if (name in there) next
   printf "%s:%d: there is no module %s\n", FILENAME, FNR, name
   bad = 1
