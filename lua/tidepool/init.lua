@@ -5,6 +5,7 @@ local app = require "tidepool.app"
 local events = require "tidepool.events"
 local reply = require "tidepool.reply"
 local request = require "tidepool.request"
+local serial = require "tidepool.serial"
 local stream = require "tidepool.stream"
 local task = require "tidepool.task"
 
@@ -20,6 +21,7 @@ local tide = {
   race = task.race,
   timeout = task.timeout,
   every = task.every,
+  serial = serial.serial,
   on = events.on,
   class = core.class,
 

@@ -150,6 +150,23 @@ function Tide.every(seconds, fn) end
 ---@return number seconds
 function Tide.now() end
 
+---Runs a function when no other call with this key runs in this process: calls with the same key take turns in the order they
+---came, those with different keys run at the same time. For things that are read, changed and written back, as a
+---player or an account. It runs in the caller's task; what it holds goes to the next one when it returns, raises or its task ends.
+---
+---Within the function the same key is free, also for children of its task (`tide.all` and the like), which take turns among
+---themselves. Who would wait for somebody that waits for it, itself or by a child, gets `busy` at once; waiting for a task by `task:wait()` is not seen.
+---A task that is cancelled while it waits leaves the line. It orders one process: among workers use a row lock, or an advisory one.
+---
+---Errors: `timeout`, `busy` - and whatever the function gave as err
+---
+---Raises: an error of the function; a key of another type, an unknown option
+---@param key string|number|tidepool.SerialKey what it is about; 1 and "1" are two keys
+---@param fn fun(...: any): any
+---@param ... any its arguments
+---@return any ... what it returned
+function Tide.serial(key, fn, ...) end
+
 ---Writes a line to the service's log.
 ---
 ---Raises: for an unknown level
@@ -1478,6 +1495,11 @@ function Task:done() end
 
 ---@return integer id its number in the log
 function Task:id() end
+
+---what it is about; 1 and "1" are two keys
+---@class tidepool.SerialKey
+---@field [1] string|number the key
+---@field timeout? number seconds to wait at most; without it, as long as the task lives
 
 ---What happened. Fields that do not apply are absent.
 ---@class tidepool.PoolEvent

@@ -241,6 +241,7 @@ static int open_core(lua_State *L)
     bind_task(L, vm);
     bind_children(L, vm);
     bind_ending(L, vm);
+    bind_waiter(L, vm);
     bind_pool(L, vm);
     bind_login(L, vm);
     bind_lease(L, vm);

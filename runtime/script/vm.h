@@ -141,6 +141,7 @@ void bind_err(lua_State *L, struct vm *vm);
 void bind_task(lua_State *L, struct vm *vm);
 void bind_children(lua_State *L, struct vm *vm);
 void bind_ending(lua_State *L, struct vm *vm);
+void bind_waiter(lua_State *L, struct vm *vm);
 void bind_pool(lua_State *L, struct vm *vm);
 void bind_login(lua_State *L, struct vm *vm);   /* after bind_pool() */
 void bind_lease(lua_State *L, struct vm *vm);   /* after bind_pool() */

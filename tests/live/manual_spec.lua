@@ -30,6 +30,7 @@ local INTERNAL_TYPES = {
   "body stats stop wait", -- of core.load
   "add close stats", -- of core.recorder
   "info", -- of core.trace
+  "park wake", -- of core.waiter
   "close", -- of core.terminal_open
   "claim close dead fd pools", -- of core.budget_new
   "address close fds leave", -- of core.sockets
