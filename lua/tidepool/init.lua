@@ -3,6 +3,7 @@
 local core = require "tidepool.core"
 local app = require "tidepool.app"
 local events = require "tidepool.events"
+local memo = require "tidepool.memo"
 local reply = require "tidepool.reply"
 local request = require "tidepool.request"
 local serial = require "tidepool.serial"
@@ -22,6 +23,7 @@ local tide = {
   timeout = task.timeout,
   every = task.every,
   serial = serial.serial,
+  memo = memo.memo,
   on = events.on,
   class = core.class,
 

@@ -167,6 +167,19 @@ function Tide.now() end
 ---@return any ... what it returned
 function Tide.serial(key, fn, ...) end
 
+---A cache in front of a function: `fn(key, ...)` loads what `memo:get(key, ...)` asks for, and the value is kept. A key is loaded once
+---at a time, in the task of the first who asks; others wait for it and get the same. When that task is cancelled,
+---the next of them loads. Failures (`nil, err`, or an err raised) are given to all who wait and are not kept.
+---
+---With `redis` values are in Redis too, as JSON, and of all processes one loads: a lease tells the others to wait for it. A value is then what
+---JSON makes of it, also for who loaded it. While Redis is away each process loads for itself. Keys begin with `tidepool:memo:{NAME}:`; 1 and "1" are one there.
+---
+---Raises: for an unknown option, or one of the wrong kind; without a function; with `redis` and no name
+---@param opts tidepool.MemoOptions
+---@param fn? fun(key: string|number, ...: any): any, any gives a value, nil for none, or nil, err
+---@return tidepool.Memo memo for as long as the script keeps it; the next version of a script begins with an empty one
+function Tide.memo(opts, fn) end
+
 ---Writes a line to the service's log.
 ---
 ---Raises: for an unknown level
@@ -1500,6 +1513,58 @@ function Task:id() end
 ---@class tidepool.SerialKey
 ---@field [1] string|number the key
 ---@field timeout? number seconds to wait at most; without it, as long as the task lives
+
+---@class tidepool.MemoOptions
+---@field load? fun(key: string|number, ...: any): any, any the function, where it is not the second argument
+---@field ttl? number seconds to keep a value, 60 without it; each a little less, up to a tenth, so that they do not end together
+---@field stale? number seconds after that for which the old value is given at once, while a task loads a new one; 0 without it
+---@field stale_if_error? number seconds after `ttl` for which the old value is given when loading fails; 0 without it
+---@field negative_ttl? number seconds to keep nil; 0, not at all, without it
+---@field max_entries? integer 10000 without it; then the one goes that nobody asked for the longest
+---@field max_waiting? integer how many may wait for one load, 1000 without it
+---@field name? string for messages, and for the keys in Redis
+---@field redis? tidepool.Redis the second level; with a name
+---@field lease? number seconds that one load may take before another process begins one too; 10 without it
+
+---What `tide.memo` made.
+---@class tidepool.Memo
+local Memo = {}
+
+---
+---Errors: `busy` - `max_waiting`, or a dead-lock; and whatever the function gave as err
+---
+---Raises: an error of the function that is no err; when a loader asks for the key that it loads
+---@param key string|number
+---@param ... any more arguments of the function, for when it loads; they are not part of the key
+---@return any value false and tables too: all who ask get the same table
+---@return tidepool.Err? err
+function Memo:get(key, ...) end
+
+---Forgets a value, so that the next `get` loads. What is being loaded meanwhile is given to those who wait, and not kept. With `redis` it is
+---forgotten there too; other processes have it until its `ttl` ends.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem` - of Redis
+---@param key string|number
+---@return true? done
+---@return tidepool.Err? err
+function Memo:forget(key) end
+
+---@return tidepool.MemoStats stats
+function Memo:stats() end
+
+---@class tidepool.MemoStats
+---@field hits integer
+---@field misses integer gets that waited, for a load of their own or another's
+---@field loads integer
+---@field stale integer gets that were given an old value
+---@field errors integer loads that failed
+---@field refused integer gets beyond `max_waiting`
+---@field evictions integer values that went for `max_entries`
+---@field entries integer kept now
+---@field waiting integer gets that wait for another's load now
+---@field shared_hits? integer loads that Redis answered; with `redis`
+---@field away? integer times that Redis did not answer; with `redis`
+---@field last_error? string
 
 ---What happened. Fields that do not apply are absent.
 ---@class tidepool.PoolEvent

@@ -115,7 +115,7 @@ local function live_types(db, cache)
     App = index_of(tide.app()), Request = index_of(request),
     Response = index_of(response), ReplyStream = index_of(streamed(tide.stream)),
     EventStream = index_of(streamed(tide.events)),
-    Pipeline = recorder,
+    Pipeline = recorder, Memo = index_of(tide.memo({}, print)),
   }
   consumer:close()
   consumer:wait()
@@ -357,6 +357,9 @@ describe("The manual's fields", function()
     assert_fields("ConsumerStats", consumer:stats())
     local handler = tide.on("leak_suspected", print)
     assert_fields("EventHandlerStats", handler:stats())
+    local memo = tide.memo({ redis = cache, name = "m" }, function() return 1 end)
+    memo:get "a"
+    assert_fields("MemoStats", memo:stats())
     handler:close()
     consumer:close()
     consumer:wait()
