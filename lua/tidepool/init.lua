@@ -4,6 +4,7 @@ local core = require "tidepool.core"
 local app = require "tidepool.app"
 local events = require "tidepool.events"
 local memo = require "tidepool.memo"
+local ratelimit = require "tidepool.ratelimit"
 local reply = require "tidepool.reply"
 local request = require "tidepool.request"
 local serial = require "tidepool.serial"
@@ -24,6 +25,7 @@ local tide = {
   every = task.every,
   serial = serial.serial,
   memo = memo.memo,
+  ratelimit = ratelimit.ratelimit,
   on = events.on,
   class = core.class,
 

@@ -180,6 +180,17 @@ function Tide.serial(key, fn, ...) end
 ---@return tidepool.Memo memo for as long as the script keeps it; the next version of a script begins with an empty one
 function Tide.memo(opts, fn) end
 
+---A limit by key: `rate` tokens a second come into the key's bucket, which holds `burst`.
+---
+---Without `redis` it is this process's own: with N workers there is N times as much. With it one bucket in Redis is all processes', by the
+---server's clock. `lease` tokens are fetched at once, and those that a process does not use are lost to others until they fill again: a
+---tenth of `burst` is a good start. A refusal is remembered until its time, so that who is refused costs no trip.
+---
+---Raises: for an unknown option, or one of the wrong kind; without a rate; with `redis` and no name
+---@param opts tidepool.RateLimitOptions
+---@return tidepool.RateLimit limit
+function Tide.ratelimit(opts) end
+
 ---Writes a line to the service's log.
 ---
 ---Raises: for an unknown level
@@ -1564,6 +1575,37 @@ function Memo:stats() end
 ---@field waiting integer gets that wait for another's load now
 ---@field shared_hits? integer loads that Redis answered; with `redis`
 ---@field away? integer times that Redis did not answer; with `redis`
+---@field last_error? string
+
+---@class tidepool.RateLimitOptions
+---@field rate number tokens a second, above 0
+---@field burst? integer how many may be taken at once; without it as many as come in a second, 1 at least
+---@field name? string for the keys in Redis, `tidepool:ratelimit:{NAME}:`
+---@field redis? tidepool.Redis with a name
+---@field lease? integer 1 without it: exact, with a trip for each
+---@field when_away? "local"|"open"|"closed" what counts while Redis does not answer, which is asked again after a second: a bucket of this process, everything is allowed, or nothing; "local" without it
+
+---What `tide.ratelimit` made. Buckets that are full again are forgotten.
+---@class tidepool.RateLimit
+local RateLimit = {}
+
+---
+---Raises: for more than `burst`
+---@param key string|number who is limited: a user, an address
+---@param n? number tokens, 1 without it; whole ones with `redis`
+---@return boolean is_allowed all of them were there, or none was taken
+---@return number? retry_after seconds until they will be; when it is not allowed
+function RateLimit:take(key, n) end
+
+---@return tidepool.RateLimitStats stats
+function RateLimit:stats() end
+
+---@class tidepool.RateLimitStats
+---@field allowed integer
+---@field refused integer
+---@field trips integer to Redis
+---@field away integer trips without an answer
+---@field keys integer buckets in memory
 ---@field last_error? string
 
 ---What happened. Fields that do not apply are absent.

@@ -116,6 +116,7 @@ local function live_types(db, cache)
     Response = index_of(response), ReplyStream = index_of(streamed(tide.stream)),
     EventStream = index_of(streamed(tide.events)),
     Pipeline = recorder, Memo = index_of(tide.memo({}, print)),
+    RateLimit = index_of(tide.ratelimit { rate = 1 }),
   }
   consumer:close()
   consumer:wait()
@@ -360,6 +361,7 @@ describe("The manual's fields", function()
     local memo = tide.memo({ redis = cache, name = "m" }, function() return 1 end)
     memo:get "a"
     assert_fields("MemoStats", memo:stats())
+    assert_fields("RateLimitStats", tide.ratelimit({ rate = 1 }):stats())
     handler:close()
     consumer:close()
     consumer:wait()
