@@ -3,6 +3,7 @@
 local core = require "tidepool.core"
 local app = require "tidepool.app"
 local events = require "tidepool.events"
+local lock = require "tidepool.lock"
 local memo = require "tidepool.memo"
 local ratelimit = require "tidepool.ratelimit"
 local reply = require "tidepool.reply"
@@ -26,6 +27,7 @@ local tide = {
   serial = serial.serial,
   memo = memo.memo,
   ratelimit = ratelimit.ratelimit,
+  lock = lock.lock,
   on = events.on,
   class = core.class,
 

@@ -156,7 +156,7 @@ function Tide.now() end
 ---
 ---Within the function the same key is free, also for children of its task (`tide.all` and the like), which take turns among
 ---themselves. Who would wait for somebody that waits for it, itself or by a child, gets `busy` at once; waiting for a task by `task:wait()` is not seen.
----A task that is cancelled while it waits leaves the line. It orders one process: among workers use a row lock, or an advisory one.
+---A task that is cancelled while it waits leaves the line. It orders one process: among workers use `tide.lock`, or a row lock.
 ---
 ---Errors: `timeout`, `busy` - and whatever the function gave as err
 ---
@@ -190,6 +190,24 @@ function Tide.memo(opts, fn) end
 ---@param opts tidepool.RateLimitOptions
 ---@return tidepool.RateLimit limit
 function Tide.ratelimit(opts) end
+
+---Runs a function while no other process holds the lock of this name: by a lease in Redis, renewed as long as the function runs, or by an
+---advisory lock of Postgres (`conn:lock "tidepool:lock:NAME"`), which holds a connection. The function runs in a child task; when the lock is lost, it is
+---cancelled. Those of one process wait in line, those of several processes try again and again.
+---
+---**It is not safe by itself.** A lease ends by time: a process that stood still (a full machine, a long collection, a stopped container) or whose network
+---was gone may go on to write after another has taken the lock, and a Redis that fails over may have forgotten it. So what is written must carry the *fence*, a number
+---that grows with each holder, and what stores it must refuse a smaller one than it has seen, as the example does. Without that a lock
+---saves work, and guards nothing. In Postgres alone, `SELECT ... FOR UPDATE` needs neither.
+---
+---Errors: `timeout`, `lost`, `busy`, `server`, `refused`, `closed`, `protocol`, `nomem` - `lost`: the function was cancelled, and some of it may have been done; `busy`: a dead-lock; and whatever the function gave, or raised, as err
+---
+---Raises: an error of the function that is no err; for an unknown option; when this task holds it already
+---@param name string
+---@param opts tidepool.LockByOptions one of `redis` and `postgres`
+---@param fn fun(fence: number): any
+---@return any ... what the function returned
+function Tide.lock(name, opts, fn) end
 
 ---Writes a line to the service's log.
 ---
@@ -1607,6 +1625,13 @@ function RateLimit:stats() end
 ---@field away integer trips without an answer
 ---@field keys integer buckets in memory
 ---@field last_error? string
+
+---one of `redis` and `postgres`
+---@class tidepool.LockByOptions
+---@field redis? tidepool.Redis keys begin with `tidepool:lock:{NAME}`; the fence is counted there and must not be evicted
+---@field postgres? tidepool.Postgres the fence is a transaction's number
+---@field ttl? number seconds of the lease in Redis, 10 without it: how long others wait for a process that died
+---@field timeout? number seconds to wait for it; without it, as long as the task lives
 
 ---What happened. Fields that do not apply are absent.
 ---@class tidepool.PoolEvent
