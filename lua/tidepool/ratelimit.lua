@@ -31,7 +31,8 @@ else
 end
 redis.call("HSET", KEYS[1], "tokens", string.format("%.6f", tokens), "at",
   string.format("%.0f", now))
-redis.call("PEXPIRE", KEYS[1], math.ceil(burst * 1000 / rate) + 1000)
+redis.call("PEXPIRE", KEYS[1],
+  string.format("%.0f", math.min(1e12, math.ceil(burst * 1000 / rate) + 1000)))
 return { given, wait }]]
 
 local Limit = {}

@@ -6,9 +6,9 @@
 ---| "nomem" # out of memory: 500
 ---| "refused" # the server cannot be reached: 503
 ---| "timeout" # the deadline passed: 504
----| "busy" # the waiting line is full; or no connection can come free, since all are held by who waits for one: 503
+---| "busy" # the waiting line is full; or no connection can come free, since all are held by who waits for one; or tasks would wait for one another: 503
 ---| "closed" # the pool is closed, the connection was taken back, the client has gone: 503
----| "lost" # the connection was lost: 503
+---| "lost" # the connection was lost, or the lock: 503
 ---| "server" # the server answered with an error: 500
 ---| "cancelled" # the task was cancelled: 499
 ---| "protocol" # the peer broke the protocol: 500

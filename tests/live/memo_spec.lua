@@ -119,6 +119,28 @@ describe("tide.memo", function()
     assert.are.same({ true, "a 2 2" }, { tasks[3]:wait() })
   end)
 
+  it("tells those who wait that the loading task was ended", function()
+    local calls = 0
+    local memo = tide.memo({}, function()
+      calls = calls + 1
+      coroutine.yield() -- to its own task, which then ends
+    end)
+    local gate = support.gate()
+    local first = tide.spawn(function()
+      coroutine.wrap(function() memo:get "a" end)()
+      gate.wait()
+    end)
+    settle()
+    local task = spawn_gets(memo, "a", 1)[1]
+    gate.open()
+    first:wait()
+    local ok, value, err = task:wait()
+    assert.is_true(ok)
+    assert.is_nil(value)
+    assert.are.equal("budget", err.code)
+    assert.are.same({ 1, 1, 0 }, { calls, memo:stats().errors, memo:stats().waiting })
+  end)
+
   it("lets one who waits go away", function()
     local users = loader()
     users.gate = support.gate()
