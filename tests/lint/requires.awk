@@ -12,12 +12,16 @@ BEGIN {
   }
 }
 
-match($0, /require[ (]*"tidepool[.a-z_]*"/) {
-  name = substr($0, RSTART, RLENGTH)
-  sub(/[^"]*"/, "", name); sub(/"$/, "", name)
-  if (name in there) next
-  printf "%s:%d: there is no module %s\n", FILENAME, FNR, name
-  bad = 1
+{
+  rest = $0
+  while (match(rest, /require[ (]*"tidepool[.a-z_]*"/)) {
+    name = substr(rest, RSTART, RLENGTH)
+    rest = substr(rest, RSTART + RLENGTH)
+    sub(/^[^"]*"/, "", name); sub(/"$/, "", name)
+    if (name in there) continue
+    printf "%s:%d: there is no module %s\n", FILENAME, FNR, name
+    bad = 1
+  }
 }
 
 END { exit bad }
