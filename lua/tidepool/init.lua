@@ -9,6 +9,7 @@ local ratelimit = require "tidepool.ratelimit"
 local reply = require "tidepool.reply"
 local request = require "tidepool.request"
 local serial = require "tidepool.serial"
+local session = require "tidepool.session"
 local stream = require "tidepool.stream"
 local task = require "tidepool.task"
 
@@ -42,6 +43,8 @@ local tide = {
   array = core.array,
   bytes = core.bytes,
   json_param = core.json_param,
+
+  session = session.new,
 
   encode = reply.encode,
   decode = reply.decode,

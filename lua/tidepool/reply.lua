@@ -49,7 +49,8 @@ function reply.html(text, status)
   return { status = status or 200, headers = HTML, body = tostring(text) }
 end
 
-local STATUS = { busy = 503, closed = 503, refused = 503, lost = 503, timeout = 504 }
+local STATUS = { busy = 503, closed = 503, refused = 503, lost = 503, timeout = 504,
+                 conflict = 409 }
 
 -- The status that an err stands for.
 function reply.status_of(err)
@@ -68,8 +69,8 @@ function reply.internal(event, fields)
 end
 
 -- Replies with what an err stands for: 503 for busy, closed, refused and lost, 504 for
--- timeout, err.status where it is set, and 500, with the details only in the log, for
--- the rest.
+-- timeout, 409 for conflict, err.status where it is set, and 500, with the details only
+-- in the log, for the rest.
 function reply.fail(err)
   if not core.is_err(err) then error("err expected, got " .. type(err), 2) end
   local status = reply.status_of(err)

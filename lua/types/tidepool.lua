@@ -14,6 +14,7 @@
 ---| "protocol" # the peer broke the protocol: 500
 ---| "budget" # a task was ended for what it used, see [budgets](../README.md#budgets-of-scripts); no `pcall` in it sees this, whoever waits for it does: 500
 ---| "internal" # the runtime broke one of its own rules: 500
+---| "conflict" # somebody else changed it in between: read it again: 409
 
 ---@alias tidepool.EventName
 ---| "connect" # a connection was opened
@@ -306,6 +307,14 @@ function Tide.events(fn, opts) end
 ---@param opts? tidepool.RequestOptions
 ---@return tidepool.Response response
 function Tide.request(app, method, path, opts) end
+
+---Sessions of an app's users: data that is found by a token, in Redis. With `db` a row of Postgres is each session's copy that
+---lasts: writes go there first and reads need Redis only, until it has lost the session or is away.
+---
+---Raises: for an unknown or wrong option
+---@param opts tidepool.SessionOptions
+---@return tidepool.Sessions sessions
+function Tide.session(opts) end
 
 ---A failure. Other fields of it are the script's to set.
 ---@class tidepool.Err
@@ -1918,6 +1927,137 @@ local Response = {}
 ---@return tidepool.Err? err
 function Response:json() end
 
+---@class tidepool.SessionOptions
+---@field redis tidepool.Redis
+---@field db? tidepool.Postgres with a table that `create()` makes
+---@field ttl? number seconds from the last look at a session to its end, 86400; with `db` up to a tenth more
+---@field name? string what keys, table and cookie are called, "session": up to 40 of a-z, 0-9 and _
+---@field max_bytes? integer of a session's data as JSON, 16384
+
+---Sessions of one name.
+---@class tidepool.Sessions
+---@field schema? string with `db`: the statements that `create()` runs, for migrations
+local Sessions = {}
+
+---Makes the table, where there is none.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`
+---
+---Raises: without `db`
+---@return true? done
+---@return tidepool.Err? err
+function Sessions:create() end
+
+---A new session.
+---
+---Errors: `badarg`, `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem` - `badarg`: larger than `max_bytes`
+---
+---Raises: for data that is not plain
+---@param data table plain data: texts, numbers, booleans, `tide.null`, and tables of these. It is kept as JSON: lists come back as lists, other numbers among the keys as texts
+---@param user? string|number whose it is, up to 200 bytes; a number becomes text
+---@return string? token for the client; `session: Session` - as `get` would give it
+---@return tidepool.Err? err
+function Sessions:open(data, user) end
+
+---The session of a token, which lasts its ttl from now on.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem`
+---
+---Raises: when the token is no text
+---@param token string as the client sent it
+---@return tidepool.Session? session nil, without an err, when there is none
+---@return tidepool.Err? err
+function Sessions:get(token) end
+
+---Changes a session's data, when it is at this version still. Of two requests that read the same version the second gets
+---a conflict, and may read again.
+---
+---Errors: `conflict`, `badarg`, `closed`, `server`, `timeout`, `busy`, `refused`, `lost`, `protocol`, `nomem` - `closed`, with `status` 401: there is no such session any more
+---
+---Raises: for data that is not plain, for a wrong version
+---@param token string
+---@param data table in place of all that was there, as for `open`
+---@param version integer that of the session that was read
+---@return integer? version the new one
+---@return tidepool.Err? err
+function Sessions:set(token, data, version) end
+
+---Gives a session a new token; the old one is worth nothing from here on. At each login, so that a token that somebody
+---else put into the browser before is not the one that is logged in.
+---
+---Errors: `closed`, `server`, `timeout`, `busy`, `refused`, `lost`, `protocol`, `nomem` - `closed`, with `status` 401: there is no such session
+---
+---Raises: as `open`
+---@param token string
+---@param user? string|number whose it is now; without one, whose it was
+---@return string? token the new one
+---@return tidepool.Err? err
+function Sessions:rotate(token, user) end
+
+---Ends a session, as at a logout.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem` - it may still be there
+---@param token string
+---@return boolean? is_closed false when there was none
+---@return tidepool.Err? err
+function Sessions:close(token) end
+
+---Ends all sessions of a user, as when the password was changed.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem`
+---@param user string|number
+---@return integer? count how many there were
+---@return tidepool.Err? err
+function Sessions:close_all(user) end
+
+---The value of a reply's `Set-Cookie` by which a browser keeps the token for the ttl. Scripts of pages cannot read it.
+---
+---Raises: for an unknown or wrong option
+---@param token? string without one: the browser forgets it
+---@param opts? tidepool.CookieOptions
+---@return string value
+function Sessions:cookie(token, opts) end
+
+---The session of a request's cookie.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem`
+---@param req tidepool.Request
+---@return tidepool.Session? session nil, without an err, when there is none
+---@return tidepool.Err? err
+function Sessions:of_request(req) end
+
+---@return tidepool.SessionStats stats of this process, from its start on
+function Sessions:stats() end
+
+---A session as it was when it was read; changing it changes nothing but this copy.
+---@class tidepool.Session
+---@field token string a secret: for the client's cookie, not for logs
+---@field id string
+---@field user? string whose it is
+---@field version integer 1, and one more by each `set`
+---@field data table
+
+---@class tidepool.CookieOptions
+---@field secure? boolean over TLS only, true
+---@field same_site? "Strict"|"Lax"|"None" which requests of other sites bring it: none, links ("Lax", the default), all
+---@field path? string "/"
+---@field domain? string with those below it; without it, this host alone
+
+---of this process, from its start on
+---@class tidepool.SessionStats
+---@field name string
+---@field opened integer
+---@field closed integer
+---@field rotated integer
+---@field conflicts integer
+---@field unknown integer looks that found none
+---@field from_redis integer looks that Redis answered
+---@field from_postgres integer looks that Postgres answered
+---@field redis_failures integer after which Postgres was read
+---@field caught_up integer rows that Redis was told of later
+---@field is_behind boolean Postgres is read until Redis is told
+---@field last_error? tidepool.Err of Redis, or of telling it
+
 ---What `settings()` gives, and what `set` takes of it. The configuration has the same names; their defaults are in
 ---../README.md. Times are seconds.
 ---@class tidepool.PoolSettings
@@ -2035,6 +2175,7 @@ function Response:json() end
 ---@field protocol integer
 ---@field budget integer
 ---@field internal integer
+---@field conflict integer none: these are of building blocks such as sessions
 
 ---closed connections by reason, only grow
 ---@class tidepool.PoolCloses

@@ -19,7 +19,8 @@
     XX(CANCELLED, "cancelled", "the operation was cancelled")                \
     XX(PROTOCOL,  "protocol",  "the peer broke the protocol")                \
     XX(BUDGET,    "budget",    "the script used more than it may")           \
-    XX(INTERNAL,  "internal",  "the runtime broke one of its own rules")
+    XX(INTERNAL,  "internal",  "the runtime broke one of its own rules")     \
+    XX(CONFLICT,  "conflict",  "somebody else changed it in between")
 
 enum err {
     ERR_OK,

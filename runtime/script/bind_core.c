@@ -2,6 +2,7 @@
 #include "base/cores.h"
 #include "base/number.h"
 #include "net/deadline.h"
+#include "net/secret.h"
 #include "net/signals.h"
 #include "script/task.h"
 
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LOG_FIELDS_MAX = 24 };
+enum { LOG_FIELDS_MAX = 24, RANDOM_MAX = 64 };
 
 static const char *const LEVELS[] = { "debug", "info", "warn", "error", NULL };
 
@@ -140,6 +141,36 @@ static int l_same_secret(lua_State *L)
     for (size_t i = 0; i < given_len; i++)
         differ |= (unsigned char)(given[i] ^ secret[len > 0 ? i % len : 0]);
     lua_pushboolean(L, differ == 0);
+    return 1;
+}
+
+/* random_hex(n): n of the kernel's random bytes as 2 * n digits. */
+static int l_random_hex(lua_State *L)
+{
+    uint8_t bytes[RANDOM_MAX];
+    char hex[2 * RANDOM_MAX];
+    int count = luaL_checkint(L, 1);
+
+    luaL_argcheck(L, count > 0 && count <= RANDOM_MAX, 1, "out of range");
+    if (secret_random(bytes, (size_t)count) != ERR_OK)
+        return luaL_error(L, "the kernel gives no random bytes");
+    secret_put_hex(hex, bytes, (size_t)count);
+    lua_pushlstring(L, hex, 2 * (size_t)count);
+    return 1;
+}
+
+/* sha256(text): 64 digits. */
+static int l_sha256(lua_State *L)
+{
+    uint8_t hash[SECRET_HASH_LEN];
+    char hex[2 * SECRET_HASH_LEN];
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+
+    if (secret_hash(hash, text, len) != ERR_OK)
+        return luaL_error(L, "not enough memory");
+    secret_put_hex(hex, hash, sizeof(hash));
+    lua_pushlstring(L, hex, sizeof(hex));
     return 1;
 }
 
@@ -279,6 +310,8 @@ static const luaL_Reg functions[] = {
     { "cores", l_cores },
     { "pid", l_pid },
     { "same_secret", l_same_secret },
+    { "random_hex", l_random_hex },
+    { "sha256", l_sha256 },
     { "uid", l_uid },
     { "open_handles", l_open_handles },
     { "load_script", l_load_script },

@@ -117,6 +117,7 @@ local function live_types(db, cache)
     EventStream = index_of(streamed(tide.events)),
     Pipeline = recorder, Memo = index_of(tide.memo({}, print)),
     RateLimit = index_of(tide.ratelimit { rate = 1 }),
+    Pipeline = recorder, Sessions = index_of(tide.session { redis = cache }),
   }
   consumer:close()
   consumer:wait()
@@ -354,6 +355,9 @@ describe("The manual's fields", function()
     local consumer = must(cache:consume({ stream = "s", group = "g" }, print))
     assert_fields("PoolStats", db:stats())
     assert_fields("PoolStats", cache:stats())
+    local sessions = tide.session { redis = cache }
+    assert_fields("SessionStats", sessions:stats())
+    assert_fields("Session", select(2, must(sessions:open({}, "ada"))))
     assert_fields("SubscriptionStats", sub:stats())
     assert_fields("ConsumerStats", consumer:stats())
     local handler = tide.on("leak_suspected", print)
