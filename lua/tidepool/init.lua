@@ -6,6 +6,7 @@ local events = require "tidepool.events"
 local lock = require "tidepool.lock"
 local memo = require "tidepool.memo"
 local ratelimit = require "tidepool.ratelimit"
+local leaderboard = require "tidepool.leaderboard"
 local reply = require "tidepool.reply"
 local request = require "tidepool.request"
 local serial = require "tidepool.serial"
@@ -45,6 +46,7 @@ local tide = {
   json_param = core.json_param,
 
   session = session.new,
+  leaderboard = leaderboard.new,
 
   encode = reply.encode,
   decode = reply.decode,

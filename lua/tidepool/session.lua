@@ -46,9 +46,9 @@ local function user_of(user, level)
   if type(user) == "number" then user = core.number_text(user) end
   if type(user) ~= "string" or user == "" or #user > USER_BYTES_MAX
     or not options.is_text(user) then
-    error(("user: UTF-8 of 1 to %d bytes without controls, or a number, expected, got %s")
-      :format(USER_BYTES_MAX, type(user) == "string" and ("%q"):format(user)
-        or type(user)), level + 1)
+    local got = type(user) == "string" and ("%q"):format(user) or type(user)
+    error(("user: UTF-8 of 1 to %d bytes without controls, or a number, expected, got ")
+      :format(USER_BYTES_MAX) .. got, level + 1)
   end
   return user
 end

@@ -316,6 +316,13 @@ function Tide.request(app, method, path, opts) end
 ---@return tidepool.Sessions sessions
 function Tide.session(opts) end
 
+---Players by value, in a sorted set of Redis. Of equal values the one that was there earlier comes first.
+---
+---Raises: for an unknown or wrong option
+---@param opts tidepool.LeaderboardOptions
+---@return tidepool.Leaderboard board
+function Tide.leaderboard(opts) end
+
 ---A failure. Other fields of it are the script's to set.
 ---@class tidepool.Err
 ---@field code tidepool.ErrCode what kind of failure
@@ -2057,6 +2064,123 @@ function Sessions:stats() end
 ---@field caught_up integer rows that Redis was told of later
 ---@field is_behind boolean Postgres is read until Redis is told
 ---@field last_error? tidepool.Err of Redis, or of telling it
+
+---@class tidepool.LeaderboardOptions
+---@field redis tidepool.Redis
+---@field name string what keys and table are called: up to 40 of a-z, 0-9 and _
+---@field db? tidepool.Postgres a copy for when Redis loses its data, in a table that `create()` makes
+---@field mode? "best"|"sum"|"last" which value counts: the best one ("best", the default), all together, the last one
+---@field order? "desc"|"asc" the highest first ("desc", the default), or the lowest, which is the best then
+---@field flush? number seconds in which values are collected for one batch; 0, the default: those of one turn of the loop
+---@field snapshot? number seconds between copies to Postgres, of what was changed; without it, when `snapshot()` is called
+
+---A leaderboard, or a season of one.
+---@class tidepool.Leaderboard
+---@field schema? string with `db`: the statement that `create()` runs, for migrations
+local Leaderboard = {}
+
+---Makes the table, where there is none.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`
+---
+---Raises: without `db`
+---@return true? done
+---@return tidepool.Err? err
+function Leaderboard:create() end
+
+---Gives a player a value. Calls at the same time go to Redis together, values of one player as one; each returns when its
+---batch was written. With an err of code `lost` it may have been written: in mode `sum`, do not just repeat it.
+---
+---Errors: `badarg`, `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem` - `badarg`: the sum would be infinite
+---
+---Raises: for a wrong player or value
+---@param player string|number UTF-8 of 1 to 200 bytes, without controls; a number becomes text
+---@param value number finite
+---@return number? value the one that counts now
+---@return tidepool.Err? err
+function Leaderboard:score(player, value) end
+
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem`
+---@param player string|number
+---@return integer? rank from 1 on; nil, without an err, when there is no such player; `value?: number` - theirs
+---@return tidepool.Err? err
+function Leaderboard:rank(player) end
+
+---The first of them.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem`
+---@param n? integer how many, 10; up to 1000
+---@param offset? integer how many are left out before, 0
+---@return tidepool.Ranked[]? ranked
+---@return tidepool.Err? err
+function Leaderboard:top(n, offset) end
+
+---A player, and those before and after.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem`
+---@param player string|number
+---@param n? integer how many on each side, 5; up to 1000
+---@return tidepool.Ranked[]? ranked nil, without an err, when there is no such player
+---@return tidepool.Err? err
+function Leaderboard:around(player, n) end
+
+---Takes a player off, in Postgres too.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem`
+---@param player string|number
+---@return boolean? is_removed false when there was none
+---@return tidepool.Err? err
+function Leaderboard:remove(player) end
+
+---The same leaderboard for a season: keys and rows of its own, which begin empty.
+---
+---Raises: for another name
+---@param name string up to 60 letters, digits and `_.-`
+---@return tidepool.Leaderboard season
+function Leaderboard:season(name) end
+
+---Writes to Postgres what has changed there. Twice the same changes nothing. Of several processes with `snapshot = seconds`
+---one writes in an interval.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem`
+---
+---Raises: without `db`
+---@return integer? count how many rows were written
+---@return tidepool.Err? err
+function Leaderboard:snapshot() end
+
+---Gives Redis what Postgres has that Redis has not, or not as good or as late. This happens by itself when Redis lost all.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `protocol`, `nomem`
+---
+---Raises: without `db`
+---@return integer? count how many rows there are
+---@return tidepool.Err? err
+function Leaderboard:restore() end
+
+---@return tidepool.LeaderboardStats stats of this process, from its start on
+function Leaderboard:stats() end
+
+---@class tidepool.Ranked
+---@field rank integer
+---@field player string
+---@field value number
+
+---of this process, from its start on
+---@class tidepool.LeaderboardStats
+---@field name string
+---@field season string "" without one
+---@field scores integer values that were set
+---@field coalesced integer of these, put together with another one of the player before they were sent
+---@field batches integer that they were sent in
+---@field snapshots integer
+---@field saved integer rows that these wrote
+---@field snapshot_failures integer
+---@field restores integer
+---@field restored integer rows that these read
+---@field is_dirty boolean values were set after the last snapshot
+---@field last_error? tidepool.Err
 
 ---What `settings()` gives, and what `set` takes of it. The configuration has the same names; their defaults are in
 ---../README.md. Times are seconds.

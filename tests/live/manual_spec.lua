@@ -118,6 +118,7 @@ local function live_types(db, cache)
     Pipeline = recorder, Memo = index_of(tide.memo({}, print)),
     RateLimit = index_of(tide.ratelimit { rate = 1 }),
     Pipeline = recorder, Sessions = index_of(tide.session { redis = cache }),
+    Leaderboard = index_of(tide.leaderboard { redis = cache, name = "b" }),
   }
   consumer:close()
   consumer:wait()
@@ -355,6 +356,10 @@ describe("The manual's fields", function()
     local consumer = must(cache:consume({ stream = "s", group = "g" }, print))
     assert_fields("PoolStats", db:stats())
     assert_fields("PoolStats", cache:stats())
+    local board = tide.leaderboard { redis = cache, name = "b" }
+    assert_fields("LeaderboardStats", board:stats())
+    must(board:score("ada", 1))
+    assert_fields("Ranked", must(board:top())[1])
     local sessions = tide.session { redis = cache }
     assert_fields("SessionStats", sessions:stats())
     assert_fields("Session", select(2, must(sessions:open({}, "ada"))))
