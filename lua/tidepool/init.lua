@@ -13,6 +13,7 @@ local serial = require "tidepool.serial"
 local session = require "tidepool.session"
 local stream = require "tidepool.stream"
 local task = require "tidepool.task"
+local writebehind = require "tidepool.writebehind"
 
 local tide = {
   version = core.version,
@@ -32,6 +33,7 @@ local tide = {
   lock = lock.lock,
   on = events.on,
   class = core.class,
+  writebehind = writebehind.open,
 
   json = reply.json,
   json_raw = reply.json_raw,

@@ -5,6 +5,7 @@
 local core = require "tidepool.core"
 local events = require "tidepool.events"
 local sorted_keys = require "tidepool.sorted_keys"
+local writebehind = require "tidepool.writebehind"
 
 local STATES = {
   "opening", "idle", "leased", "shared", "testing", "hooked", "resetting", "cancelling",
@@ -56,6 +57,24 @@ local CONSUMER_COUNTERS = {
   recovered = "Entries taken up again after an end or a lost connection.",
   claimed = "Entries taken over from other consumers.",
   errors = "Times that the server held a consumer up.",
+}
+
+-- name, entry of a write-behind's stats, help
+local WRITEBEHIND_GAUGES = {
+  { "dirty", "dirty", "Keys whose latest value is not in the database." },
+  { "oldest_dirty_seconds", "oldest_dirty", "Age of the oldest change among them." },
+  { "loss_window_seconds", "loss_window",
+    "Age of the oldest change that is in no log either: what a crash would take." },
+}
+
+local WRITEBEHIND_COUNTERS = {
+  flushes = "Times that all was stored.",
+  stored = "Values stored.",
+  failures = "Times that some could not be stored.",
+  superseded = "Values dropped because a newer one was in the table.",
+  replayed = "Values taken from logs of processes that had ended.",
+  refused = "Puts refused because too much was not stored.",
+  log_failures = "Times that the log could not be written.",
 }
 
 local HTTP_COUNTERS = {
@@ -216,6 +235,24 @@ local function add_consumers(out, all)
       local stats = entry.stats
       out:sample(name, { "pool_name", entry.pool, "stream", stats.stream, "group",
         stats.group, "consumer", stats.consumer }, stats[counter])
+    end
+  end
+end
+
+local function add_writebehinds(out, all)
+  if #all == 0 then return end
+  for _, gauge in ipairs(WRITEBEHIND_GAUGES) do
+    local name = "tidepool_writebehind_" .. gauge[1]
+    out:family(name, "gauge", gauge[3])
+    for _, stats in ipairs(all) do
+      out:sample(name, { "name", stats.name }, stats[gauge[2]])
+    end
+  end
+  for _, counter in ipairs(sorted_keys(WRITEBEHIND_COUNTERS)) do
+    local name = "tidepool_writebehind_" .. counter .. "_total"
+    out:family(name, "counter", WRITEBEHIND_COUNTERS[counter])
+    for _, stats in ipairs(all) do
+      out:sample(name, { "name", stats.name }, stats[counter])
     end
   end
 end
@@ -383,6 +420,7 @@ function metrics.page(pools, http, tasks, policy, recording, refused, script)
     add_consumers(out, pools)
     add_histograms(out, pools)
   end
+  add_writebehinds(out, writebehind.stats())
   add_events(out, events.counts())
   local limits = core.limit_counts()
   if limits then add_limits(out, limits) end

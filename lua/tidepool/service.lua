@@ -16,6 +16,7 @@ local service_manager = require "tidepool.service_manager"
 local tide = require "tidepool"
 local tls = require "tidepool.tls"
 local url = require "tidepool.url"
+local writebehind = require "tidepool.writebehind"
 
 local DONE, FAILED, MISCONFIGURED = 0, 1, 2
 local GRACE_SECONDS = 5 -- after the drain time, to close what is open
@@ -219,11 +220,19 @@ function Service:drain_requests(seconds)
   self.is_drained = true
 end
 
+-- What scripts have not stored yet, while there are pools.
+function Service:store_changes(limit)
+  local left = self.is_hurried and 0 or math.max(1, limit - core.now())
+  self:wait_for(function() writebehind.finish(left) end)
+  writebehind.finish(0)
+end
+
 -- Finishes what runs, for as long as the configuration grants.
 function Service:drain()
   self:give_notice()
   local limit = core.now() + self.config.server.drain
   self:drain_requests(self.config.server.drain)
+  self:store_changes(limit)
   if self.member then self.member:tell_end(self.metrics_page()) end
   self.policy:close()
   self.recording:close()
@@ -415,6 +424,7 @@ function service.run(settings, path, args, options)
     core.log("debug", "setting", { is = line })
   end
   local status = self:run()
+  writebehind.finish(settings.server.drain)
   pools.close(self.pools, 0)
   if self.member then self.member:leave() end
   return status

@@ -31,7 +31,7 @@ local function env_of(fn)
 end
 
 -- thing calls fn of the script; it has close(), and maybe ending: then it ends with its
--- request by itself.
+-- request by itself; or serves_requests: then they need it until they are over.
 function standing.add(thing, fn)
   entries[thing] = { env = env_of(fn), is_of_request = is_in_request() }
 end
@@ -51,7 +51,8 @@ end
 local function close_of(env, is_all)
   local old = {}
   for thing, entry in pairs(entries) do
-    local is_due = not thing.ending and (is_all or not entry.is_of_request)
+    local is_late = entry.is_of_request or thing.serves_requests
+    local is_due = not thing.ending and (is_all or not is_late)
     if is_due and entry.env == env then old[#old + 1] = thing end
   end
   for _, thing in ipairs(old) do thing:close() end

@@ -83,6 +83,15 @@ function Tide.bytes(text) end
 ---@return table param to be given as a parameter
 function Tide.json_param(value) end
 
+---
+---Errors: `badarg` - the log cannot be made or read
+---
+---Raises: for an unknown or wrong option, and when one of that name is open with another `db`, `table`, `key` or `log`
+---@param opts tidepool.WriteBehindOptions
+---@return tidepool.WriteBehind? wb
+---@return tidepool.Err? err
+function Tide.writebehind(opts) end
+
 ---Parks the task, not the process.
 ---
 ---Raises: for anything else
@@ -1533,6 +1542,106 @@ function Consumer:stats() end
 ---@field claimed integer entries that others left
 ---@field errors integer failures of the server
 ---@field last_error? tidepool.Err while it is held up
+
+---@class tidepool.WriteBehindOptions
+---@field db tidepool.Postgres
+---@field table? string with the columns `key`, `value jsonb` and `version bigint`, all NOT NULL; `key` is its primary key
+---@field key? string the name of its key's column, "key"; it may be of any type
+---@field name? string the table's without it. One of that name that is open is gone on with
+---@field store? fun(tx: tidepool.PostgresLease, changes: tidepool.WriteBehindChange[]): any, any without `table`: stores the changes in the transaction `tx`; each has `key`, `value` and `version`, and must leave what has a higher version. All are stored, or, when it raises or gives `nil, err`, none, and they come again
+---@field load? fun(key: string): any, any with `store`: gives value and version, nothing, or `nil, err`
+---@field flush? number seconds until what was put is logged and stored, 1
+---@field max_dirty? integer how many keys may wait to be stored, 10000: a `put` of one more is refused
+---@field max_age? number of the loss window, in seconds: while it is larger, `put` is refused
+---@field log? string the path of a log: a process has a file of its own there, `path.PID.N`, to which it appends, and syncs, what is not stored, each `flush` seconds. What a process leaves there that ends suddenly, the next one stores. It is empty while all is stored. With `--confine`, it must be in `record.dump_dir`
+
+---What `store` gets.
+---@class tidepool.WriteBehindChange
+---@field key string
+---@field value any
+---@field version integer
+
+---A write-behind. A key is a text or a whole number, which is its digits; a value is what `tide.encode` takes.
+---@class tidepool.WriteBehind
+local WriteBehind = {}
+
+---The key's value: from memory while it is not stored, otherwise from the database.
+---
+---Errors: `lost`, `refused`, `timeout`, `busy`, `server` - as of `db:one`
+---@param key string|integer
+---@return any value a copy; nil when there is none
+---@return tidepool.Err? err
+function WriteBehind:get(key) end
+
+---The key has this value from now on. What the table `value` becomes later is not stored.
+---
+---Errors: `busy`, `closed` - there is no room; the process is ending
+---
+---Raises: for what is no key, and what is no JSON
+---@param key string|integer
+---@param value any
+---@return true? done
+---@return tidepool.Err? err
+function WriteBehind:put(key, value) end
+
+---The same for several keys, as of two players who trade: they are stored in one transaction, and logged in one line, both or
+---neither. So is what is put of one of them until that is stored.
+---
+---Errors: `busy`, `closed` - and none of them is put
+---
+---Raises: for what is no key, and what is no JSON
+---@param values table<string|integer, any> by key
+---@return true? done
+---@return tidepool.Err? err
+function WriteBehind:put_all(values) end
+
+---Stores all that was put, or all that was put of one key, at once, and waits for that.
+---
+---Errors: `lost`, `refused`, `timeout`, `busy`, `server`, `closed` - as of `db:transaction`: it is tried again later
+---@param key? string|integer
+---@return true? done it is in the database
+---@return tidepool.Err? err
+function WriteBehind:flush(key) end
+
+---The same, trying again and again.
+---
+---Errors: `timeout` - it says how many changes are not stored
+---@param seconds number
+---@return true? done
+---@return tidepool.Err? err
+function WriteBehind:drain(seconds) end
+
+---Makes the table where there is none, with keys of type text.
+---
+---Errors: `lost`, `refused`, `timeout`, `busy`, `server` - as of `db:one`
+---
+---Raises: when there is no `table`
+---@return true? done
+---@return tidepool.Err? err
+function WriteBehind:create() end
+
+---@return tidepool.WriteBehindStats stats
+function WriteBehind:stats() end
+
+---Says that the script needs it no more. What is dirty is stored; what is put until then, too. A version of the script that is
+---replaced does so by itself when its requests are over.
+---@return boolean is_done false when that was done before
+function WriteBehind:close() end
+
+---@class tidepool.WriteBehindStats
+---@field name string
+---@field dirty integer keys whose latest value is not stored
+---@field oldest_dirty number seconds since the oldest change among them
+---@field loss_window number the same of what is in no log either: what a crash would take
+---@field flushes integer times that all was stored
+---@field stored integer values that were
+---@field failures integer times that some could not be
+---@field superseded integer values that were dropped, because a newer one was in the table; the log names them
+---@field replayed integer values of logs that other processes left
+---@field refused integer puts for which there was no room
+---@field log_failures integer times that the log could not be written
+---@field log_bytes? integer its size
+---@field last_error? tidepool.Err while it cannot store
 
 ---A task that `tide.spawn` or `tide.every` started.
 ---@class tidepool.Task

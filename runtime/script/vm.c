@@ -263,6 +263,7 @@ static int open_core(lua_State *L)
     bind_origin(L, vm);
     bind_sockets(L, vm);
     bind_files(L, vm);
+    bind_journal(L, vm);
     bind_process(L, vm);
     bind_manager(L, vm);
     bind_budget(L, vm);

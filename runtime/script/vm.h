@@ -163,6 +163,7 @@ void bind_request(lua_State *L, struct vm *vm);
 void bind_origin(lua_State *L, struct vm *vm); /* after bind_request() */
 void bind_sockets(lua_State *L, struct vm *vm);
 void bind_files(lua_State *L, struct vm *vm);
+void bind_journal(lua_State *L, struct vm *vm);
 void bind_process(lua_State *L, struct vm *vm);
 void bind_manager(lua_State *L, struct vm *vm);
 void bind_budget(lua_State *L, struct vm *vm);

@@ -34,6 +34,7 @@ local INTERNAL_TYPES = {
   "close", -- of core.terminal_open
   "claim close dead fd pools", -- of core.budget_new
   "address close fds leave", -- of core.sockets
+  "append close reset", -- of core.journal
   "body cancel_when_gone ends_with_server headers id is_gone method path query remote "
     .. "trace",
 }
@@ -104,6 +105,7 @@ local function live_types(db, cache)
   end)
   local consumer = must(cache:consume({ stream = "s", group = "g" }, print))
   local sub, handler = must(cache:subscribe("c", print)), tide.on("leak_suspected", print)
+  local wb = must(tide.writebehind { db = db, table = "manual_live" })
   local recorder -- has no metatable any more when it is done
   cache:pipeline(function(p) recorder = debug.getmetatable(p) end)
   local live = {
@@ -117,13 +119,15 @@ local function live_types(db, cache)
     EventStream = index_of(streamed(tide.events)),
     Pipeline = recorder, Memo = index_of(tide.memo({}, print)),
     RateLimit = index_of(tide.ratelimit { rate = 1 }),
-    Pipeline = recorder, Sessions = index_of(tide.session { redis = cache }),
+    Sessions = index_of(tide.session { redis = cache }),
     Leaderboard = index_of(tide.leaderboard { redis = cache, name = "b" }),
+    WriteBehind = index_of(wb),
   }
   consumer:close()
   consumer:wait()
   sub:close()
   handler:close()
+  wb:close()
   return live
 end
 

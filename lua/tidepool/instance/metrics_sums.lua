@@ -8,6 +8,8 @@ local LARGEST = {
   db_client_connection_max = true, db_client_connection_idle_min = true,
   tidepool_pool_down = true, tidepool_pool_exhausted = true, tidepool_pool_paused = true,
   tidepool_build_info = true, tidepool_policy_info = true,
+  tidepool_writebehind_oldest_dirty_seconds = true,
+  tidepool_writebehind_loss_window_seconds = true,
   tidepool_recording_failed = true, tidepool_script_generation = true,
 }
 
