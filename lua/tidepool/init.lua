@@ -3,6 +3,7 @@
 local core = require "tidepool.core"
 local app = require "tidepool.app"
 local events = require "tidepool.events"
+local queue = require "tidepool.queue"
 local lock = require "tidepool.lock"
 local memo = require "tidepool.memo"
 local ratelimit = require "tidepool.ratelimit"
@@ -34,6 +35,7 @@ local tide = {
   on = events.on,
   class = core.class,
   writebehind = writebehind.open,
+  queue = queue.new,
 
   json = reply.json,
   json_raw = reply.json_raw,

@@ -92,6 +92,12 @@ function Tide.json_param(value) end
 ---@return tidepool.Err? err
 function Tide.writebehind(opts) end
 
+---
+---Raises: for an unknown or wrong option
+---@param opts tidepool.QueueOptions
+---@return tidepool.Queue queue
+function Tide.queue(opts) end
+
 ---Parks the task, not the process.
 ---
 ---Raises: for anything else
@@ -1642,6 +1648,101 @@ function WriteBehind:close() end
 ---@field log_failures integer times that the log could not be written
 ---@field log_bytes? integer its size
 ---@field last_error? tidepool.Err while it cannot store
+
+---@class tidepool.QueueOptions
+---@field db tidepool.Postgres
+---@field name string at most 48 bytes; queues of one name in all processes are one
+
+---A job queue.
+---@class tidepool.Queue
+local Queue = {}
+
+---Adds a job, and wakes a consumer when it commits.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`
+---
+---Raises: for a wrong option, and what is no JSON
+---@param tx tidepool.PostgresLease|nil the transaction that it belongs to; nil: it stands alone
+---@param payload any what `tide.encode` takes
+---@param opts? tidepool.JobOptions
+---@return integer? id
+---@return tidepool.Err? err
+function Queue:add(tx, payload, opts) end
+
+---Works on jobs, several at the same time, until it is closed or the script's next version replaces it. A job is done, and deleted,
+---when the function returns. When it raises or gives `nil, err`, it comes again, later each time; after its `retries` it stays in
+---the table, with `is_dead` and `error`.
+---
+---Raises: for an unknown or wrong option
+---@param fn fun(job: tidepool.Job): any, any
+---@param opts? tidepool.QueueConsumeOptions
+---@return tidepool.QueueConsumer worker
+function Queue:consume(fn, opts) end
+
+---Makes the table where there is none.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`
+---@return true? done
+---@return tidepool.Err? err
+function Queue:create() end
+
+---@return string sql the statements that make the table, for migrations
+function Queue:schema() end
+
+---What is in the table.
+---
+---Errors: `server`, `timeout`, `busy`, `refused`, `closed`, `lost`, `nomem`
+---@return tidepool.QueueStats? stats
+---@return tidepool.Err? err
+function Queue:stats() end
+
+---@class tidepool.JobOptions
+---@field delay? number seconds until it is due, 0
+---@field key? string jobs of one key run one after another, in the order in which they were added, as far as their transactions did not overlap; one that is tried again holds up those behind it
+
+---@class tidepool.QueueConsumeOptions
+---@field tasks? integer how many at the same time, 4
+---@field visibility? number seconds after which a job whose process is gone is another's, 30. It is prolonged while the job runs
+---@field retries? integer how often a job is tried again, 5
+---@field backoff? number seconds before that, 1; doubled each time, to an hour at most
+
+---@class tidepool.Job
+---@field id integer
+---@field key? string
+---@field payload any
+---@field attempts integer how often it was taken, this time included
+
+---@class tidepool.QueueStats
+---@field ready integer jobs that are due
+---@field later integer jobs that will be, and those that run
+---@field dead integer jobs that were given up
+---@field oldest number seconds since the first of those that are due is
+
+---A consumer of a queue.
+---@class tidepool.QueueConsumer
+local QueueConsumer = {}
+
+---Takes no more jobs; those that run are finished.
+---@return boolean is_done false when that was done before
+function QueueConsumer:close() end
+
+---Waits until it has ended.
+---@return true done
+function QueueConsumer:wait() end
+
+---@return tidepool.QueueConsumerStats stats
+function QueueConsumer:stats() end
+
+---@class tidepool.QueueConsumerStats
+---@field queue string
+---@field running integer
+---@field handled integer jobs that were done
+---@field failed integer times that the function failed
+---@field retried integer of these, those that come again
+---@field dead integer jobs that were given up
+---@field lost integer jobs that another took while they ran: the server was away for longer than `visibility`
+---@field errors integer failures of the server; jobs that ran then come again
+---@field last_error? tidepool.Err while it is held up
 
 ---A task that `tide.spawn` or `tide.every` started.
 ---@class tidepool.Task

@@ -106,6 +106,8 @@ local function live_types(db, cache)
   local consumer = must(cache:consume({ stream = "s", group = "g" }, print))
   local sub, handler = must(cache:subscribe("c", print)), tide.on("leak_suspected", print)
   local wb = must(tide.writebehind { db = db, table = "manual_live" })
+  local queue = tide.queue { db = db, name = "manual_live" }
+  local worker = queue:consume(print)
   local recorder -- has no metatable any more when it is done
   cache:pipeline(function(p) recorder = debug.getmetatable(p) end)
   local live = {
@@ -122,12 +124,15 @@ local function live_types(db, cache)
     Sessions = index_of(tide.session { redis = cache }),
     Leaderboard = index_of(tide.leaderboard { redis = cache, name = "b" }),
     WriteBehind = index_of(wb),
+    Queue = index_of(queue), QueueConsumer = index_of(worker),
   }
   consumer:close()
   consumer:wait()
   sub:close()
   handler:close()
   wb:close()
+  worker:close()
+  worker:wait()
   return live
 end
 
