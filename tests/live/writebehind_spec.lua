@@ -127,6 +127,21 @@ describe("A write-behind", function()
     assert.are.equal(2, wb:stats().superseded)
   end)
 
+  it("splits no group where there are more rows than a statement has", function()
+    local wb, name = open {}
+    for i = 1, 600 do must(wb:put_all { ["a" .. i] = i, ["z" .. i] = i }) end
+    must(wb:put_all { z1 = 0, a2 = 0 })
+    must(wb:flush())
+    local counted = must(db:one(([[SELECT count(*)::int AS pairs,
+        count(DISTINCT a.xmin::text)::int AS transactions,
+        count(*) FILTER (WHERE a.xmin <> z.xmin)::int AS split
+      FROM %s AS a JOIN %s AS z ON z.key = 'z' || substr(a.key, 2)
+      WHERE a.key LIKE 'a%%']]):format(name, name)))
+    assert.are.equal(600, counted.pairs)
+    assert.is_true(counted.transactions > 1)
+    assert.are.equal(0, counted.split)
+  end)
+
   it("stores what others' data hinder not, and keeps the rest", function()
     local wb, name = open {}
     must(db:exec("ALTER TABLE " .. name .. " ADD CHECK (value <> '13')"))
