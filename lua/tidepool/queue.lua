@@ -1,5 +1,5 @@
--- queue.lua - tide.queue: jobs in Postgres, added in the caller's transaction, worked on at
--- least once.
+-- queue.lua - tide.queue: jobs in Postgres, added in the caller's transaction, worked on
+-- at least once.
 
 local core = require "tidepool.core"
 local queue_table = require "tidepool.queue_table"

@@ -2,8 +2,8 @@
 -- server.
 --
 -- A job is taken by setting the time when it is due to later: who has taken it is never
--- asked, and a process that is gone needs no clean-up.  attempts tells one taking of a job
--- from the next.
+-- asked, and a process that is gone needs no clean-up.  attempts tells one taking of a
+-- job from the next.
 
 local core = require "tidepool.core"
 
@@ -46,7 +46,8 @@ local TAKE = [[WITH next AS (
 local NEXT = [[SELECT extract(epoch FROM min(due) - clock_timestamp())::float8 AS seconds
   FROM tidepool_jobs WHERE queue = $1::text AND NOT is_dead AND due > clock_timestamp()]]
 
-local KEEP = [[UPDATE tidepool_jobs SET due = clock_timestamp() + $3::float8 * interval '1 s'
+local KEEP = [[UPDATE tidepool_jobs
+  SET due = clock_timestamp() + $3::float8 * interval '1 s'
   WHERE id = ANY ($1::bigint[]) AND queue = $2::text AND NOT is_dead]]
 
 local DONE = [[DELETE FROM tidepool_jobs WHERE id = $1::bigint AND attempts = $2::int]]

@@ -117,7 +117,8 @@ describe("A queue", function()
     eventually("that is counted", function() return consumer:stats().dead == 1 end)
     assert.are.equal(3, #seen)
     assert.are.equal(3, consumer:stats().failed)
-    local row = must(db:one("SELECT error FROM tidepool_jobs WHERE queue = $1", queue.name))
+    local row = must(db:one("SELECT error FROM tidepool_jobs WHERE queue = $1",
+      queue.name))
     assert.truthy(row.error:find("broken", 1, true))
   end)
 
