@@ -1,5 +1,5 @@
--- option_checks.lua - options that scripts give as a table: which there are, and what of them
--- is wrong.
+-- option_checks.lua - options that scripts give as a table: which there are, and what
+-- of them is wrong.
 
 local options = {}
 
