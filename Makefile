@@ -2,12 +2,13 @@
 #
 #   make          builds build/tidepool, build/libtidepool.so, build/libtidepool.a
 #   make run      installs what is missing, builds, serves examples/quickstart
-#   make test     installs what is missing, then unit, live, cli, lint and asan
+#   make test     installs what is missing, then unit, live, cli, embed, lint and asan
 #   make unit     unit tests only: no servers, seconds
 #   make live     tests on a Postgres and a Redis that the tests start;
 #                 SPECS="tests/live/redis_spec.lua ..." runs these only
+#   make embed    programs that embed the library
 #   make cli      the command line and the quickstart, from outside
-#   make asan     unit, live and the ends of services under ASan and UBSan
+#   make asan     unit, live, embed and the ends of services under ASan and UBSan
 #   make bench    installs what is missing, measures side by side with others;
 #                 BENCH="select redis ..." runs these only
 #   make lint     floors, clang-format, clang-tidy, luacheck
@@ -131,6 +132,23 @@ live: $(BUILD)/tidepool
 cli: all
 	@BUILD=$(BUILD) prove --failures tests/cli/*.t
 
+# ---- tests/embed: programs that know tidepool.h and libtidepool.so alone
+
+EMBED_SOURCES := $(wildcard tests/embed/test_*.c)
+EMBED_PROGRAMS := $(EMBED_SOURCES:%.c=$(BUILD)/%)
+EMBED_HELPER := $(BUILD)/tests/embed/embed.o
+
+$(BUILD)/tests/embed/test_%: $(BUILD)/tests/embed/test_%.o $(EMBED_HELPER) $(BUILD)/libtidepool.so
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(EMBED_HELPER) $(BUILD)/libtidepool.so \
+		-Wl,-rpath,$(abspath $(BUILD)) -lcmocka -luv -pthread $(LDLIBS)
+
+embed: SHELL := bash
+embed: .SHELLFLAGS := -o pipefail -c
+embed: $(EMBED_PROGRAMS)
+	@ln -sf libtidepool.so $(BUILD)/$(SONAME)
+	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e 'timeout 120' $^ | $(TIDY_TAP)
+
 # ---- tests/bench: side by side with pgbench, redis-benchmark, nginx and Node
 
 BENCH ?=
@@ -161,6 +179,7 @@ asan:
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined unit
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined live
 	@BUILD=$(ASAN_BUILD) prove --failures tests/cli/drain.t tests/cli/https.t
+	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined embed
 
 # ---- lint
 
@@ -219,7 +238,7 @@ test:
 		echo "== $$part took $$(($$(date +%s) - start)) s"; \
 	done
 
-TEST_PARTS := unit live cli lint asan
+TEST_PARTS := unit live cli embed lint asan
 
 # ---- what is put on a machine
 
@@ -285,5 +304,5 @@ deb:
 clean:
 	rm -rf build build-*
 
-.PHONY: all unit live cli bench bench-programs asan lint types run test install uninstall deb \
+.PHONY: all unit live cli embed bench bench-programs asan lint types run test install uninstall deb \
 	clean

@@ -4,6 +4,7 @@ local core = require "tidepool.core"
 local app = require "tidepool.app"
 local events = require "tidepool.events"
 local queue = require "tidepool.queue"
+local handlers = require "tidepool.handlers"
 local lock = require "tidepool.lock"
 local memo = require "tidepool.memo"
 local ratelimit = require "tidepool.ratelimit"
@@ -21,6 +22,7 @@ local tide = {
   null = core.null,
 
   app = app.new,
+  handler = handlers.add,
 
   spawn = task.spawn,
   sleep = task.sleep,

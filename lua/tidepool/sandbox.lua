@@ -165,7 +165,7 @@ function sandbox.new_trusted(path, ...) return new(true, path, ...) end
 -- given.  Gives true; or nil, err with file:line and, where it failed while running, a
 -- traceback.  What it began is left to be ended.
 function sandbox.run(generation, ...)
-  local chunk, err = core.load_script(generation.path, generation.env)
+  local chunk, err = core.load_script(generation.path, generation.env, generation.text)
   if not chunk then return nil, err end
   local ok, value = sandbox.call(chunk, ...)
   if not ok then return nil, value end

@@ -313,6 +313,13 @@ function Tide.stream(fn, opts) end
 ---@return tidepool.Reply answer for the handler to return
 function Tide.events(fn, opts) end
 
+---From here on `fn(call)` answers what a host asks by this name, in a task of its own.
+---
+---Raises: when the script has a handler of this name
+---@param name string
+---@param fn fun(call: tidepool.HandlerCall): any, tidepool.Err? a string is the reply as it is, nil an empty one, any other value is sent as JSON; `nil, err` is a failure, which the host gets by code and message
+function Tide.handler(name, fn) end
+
 ---Asks an app without a socket, as over HTTP: through its routes, with its error replies, in a task of its own.
 ---
 ---Raises: for an unknown or wrong option, for both `body` and `json`; not for what the handler raises, which is a 500
@@ -2123,6 +2130,19 @@ function EventStream:wait() end
 ---@field data? any text; a table goes as JSON
 ---@field id? string|number one line
 ---@field retry? number milliseconds until the client comes again
+
+---What a host asks.
+---@class tidepool.HandlerCall
+---@field name string
+---@field payload string its bytes, "" without any
+local HandlerCall = {}
+
+---The payload as JSON.
+---
+---Errors: `badarg` - it is none
+---@return any value
+---@return tidepool.Err? err
+function HandlerCall:json() end
 
 ---@class tidepool.RequestOptions
 ---@field body? string|fun(): string? a text, or a function that gives the next piece, nil at the end

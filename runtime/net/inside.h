@@ -25,6 +25,7 @@ struct loop {
     unsigned open;        /* see loop_open_handles() */
     struct list jobs[LOOP_STAGES];
     bool is_running_jobs;
+    uint64_t until_ns; /* of this turn, see loop_turn_until(); 0: no limit */
     struct wheel wheel;
     uint64_t armed_ns;    /* when timer wakes; WHEEL_NEVER: it is stopped */
     uint64_t expiring_ns; /* while deadlines are called: up to when; else 0 */

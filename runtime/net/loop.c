@@ -43,9 +43,14 @@ static void run_jobs(struct loop *loop)
     for (int pass = 0; pass < PASSES && has_jobs(loop); pass++) {
         struct list *run = &loop->jobs[LOOP_RUN];
 
-        for (int round = 0; round < RUN_ROUNDS && run->len > 0; round++)
+        for (int round = 0; round < RUN_ROUNDS && run->len > 0; round++) {
             run_round(run);
+            if (loop_is_over(loop))
+                break;
+        }
         run_round(&loop->jobs[LOOP_FLUSH]);
+        if (loop_is_over(loop))
+            break;
     }
     loop->is_running_jobs = false;
     if (!has_jobs(loop))
@@ -140,8 +145,10 @@ void loop_free(struct loop *loop)
     uv_close((uv_handle_t *)&loop->idle, on_handle_closed);
     uv_close((uv_handle_t *)&loop->timer, on_handle_closed);
     uv_close((uv_handle_t *)&loop->turn, on_handle_closed);
-    if (!is_own)
-        return; /* the host's next turn frees it */
+    if (!is_own) {
+        uv_run(loop->uv, UV_RUN_NOWAIT); /* frees it when all are closed */
+        return;
+    }
     uv_run(loop->uv, UV_RUN_DEFAULT);
     assert(loop->closing == 0);
     uv_loop_close(loop->uv);
@@ -204,6 +211,55 @@ void loop_turn(struct loop *loop, int timeout_ms)
     }
     uv_run(loop->uv, mode);
     uv_timer_stop(&loop->turn);
+}
+
+void loop_settle(struct loop *loop)
+{
+    if (loop->uv == &loop->own) {
+        loop_run(loop);
+        return;
+    }
+    while (loop->open > 0) /* the host may have much else on it */
+        loop_turn(loop, 100);
+}
+
+void loop_turn_until(struct loop *loop, uint64_t until_ns)
+{
+    loop->until_ns = until_ns;
+    loop_turn(loop, 0);
+    loop->until_ns = 0;
+}
+
+bool loop_is_over(const struct loop *loop)
+{
+    return loop->until_ns != 0 && loop_now_ns(loop) >= loop->until_ns;
+}
+
+int loop_poll_fd(const struct loop *loop)
+{
+    return uv_backend_fd(loop->uv);
+}
+
+/* Descriptors that the next poll begins to look at, or does not any more; of
+ * these libuv before 1.45 says nothing. */
+static bool has_changed_watchers(const struct loop *loop)
+{
+#if UV_VERSION_HEX < 0x012d00
+    return loop->uv->watcher_queue[0] != &loop->uv->watcher_queue;
+#else
+    (void)loop;
+    return false;
+#endif
+}
+
+int loop_next_timeout_ms(struct loop *loop)
+{
+    if (has_jobs(loop) || has_changed_watchers(loop))
+        return 0;
+    if (!uv_loop_alive(loop->uv))
+        return -1; /* what does not keep it running is read only */
+    uv_update_time(loop->uv);
+    return uv_backend_timeout(loop->uv);
 }
 
 unsigned loop_open_handles(const struct loop *loop)

@@ -27,9 +27,11 @@ struct loop_job {
 
 /* uv_loop is a host's uv_loop_t, borrowed, or NULL for one of our own. */
 enum err loop_new(struct loop **out, void *uv_loop) MUST_CHECK;
-/* Accepts NULL.  Everything opened on it must be closed and loop_run() have
- * come back (our own loop), or the host have turned its loop once more. */
+/* Accepts NULL.  Everything opened on it must be closed.  Turns a host's loop
+ * once. */
 void loop_free(struct loop *loop);
+/* Runs until all that was opened on it is closed; that must be under way. */
+void loop_settle(struct loop *loop);
 
 /* Monotonic nanoseconds. */
 uint64_t loop_now_ns(const struct loop *loop);
@@ -50,6 +52,20 @@ void loop_stop(struct loop *loop);
 /* One turn: waits for at most timeout_ms (-1: while something is open, 0: not
  * at all). */
 void loop_turn(struct loop *loop, int timeout_ms);
+
+/* ---- a loop of our own, turned from another one */
+
+/* A turn that does not wait, and when until_ns has passed leaves jobs of
+ * LOOP_RUN to the next one; one at least has run. */
+void loop_turn_until(struct loop *loop, uint64_t until_ns);
+/* For a job that does many things: whether it should leave the rest to the
+ * next turn. */
+bool loop_is_over(const struct loop *loop);
+/* Readable when a turn has something to read. */
+int loop_poll_fd(const struct loop *loop);
+/* How long the next turn may be put off unless that is readable: 0: not at all,
+ * -1: for ever. */
+int loop_next_timeout_ms(struct loop *loop);
 
 /* Everything of ours that is open on the loop: tests expect 0 at the end. */
 unsigned loop_open_handles(const struct loop *loop);

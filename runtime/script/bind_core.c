@@ -192,14 +192,22 @@ static int l_open_handles(lua_State *L)
     return 1;
 }
 
-/* load_script(path, env): a function; text only, LuaJIT byte code is refused.
- */
+/* load_script(path, env [, text]): a function of what is in the file, or of
+ * text by that name; LuaJIT byte code is refused. */
 static int l_load_script(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
+    size_t len = 0;
+    const char *text = luaL_optlstring(L, 3, NULL, &len);
+    int status;
 
     luaL_checktype(L, 2, LUA_TTABLE);
-    if (luaL_loadfilex(L, path, "t") != 0)
+    if (text == NULL)
+        status = luaL_loadfilex(L, path, "t");
+    else
+        status = luaL_loadbufferx(L, text, len, lua_pushfstring(L, "@%s", path),
+                                  "t");
+    if (status != 0)
         return return_text(L, ERR_BADARG, "%s", lua_tostring(L, -1));
     lua_pushvalue(L, 2);
     lua_setfenv(L, -2);

@@ -1,21 +1,24 @@
-/* runtime.c - see tidepool.h: the public API over vm, tasks and pools. */
+/* runtime.c - see tidepool.h: the life of a runtime, over vm, tasks and pools.
+ */
 #include "script/bind_pool.h"
+#include "script/host.h"
 #include "script/task.h"
-#include "tidepool.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-struct tide_runtime {
-    struct vm *vm;
-    bool is_done; /* main has ended */
-    int status;
-};
+_Static_assert((int)TIDE_INTERNAL == (int)ERR_INTERNAL &&
+                   (int)TIDE_INTERNAL + 1 == (int)ERR_COUNT,
+               "tidepool.h has the codes of base/err.h");
 
-void tide_options_init(tide_options *options)
+/* ---- versions and errors */
+
+int tide_abi_version(void)
 {
-    memset(options, 0, sizeof(*options));
-    options->size = sizeof(*options);
+    return TIDE_ABI;
 }
 
 const char *tide_version(void)
@@ -23,33 +26,150 @@ const char *tide_version(void)
     return TIDEPOOL_VERSION;
 }
 
+struct code {
+    const char *name;
+    const char *text;
+};
+
+/* Those that only hosts see. */
+static const struct code *host_code(int code)
+{
+    static const struct code codes[] = {
+        { "thread", "the runtime belongs to another thread" },
+        { "forked", "the runtime belongs to the parent process" },
+        { "misused", "the call is not possible now" },
+        { "abi_differs", "the header is of another version than the library" },
+        { "script", "the script raised an error" },
+    };
+    static const struct code unknown = { "unknown", "no code of tidepool" };
+
+    if (code < TIDE_THREAD || code > TIDE_SCRIPT)
+        return &unknown;
+    return &codes[code - TIDE_THREAD];
+}
+
+const char *tide_error_name(int code)
+{
+    if (code >= 0 && code < ERR_COUNT)
+        return err_code((enum err)code);
+    return host_code(code)->name;
+}
+
 const char *tide_error_text(int code)
 {
-    return err_sentence((enum err)code);
+    if (code >= 0 && code < ERR_COUNT)
+        return err_sentence((enum err)code);
+    return host_code(code)->text;
+}
+
+const char *tide_last_error(const tide_runtime *runtime)
+{
+    return runtime->error.text;
+}
+
+int host_fail(tide_runtime *runtime, int code, const char *format, ...)
+{
+    char line[ERR_TEXT_MAX] = "";
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    err_text_set(&runtime->error, "%s", line);
+    return code;
+}
+
+int host_check(const tide_runtime *runtime)
+{
+    if (runtime->pid != getpid())
+        return TIDE_FORKED;
+    return pthread_equal(runtime->thread, pthread_self()) ? TIDE_OK
+                                                          : TIDE_THREAD;
+}
+
+int host_check_outside(tide_runtime *runtime)
+{
+    int code = host_check(runtime);
+
+    if (code != TIDE_OK)
+        return code;
+    runtime->error.text[0] = '\0';
+    if (runtime->is_stepping || runtime->calls_out > 0)
+        return host_fail(runtime, TIDE_MISUSED,
+                         "called from inside of a callback");
+    return TIDE_OK;
+}
+
+/* ---- opening */
+
+void tide_options_init_sized(tide_options *options, size_t size, uint32_t abi)
+{
+    memset(options, 0, size);
+    options->size = size;
+    options->abi = abi;
+}
+
+/* Whatever follows what we know of must be zero. */
+static bool has_unknown(const tide_options *options)
+{
+    const char *bytes = (const char *)options;
+
+    for (size_t i = sizeof(*options); i < options->size; i++)
+        if (bytes[i] != 0)
+            return true;
+    return false;
+}
+
+/* Of a size that may be another than ours. */
+static int take_options(tide_options *own, const tide_options *options)
+{
+    static const size_t least = offsetof(tide_options, uv_loop);
+
+    if (options == NULL || options->size < least)
+        return TIDE_BADARG;
+    if (options->abi != TIDE_ABI)
+        return TIDE_ABI_DIFFERS;
+    if (has_unknown(options))
+        return TIDE_BADARG;
+    tide_options_init(own);
+    memcpy(own, options,
+           options->size < sizeof(*own) ? options->size : sizeof(*own));
+    return TIDE_OK;
 }
 
 int tide_open(tide_runtime **out, const tide_options *options)
 {
-    struct vm_options vm_options = { 0 };
+    struct vm_options vm_options;
     tide_runtime *runtime;
+    tide_options own;
     enum err err;
+    int code = take_options(&own, options);
 
-    if (options == NULL || options->size < sizeof(*options))
-        return ERR_BADARG;
+    if (code != TIDE_OK)
+        return code;
     runtime = calloc(1, sizeof(*runtime));
     if (runtime == NULL)
-        return ERR_NOMEM;
-    vm_options.uv_loop = options->uv_loop;
-    vm_options.write_log = options->write_log;
-    vm_options.ud = options->ud;
+        return TIDE_NOMEM;
+    vm_options = (struct vm_options){ .uv_loop = own.uv_loop,
+                                      .write_log = own.write_log,
+                                      .ud = own.ud,
+                                      .allocate = own.allocate,
+                                      .allocate_ud = own.allocate_ud };
     err = vm_new(&runtime->vm, &vm_options);
     if (err != ERR_OK) {
         free(runtime);
         return (int)err;
     }
+    runtime->vm->stamps_ready = true;
+    list_init(&runtime->calls);
+    runtime->has_own_loop = own.uv_loop == NULL;
+    runtime->thread = pthread_self();
+    runtime->pid = getpid();
     *out = runtime;
-    return ERR_OK;
+    return TIDE_OK;
 }
+
+/* ---- a module run to its end */
 
 static void on_main_ended(struct task *task, void *ud)
 {
@@ -109,7 +229,14 @@ int tide_run_module(tide_runtime *runtime, const char *module, int argc,
 {
     struct main_call call = { runtime, module, argc, argv };
     struct vm *vm = runtime->vm;
+    int code = host_check_outside(runtime);
 
+    if (code != TIDE_OK)
+        return code;
+    if (runtime->has_run)
+        return host_fail(runtime, TIDE_MISUSED, "this runtime ran a module");
+    runtime->has_run = true;
+    vm->stamps_ready = false;
     if (lua_cpcall(vm->L, start_main, &call) != 0) {
         lua_pop(vm->L, 1);
         return ERR_NOMEM;
@@ -121,10 +248,22 @@ int tide_run_module(tide_runtime *runtime, const char *module, int argc,
     return ERR_OK;
 }
 
-void tide_close(tide_runtime *runtime)
+/* ---- closing */
+
+int tide_close(tide_runtime *runtime)
 {
+    int code;
+
     if (runtime == NULL)
-        return;
+        return TIDE_OK;
+    code = host_check_outside(runtime);
+    if (code != TIDE_OK)
+        return code;
+    runtime->is_closed = true;
+    runtime->is_stepping = true;
+    wind_up(runtime->vm);
+    host_calls_abandon(runtime);
     vm_free(runtime->vm);
     free(runtime);
+    return TIDE_OK;
 }

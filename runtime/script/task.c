@@ -93,6 +93,8 @@ static void make_ready(struct task *task)
     struct vm *vm = task->vm;
 
     task->state = TASK_READY;
+    if (vm->stamps_ready)
+        task->ready_ns = loop_now_ns(vm->loop);
     list_push_back(&vm->ready, &task->node);
     loop_defer(vm->loop, LOOP_RUN, &vm->run);
 }
@@ -319,6 +321,8 @@ static void run_ready(struct loop_job *job)
     for (uint32_t i = 0; i < count && vm->ready.len > 0; i++) {
         struct list_node *node = list_pop_front(&vm->ready);
         resume(container_of(node, struct task, node));
+        if (loop_is_over(vm->loop))
+            break;
     }
     limits_look(vm);
     if (vm->ready.len > 0)

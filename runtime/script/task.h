@@ -41,6 +41,7 @@ struct task {
     lua_State *L;
     int thread_ref; /* keeps L */
     enum task_state state;
+    uint64_t ready_ns; /* since when, where the vm stamps that */
     uint64_t id;
     char label[TASK_LABEL_MAX]; /* for messages: "app.lua:42" */
     bool cancelled;

@@ -324,6 +324,14 @@ static int set_up(lua_State *L)
     return 0;
 }
 
+/* By the text: the code is another one when it was raised again on the way. */
+static bool is_out_of_memory(lua_State *L)
+{
+    const char *text = lua_tostring(L, -1);
+
+    return text != NULL && strstr(text, "not enough memory") != NULL;
+}
+
 enum err vm_new(struct vm **out, const struct vm_options *options)
 {
     enum err err = ERR_NOMEM;
@@ -343,10 +351,14 @@ enum err vm_new(struct vm **out, const struct vm_options *options)
     if (err != ERR_OK)
         goto fail;
     err = ERR_NOMEM;
-    vm->L = luaL_newstate();
+    vm->L = options->allocate != NULL
+                ? lua_newstate(options->allocate, options->allocate_ud)
+                : luaL_newstate();
     if (vm->L == NULL)
         goto fail;
     if (lua_cpcall(vm->L, set_up, vm) != 0) {
+        if (is_out_of_memory(vm->L))
+            goto fail;
         log_event(&vm->log, LOG_ERROR, "the runtime's own modules failed",
                   LOG_STR("error", lua_tostring(vm->L, -1)));
         err = ERR_INTERNAL;
@@ -375,7 +387,7 @@ void vm_free(struct vm *vm)
     tasks_free(vm);
     if (vm->pools.len == 0) /* or the process ends before its pools */
         budget_port_close(vm->budget);
-    loop_run(vm->loop); /* closes what the state's end has let go of */
+    loop_settle(vm->loop); /* closes what the state's end has let go of */
     loop_free(vm->loop);
     buf_free(&vm->log_line);
     buf_free(&vm->json);

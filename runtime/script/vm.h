@@ -29,6 +29,8 @@ struct vm_options {
     void *uv_loop; /* borrowed, or NULL */
     void (*write_log)(void *ud, const char *line, size_t len); /* or NULL */
     void *ud;
+    lua_Alloc allocate; /* of the Lua state; NULL: its own */
+    void *allocate_ud;
 };
 
 /* See limits.h. */
@@ -63,6 +65,7 @@ struct vm {
     struct list live;     /* tasks that have not ended */
     struct list idle;     /* ended ones whose coroutine can be used again */
     struct loop_job run;
+    bool stamps_ready; /* see task->ready_ns */
     uint64_t last_task_id;
     uint64_t tasks_started;
     uint64_t task_errors;

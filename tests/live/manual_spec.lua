@@ -3,6 +3,7 @@
 
 local core = require "tidepool.core"
 local events = require "tidepool.events"
+local handlers = require "tidepool.handlers"
 local sandbox = require "tidepool.sandbox"
 local support = require "support"
 local tide = require "tidepool"
@@ -125,6 +126,7 @@ local function live_types(db, cache)
     Leaderboard = index_of(tide.leaderboard { redis = cache, name = "b" }),
     WriteBehind = index_of(wb),
     Queue = index_of(queue), QueueConsumer = index_of(worker),
+    HandlerCall = handlers.Call,
   }
   consumer:close()
   consumer:wait()
@@ -288,8 +290,11 @@ describe("The manual", function()
     assert.are.equal(#MANUAL.examples, count)
     local restore = watch_calls(live, called)
     local generation, err = sandbox.load(support.file("manual.lua", text))
-    restore()
     must(generation, err)
+    -- As a host does, which the examples are not.
+    assert.are.equal('{"total":6}', must(handlers.call(generation.env, "total",
+      '{"price":2,"count":3}')))
+    restore()
     local examples = {}
     for i, example in ipairs(MANUAL.examples) do examples[i] = example.text end
     local written = table.concat(examples)

@@ -1,0 +1,75 @@
+-- handlers.lua - functions of a script that a host in C calls by name.
+
+local core = require "tidepool.core"
+local reply = require "tidepool.reply"
+
+local handlers = {}
+
+local of_env = setmetatable({}, { __mode = "k" }) -- environment -> name -> entry
+
+-- What a handler gets.
+local Call = {}
+Call.__index = Call
+handlers.Call = Call
+
+-- The payload as JSON; or nil, err.
+function Call:json() return reply.decode(self.payload) end
+
+-- fn(call) answers what a host asks by this name: a string is the reply as it is, nil an
+-- empty one, anything else is sent as JSON; nil, err is a failure.
+function handlers.add(name, fn)
+  if type(name) ~= "string" or name == "" then
+    error("a handler's name expected, got " .. (name == "" and "an empty text"
+      or type(name)), 2)
+  end
+  if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
+  local info, env = debug.getinfo(fn, "S"), getfenv(fn)
+  local own = of_env[env] or {}
+  if own[name] then
+    error(('the handler "%s" is there already, at %s'):format(name, own[name].site), 2)
+  end
+  of_env[env] = own
+  own[name] = { fn = fn, site = info.short_src .. ":" .. info.linedefined }
+end
+
+local function names_of(env)
+  local names = {}
+  for name in pairs(of_env[env] or {}) do names[#names + 1] = '"' .. name .. '"' end
+  table.sort(names)
+  return #names > 0 and "; there are " .. table.concat(names, ", ") or ""
+end
+
+local function describe(failure)
+  if core.is_err(failure) then return failure end
+  return { message = tostring(failure), traceback = debug.traceback("", 2) }
+end
+
+local function bytes_of(value)
+  if type(value) == "string" then return value end
+  if value == nil then return "" end
+  return reply.encode(value)
+end
+
+local function answer(fn, call)
+  local value, err = fn(call)
+  if value == nil and err ~= nil then error(err, 0) end
+  return bytes_of(value)
+end
+
+-- Calls the handler of the script with this environment.  Gives the reply's bytes; or
+-- nil, a code and a sentence.
+function handlers.call(env, name, payload)
+  local entry = of_env[env] and of_env[env][name]
+  if not entry then
+    return nil, "badarg", ('the script has no handler "%s"%s'):format(name, names_of(env))
+  end
+  local ok, value = xpcall(answer, describe, entry.fn,
+    setmetatable({ name = name, payload = payload }, Call))
+  if ok then return value end
+  if core.is_err(value) then return nil, value.code, value.message end
+  core.log("error", "handler failed", { handler = name, at = entry.site,
+    error = value.message .. value.traceback })
+  return nil, "script", value.message
+end
+
+return handlers

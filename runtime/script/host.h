@@ -1,0 +1,59 @@
+/* host.h - the insides of a runtime, for the files behind tidepool.h alone. */
+#ifndef TIDEPOOL_SCRIPT_HOST_H
+#define TIDEPOOL_SCRIPT_HOST_H
+
+#include "net/deadline.h"
+#include "script/vm.h"
+#include "tidepool.h"
+
+#include <pthread.h>
+#include <sys/types.h>
+
+/* A call of a handler, embedded in what it is for. */
+struct host_call {
+    struct list_node node; /* on runtime->calls */
+    tide_runtime *runtime;
+    struct task *task;
+    uint64_t id;
+    struct deadline deadline;
+    bool is_late;
+    /* Ends it, once; never from inside of host_call_begin(). */
+    void (*done)(struct host_call *call, const tide_reply *reply);
+};
+
+struct tide_runtime {
+    struct vm *vm;
+    pthread_t thread; /* that it belongs to */
+    pid_t pid;
+    bool has_own_loop;
+    bool is_stepping;
+    unsigned calls_out; /* of the host's, that have not come back */
+    bool has_run;       /* tide_run_module() was called */
+    bool is_done;       /* main has ended */
+    int status;
+    bool has_script;
+    bool is_closed;    /* takes no more calls */
+    struct list calls; /* that run */
+    uint64_t last_call_id;
+    struct err_text error; /* see tide_last_error() */
+};
+
+/* Whether this thread may call; else the code to return. */
+int host_check(const tide_runtime *runtime);
+/* The same for a call that turns the loop, so not from inside of it. */
+int host_check_outside(tide_runtime *runtime);
+
+/* Returns code, with this sentence as tide_last_error(). */
+int host_fail(tide_runtime *runtime, int code, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+
+/* Begins a call with done set.  due_ns is loop time, 0: no deadline.  Needs a
+ * script that is loaded.  A code when it did not begin. */
+int host_call_begin(tide_runtime *runtime, struct host_call *call,
+                    const tide_request *request, uint64_t due_ns);
+/* The runtime closes: ends calls whose tasks did not come to their end. */
+void host_calls_abandon(tide_runtime *runtime);
+/* Copies one that may be of another size than ours; says whether it is any. */
+bool host_take_request(tide_request *own, const tide_request *request);
+
+#endif

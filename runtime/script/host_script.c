@@ -1,0 +1,168 @@
+/* host_script.c - see tidepool.h: settings, a script, its next version, the end
+ * of calls.  What they do is host.lua. */
+#include "script/host.h"
+
+#include "script/task.h"
+
+#include <string.h>
+
+/* A function of host.lua, called with texts; it gives nil, or a sentence on
+ * what is wrong. */
+struct host_function {
+    tide_runtime *runtime;
+    const char *name;
+    const char *args[2]; /* NULL: nil */
+    bool is_done;
+    bool has_failed;
+};
+
+static void take_failure(struct host_function *function, lua_State *L,
+                         int index)
+{
+    const char *text;
+
+    if (is_err(L, index)) {
+        lua_getfield(L, index, "message");
+        index = -1;
+    }
+    text = lua_tostring(L, index);
+    function->has_failed = true;
+    (void)host_fail(function->runtime, TIDE_SCRIPT, "%s",
+                    text != NULL ? text : "no reason was given");
+}
+
+static void push_function(lua_State *L, const struct host_function *function)
+{
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "tidepool.host");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, function->name);
+    lua_pushstring(L, function->args[0]);
+    lua_pushstring(L, function->args[1]);
+}
+
+/* Under lua_cpcall, for one that does not wait. */
+static int call_now(lua_State *L)
+{
+    struct host_function *function = lua_touserdata(L, 1);
+
+    push_function(L, function);
+    lua_call(L, 2, 1);
+    if (!lua_isnil(L, -1))
+        take_failure(function, L, -1);
+    return 0;
+}
+
+static void on_ended(struct task *task, void *ud)
+{
+    struct host_function *function = ud;
+
+    function->is_done = true;
+    task->error_taken = true;
+    if (task->status != 0 || !lua_isnoneornil(task->L, 1))
+        take_failure(function, task->L, task->status != 0 ? -1 : 1);
+}
+
+static int start(lua_State *L)
+{
+    struct host_function *function = lua_touserdata(L, 1);
+    struct vm *vm = function->runtime->vm;
+    struct task *task;
+
+    push_function(L, function);
+    task = task_spawn(vm, L, 2, NULL);
+    task->on_end = on_ended;
+    task->on_end_ud = function;
+    memcpy(task->label, "host", sizeof("host"));
+    return 0;
+}
+
+static int run_protected(tide_runtime *runtime, lua_CFunction fn,
+                         struct host_function *function)
+{
+    lua_State *L = runtime->vm->L;
+
+    if (lua_cpcall(L, fn, function) == 0)
+        return TIDE_OK;
+    (void)host_fail(runtime, TIDE_NOMEM, "%s", lua_tostring(L, -1));
+    lua_pop(L, 1);
+    return TIDE_NOMEM;
+}
+
+int tide_set(tide_runtime *runtime, const char *key, const char *value)
+{
+    struct host_function function = { .runtime = runtime,
+                                      .name = "set",
+                                      .args = { key, value } };
+    int code = host_check(runtime);
+
+    if (code != TIDE_OK)
+        return code;
+    runtime->error.text[0] = '\0';
+    if (runtime->has_script)
+        return host_fail(runtime, TIDE_MISUSED,
+                         "settings are given before tide_load()");
+    if (key == NULL || value == NULL)
+        return host_fail(runtime, TIDE_BADARG, "a key and a value expected");
+    code = run_protected(runtime, call_now, &function);
+    return code == TIDE_OK && function.has_failed ? TIDE_BADARG : code;
+}
+
+static int run_to_its_end(tide_runtime *runtime, struct host_function *function)
+{
+    int code = host_check_outside(runtime);
+
+    if (code != TIDE_OK)
+        return code;
+    if (runtime->is_closed)
+        return host_fail(runtime, TIDE_CLOSED, "the runtime is drained");
+    code = run_protected(runtime, start, function);
+    if (code != TIDE_OK)
+        return code;
+    runtime->is_stepping = true;
+    while (!function->is_done)
+        loop_turn(runtime->vm->loop, -1);
+    runtime->is_stepping = false;
+    return function->has_failed ? TIDE_SCRIPT : TIDE_OK;
+}
+
+int tide_load(tide_runtime *runtime, const char *path, const char *text)
+{
+    struct host_function function = { .runtime = runtime,
+                                      .name = "load",
+                                      .args = { path, text } };
+    int code;
+
+    if (path == NULL)
+        return TIDE_BADARG;
+    code = run_to_its_end(runtime, &function);
+    if (code == TIDE_OK)
+        runtime->has_script = true;
+    return code;
+}
+
+int tide_reload(tide_runtime *runtime, const char *text)
+{
+    struct host_function function = { .runtime = runtime,
+                                      .name = "reload",
+                                      .args = { text, NULL } };
+
+    return run_to_its_end(runtime, &function);
+}
+
+int tide_drain(tide_runtime *runtime, uint64_t timeout_ms)
+{
+    struct loop *loop = runtime->vm->loop;
+    int code = host_check_outside(runtime);
+    uint64_t left_ms = timeout_ms < 1000000000 ? timeout_ms : 1000000000;
+    uint64_t end_ns = loop_now_ns(loop) + left_ms * 1000000;
+
+    if (code != TIDE_OK)
+        return code;
+    runtime->is_closed = true;
+    runtime->is_stepping = true;
+    while (runtime->calls.len > 0 && loop_now_ns(loop) < end_ns)
+        loop_turn(loop, (int)((end_ns - loop_now_ns(loop)) / 1000000) + 1);
+    runtime->is_stepping = false;
+    return runtime->calls.len == 0 ? TIDE_OK : TIDE_TIMEOUT;
+}
