@@ -96,6 +96,10 @@ typedef struct {
      * Called in the runtime's thread.  NULL (default): Lua's own. */
     void *(*allocate)(void *ud, void *ptr, size_t old_size, size_t new_size);
     void *allocate_ud;
+
+    /* How many posts there may be that are not collected yet; 0 (default):
+     * 1024. */
+    unsigned max_posts;
 } tide_options;
 
 /* Use tide_options_init(). */
@@ -269,10 +273,53 @@ TIDE_API int tide_call(tide_runtime *runtime, const tide_request *request,
 TIDE_API int tide_cancel(tide_runtime *runtime, uint64_t id);
 
 /*
- * Takes no more calls, for good, and turns the loop until those that run have
- * ended, timeout_ms at most.  Returns 0, TIDE_TIMEOUT when some still run (they
- * go on, and tide_close() cancels them), TIDE_MISUSED from inside of a
- * callback, TIDE_THREAD, TIDE_FORKED.
+ * Posts a call of a handler from any thread, also from several at once, between
+ * a tide_load() that has returned and tide_close().  Posts of the same key run
+ * one after another in the order in which they came, those of different keys at
+ * the same time; timeout_ms counts from here.  The result waits for
+ * tide_collect(); free_ud is called after that, or by tide_close(), in the
+ * runtime's thread.  Wakes a host that waits on tide_poll_fd().  Returns 0;
+ * TIDE_BUSY at once when there are max_posts; TIDE_CLOSED after tide_drain(),
+ * TIDE_BADARG, TIDE_MISUSED before tide_load(), TIDE_NOMEM, TIDE_FORKED; then
+ * free_ud is not called.
+ */
+TIDE_API int tide_post(tide_runtime *runtime, uint64_t key,
+                       const tide_request *request);
+
+/* Of one post; its size is that of the ABI. */
+typedef struct {
+    uint64_t key, seq; /* seq: 1 for the first post of the runtime, and so on */
+    void *ud;          /* of the request */
+    int code;          /* as of a tide_reply, as the next three are */
+    const char *error;
+    const void *payload;
+    size_t len;
+} tide_result;
+
+/*
+ * Takes at most max results of posts that have ended, in the order of their
+ * keys, of one key in that of their seq, whatever ended first.  What they point
+ * to is valid until the next tide_collect() or tide_close(), which also call
+ * free_ud.  Writes how many to *count.  Returns 0, TIDE_MISUSED before
+ * tide_load(), TIDE_THREAD, TIDE_FORKED.
+ */
+TIDE_API int tide_collect(tide_runtime *runtime, tide_result *out, size_t max,
+                          size_t *count);
+
+/*
+ * Ends what the script runs at this moment, also a loop that never ends: its
+ * reply has TIDE_BUDGET.  What waits goes on.  From any thread, between a
+ * tide_load() that has returned and tide_close(); not for a signal handler.
+ * Returns 0, also when nothing runs; TIDE_MISUSED where no setting of script
+ * has asked for the budgets of scripts, see tide_set(); TIDE_FORKED.
+ */
+TIDE_API int tide_interrupt(tide_runtime *runtime);
+
+/*
+ * Takes no more calls and posts, for good, and turns the loop until those there
+ * are have ended, timeout_ms at most.  Returns 0, TIDE_TIMEOUT when some still
+ * run (they go on, and tide_close() cancels them), TIDE_MISUSED from inside of
+ * a callback, TIDE_THREAD, TIDE_FORKED.
  */
 TIDE_API int tide_drain(tide_runtime *runtime, uint64_t timeout_ms);
 

@@ -21,6 +21,8 @@ struct host_call {
     void (*done)(struct host_call *call, const tide_reply *reply);
 };
 
+struct host_posts;
+
 struct tide_runtime {
     struct vm *vm;
     pthread_t thread; /* that it belongs to */
@@ -32,12 +34,17 @@ struct tide_runtime {
     bool is_done;       /* main has ended */
     int status;
     bool has_script;
-    bool is_closed;    /* takes no more calls */
-    struct list calls; /* that run */
+    bool is_closed;  /* takes no more calls */
+    bool is_closing; /* and those that have not begun do not */
+    unsigned max_posts;
+    struct host_posts *posts; /* from tide_load() on */
+    struct list calls;        /* that run */
     uint64_t last_call_id;
     struct err_text error; /* see tide_last_error() */
 };
 
+/* Any thread. */
+bool host_is_forked(const tide_runtime *runtime);
 /* Whether this thread may call; else the code to return. */
 int host_check(const tide_runtime *runtime);
 /* The same for a call that turns the loop, so not from inside of it. */
@@ -53,6 +60,16 @@ int host_call_begin(tide_runtime *runtime, struct host_call *call,
                     const tide_request *request, uint64_t due_ns);
 /* The runtime closes: ends calls whose tasks did not come to their end. */
 void host_calls_abandon(tide_runtime *runtime);
+/* Loop time of so long from now; 0, none, for 0 and for what nobody lives to
+ * see.  Any thread. */
+uint64_t host_due_ns(const tide_runtime *runtime, uint64_t timeout_ms);
+
+int host_posts_open(tide_runtime *runtime);
+/* From now on tide_post() is refused; those before it are in their lines. */
+void host_posts_refuse(tide_runtime *runtime);
+/* When no call runs. */
+void host_posts_close(tide_runtime *runtime);
+
 /* Copies one that may be of another size than ours; says whether it is any. */
 bool host_take_request(tide_request *own, const tide_request *request);
 

@@ -24,6 +24,13 @@ bool host_take_request(tide_request *own, const tide_request *request)
     return own->name != NULL && (own->payload != NULL || own->len == 0);
 }
 
+uint64_t host_due_ns(const tide_runtime *runtime, uint64_t timeout_ms)
+{
+    if (timeout_ms == 0 || timeout_ms > UINT64_MAX / 4000000)
+        return 0;
+    return loop_now_ns(runtime->vm->loop) + timeout_ms * 1000000;
+}
+
 /* ---- the reply */
 
 static int code_named(const char *name)
@@ -188,14 +195,6 @@ static void on_done(struct host_call *host, const tide_reply *reply)
     free(call);
 }
 
-/* Loop time; 0 without a deadline, or one that nobody lives to see. */
-static uint64_t due_ns_of(const tide_runtime *runtime, uint64_t timeout_ms)
-{
-    if (timeout_ms == 0 || timeout_ms > UINT64_MAX / 4000000)
-        return 0;
-    return loop_now_ns(runtime->vm->loop) + timeout_ms * 1000000;
-}
-
 static int refusal(tide_runtime *runtime)
 {
     int code = host_check(runtime);
@@ -230,7 +229,7 @@ int tide_call(tide_runtime *runtime, const tide_request *request,
     call->free_ud = own.free_ud;
     call->host.done = on_done;
     code = host_call_begin(runtime, &call->host, &own,
-                           due_ns_of(runtime, own.timeout_ms));
+                           host_due_ns(runtime, own.timeout_ms));
     if (code != TIDE_OK) {
         free(call);
         return code;

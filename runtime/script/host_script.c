@@ -3,6 +3,7 @@
 #include "script/host.h"
 
 #include "script/task.h"
+#include "script/watchdog.h"
 
 #include <string.h>
 
@@ -137,6 +138,8 @@ int tide_load(tide_runtime *runtime, const char *path, const char *text)
         return TIDE_BADARG;
     code = run_to_its_end(runtime, &function);
     if (code == TIDE_OK)
+        code = host_posts_open(runtime);
+    if (code == TIDE_OK)
         runtime->has_script = true;
     return code;
 }
@@ -150,6 +153,13 @@ int tide_reload(tide_runtime *runtime, const char *text)
     return run_to_its_end(runtime, &function);
 }
 
+int tide_interrupt(tide_runtime *runtime)
+{
+    if (host_is_forked(runtime))
+        return TIDE_FORKED;
+    return watchdog_interrupt(runtime->vm->watchdog) ? TIDE_OK : TIDE_MISUSED;
+}
+
 int tide_drain(tide_runtime *runtime, uint64_t timeout_ms)
 {
     struct loop *loop = runtime->vm->loop;
@@ -160,6 +170,7 @@ int tide_drain(tide_runtime *runtime, uint64_t timeout_ms)
     if (code != TIDE_OK)
         return code;
     runtime->is_closed = true;
+    host_posts_refuse(runtime);
     runtime->is_stepping = true;
     while (runtime->calls.len > 0 && loop_now_ns(loop) < end_ns)
         loop_turn(loop, (int)((end_ns - loop_now_ns(loop)) / 1000000) + 1);

@@ -79,9 +79,14 @@ int host_fail(tide_runtime *runtime, int code, const char *format, ...)
     return code;
 }
 
+bool host_is_forked(const tide_runtime *runtime)
+{
+    return runtime->pid != getpid();
+}
+
 int host_check(const tide_runtime *runtime)
 {
-    if (runtime->pid != getpid())
+    if (host_is_forked(runtime))
         return TIDE_FORKED;
     return pthread_equal(runtime->thread, pthread_self()) ? TIDE_OK
                                                           : TIDE_THREAD;
@@ -162,6 +167,7 @@ int tide_open(tide_runtime **out, const tide_options *options)
     }
     runtime->vm->stamps_ready = true;
     list_init(&runtime->calls);
+    runtime->max_posts = own.max_posts;
     runtime->has_own_loop = own.uv_loop == NULL;
     runtime->thread = pthread_self();
     runtime->pid = getpid();
@@ -260,9 +266,12 @@ int tide_close(tide_runtime *runtime)
     if (code != TIDE_OK)
         return code;
     runtime->is_closed = true;
+    runtime->is_closing = true;
+    host_posts_refuse(runtime);
     runtime->is_stepping = true;
     wind_up(runtime->vm);
     host_calls_abandon(runtime);
+    host_posts_close(runtime);
     vm_free(runtime->vm);
     free(runtime);
     return TIDE_OK;

@@ -16,7 +16,7 @@
 static const uint64_t TICK_NS = 5000000;
 enum { QUIET_TICKS = 200 }; /* without a run, until it sleeps */
 
-enum verdict { FINE, WARN, ABORT_RUN, ABORT_TASK, ABORT_HEAP };
+enum verdict { FINE, WARN, ABORT_RUN, ABORT_TASK, ABORT_HEAP, ABORT_ASKED };
 
 struct watchdog {
     lua_State *L;
@@ -37,9 +37,10 @@ struct watchdog {
     _Atomic uint64_t spent_ns; /* of its task, before it */
     _Atomic uint64_t seen_ns;  /* of its CPU, by the thread */
     _Atomic bool is_asleep;
-    _Atomic uint64_t from_ns; /* CPU when the run was first seen */
-    _Atomic uint64_t judged;  /* a run, and */
-    _Atomic int verdict;      /* what was said of it */
+    _Atomic uint64_t from_ns;     /* CPU when the run was first seen */
+    _Atomic uint64_t judged;      /* a run, and */
+    _Atomic int verdict;          /* what was said of it */
+    _Atomic uint64_t interrupted; /* a run that is to end */
 
     /* Of the watched thread alone. */
     const char *name;
@@ -86,6 +87,9 @@ static void describe(const struct watchdog *watchdog, struct err_text *text)
             "allows %.3g s",
             watchdog->site, used_s, (double)limits->total_ns / 1e9);
         break;
+    case ABORT_ASKED:
+        err_text_set(text, "%s: it was interrupted", watchdog->site);
+        break;
     default:
         err_text_set(text,
                      "%s: not enough memory: the Lua heap has more than "
@@ -110,6 +114,7 @@ static void note(struct watchdog *watchdog, lua_State *L)
     }
     switch (watchdog->armed) {
     case WARN: watchdog->counts.warnings++; break;
+    case ABORT_ASKED:
     case ABORT_RUN: watchdog->counts.aborted_runs++; break;
     case ABORT_TASK: watchdog->counts.aborted_tasks++; break;
     default: watchdog->counts.aborted_heaps++;
@@ -292,6 +297,8 @@ static enum verdict judge(const struct watchdog *watchdog,
     const struct watchdog_limits *limits = &watchdog->limits;
     uint64_t spent_ns = atomic_load(&watchdog->spent_ns);
 
+    if (atomic_load(&watchdog->interrupted) == look->run)
+        return ABORT_ASKED;
     if (limits->heap_max > 0 && heap_bytes(watchdog) > limits->heap_max)
         return ABORT_HEAP;
     if (limits->abort_ns > 0 && used_ns > limits->abort_ns)
@@ -362,6 +369,19 @@ static void *watch(void *ud)
     }
     pthread_mutex_unlock(&watchdog->mutex);
     return NULL;
+}
+
+/* ---- in any thread */
+
+bool watchdog_interrupt(struct watchdog *watchdog)
+{
+    if (watchdog == NULL)
+        return false;
+    pthread_mutex_lock(&watchdog->mutex);
+    atomic_store(&watchdog->interrupted, atomic_load(&watchdog->run));
+    pthread_cond_signal(&watchdog->wake);
+    pthread_mutex_unlock(&watchdog->mutex);
+    return true;
 }
 
 /* ---- life */

@@ -64,6 +64,9 @@ uint64_t watchdog_end(struct watchdog *watchdog);
 const struct err_text *watchdog_verdict(const struct watchdog *watchdog);
 /* Whether this run is to end: for calls of C that go on for long. */
 bool watchdog_is_over(const struct watchdog *watchdog);
+/* From any thread: the run that goes on ends, soon.  False without a watchdog.
+ */
+bool watchdog_interrupt(struct watchdog *watchdog);
 /* Ends it, in such a call: does not return. */
 void watchdog_raise(struct watchdog *watchdog, lua_State *L);
 

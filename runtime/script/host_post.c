@@ -1,0 +1,357 @@
+/*
+ * host_post.c - see tidepool.h: calls posted from any thread, whose results are
+ * collected in a fixed order.
+ *
+ * A post is on the inbox, which has the mutex; then in the runtime's thread
+ * alone: in the line of its key, whose first one runs, on done in order, and
+ * on told while the host reads its result.
+ */
+#include "script/host.h"
+
+#include "base/map.h"
+#include "net/wake.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_POSTS = 1024 };
+
+struct post {
+    struct host_call call;
+    struct list_node node;
+    struct host_line *line;
+    tide_request request; /* with copies of our own, behind the struct */
+    uint64_t due_ns;      /* 0: none */
+    tide_result result;
+    char *answer; /* result.payload, then result.error, owned */
+};
+
+/* Posts of one key; there while it has any. */
+struct host_line {
+    struct map_node node; /* its key is key */
+    uint64_t key;
+    struct list posts; /* the first one runs */
+};
+
+struct host_posts {
+    tide_runtime *runtime;
+    struct wake *wake;
+    pthread_mutex_t mutex;
+    struct list inbox; /* under the mutex, as these three */
+    unsigned len;      /* from tide_post() to the tide_collect() after */
+    uint64_t last_seq;
+    bool is_closed;
+    unsigned max;
+    struct map lines;
+    struct list done; /* by key, then seq */
+    struct list told;
+};
+
+static struct post *post_at(struct list_node *node)
+{
+    return container_of(node, struct post, node);
+}
+
+static void post_free(struct post *post, bool lets_go)
+{
+    if (lets_go && post->request.free_ud != NULL)
+        post->request.free_ud(post->request.ud);
+    free(post->answer);
+    free(post);
+}
+
+/* ---- results */
+
+static bool comes_before(const struct post *post, const struct post *other)
+{
+    if (post->result.key != other->result.key)
+        return post->result.key < other->result.key;
+    return post->result.seq < other->result.seq;
+}
+
+static void add_done(struct host_posts *posts, struct post *post)
+{
+    struct list_node *head = &posts->done.head;
+    struct list_node *before = head->prev;
+
+    while (before != head && comes_before(post, post_at(before)))
+        before = before->prev;
+    list_insert_between(&posts->done, &post->node, before, before->next);
+}
+
+/* What reply has is its task's, so it is copied. */
+static void keep_reply(struct post *post, const tide_reply *reply)
+{
+    size_t error_size = strlen(reply->error) + 1;
+    tide_result *result = &post->result;
+
+    result->code = reply->code;
+    result->error = "";
+    post->answer = malloc(reply->len + error_size);
+    if (post->answer == NULL) {
+        result->code = TIDE_NOMEM;
+        return;
+    }
+    if (reply->len > 0)
+        memcpy(post->answer, reply->payload, reply->len);
+    memcpy(post->answer + reply->len, reply->error, error_size);
+    result->payload = post->answer;
+    result->len = reply->len;
+    result->error = post->answer + reply->len;
+}
+
+/* ---- the line of a key */
+
+static void settle(struct host_posts *posts, struct post *post,
+                   const tide_reply *reply)
+{
+    keep_reply(post, reply);
+    list_remove(&post->line->posts, &post->node);
+    add_done(posts, post);
+}
+
+static void on_call_done(struct host_call *call, const tide_reply *reply);
+
+/* Why it cannot begin; else TIDE_OK, and it has. */
+static tide_reply try_begin(struct host_posts *posts, struct post *post)
+{
+    tide_runtime *runtime = posts->runtime;
+    tide_reply reply = { .error = "" };
+
+    post->call.done = on_call_done;
+    if (runtime->is_closing) {
+        reply.code = TIDE_CLOSED;
+    } else if (post->due_ns != 0 &&
+               loop_now_ns(runtime->vm->loop) >= post->due_ns) {
+        reply.code = TIDE_TIMEOUT;
+        reply.error = "timeout_ms were over before its turn came";
+    } else {
+        reply.code =
+            host_call_begin(runtime, &post->call, &post->request, post->due_ns);
+        reply.error = reply.code != TIDE_OK ? tide_last_error(runtime) : "";
+    }
+    return reply;
+}
+
+/* Begins the first one that can; a line without any is gone. */
+static void advance(struct host_posts *posts, struct host_line *line)
+{
+    while (line->posts.len > 0) {
+        struct post *post = post_at(list_first(&line->posts));
+        tide_reply reply = try_begin(posts, post);
+
+        if (reply.code == TIDE_OK)
+            return;
+        settle(posts, post, &reply);
+    }
+    map_remove(&posts->lines, &line->node);
+    free(line);
+}
+
+static void on_call_done(struct host_call *call, const tide_reply *reply)
+{
+    struct post *post = container_of(call, struct post, call);
+    struct host_posts *posts = call->runtime->posts;
+    struct host_line *line = post->line;
+
+    settle(posts, post, reply);
+    advance(posts, line);
+}
+
+static struct host_line *line_of(struct host_posts *posts, uint64_t key)
+{
+    struct map_node *node =
+        map_get(&posts->lines, (const char *)&key, sizeof(key));
+    struct host_line *line;
+
+    if (node != NULL)
+        return container_of(node, struct host_line, node);
+    line = calloc(1, sizeof(*line));
+    if (line == NULL)
+        return NULL;
+    line->key = key;
+    line->node.key = (const char *)&line->key;
+    line->node.key_len = sizeof(line->key);
+    list_init(&line->posts);
+    if (map_put(&posts->lines, &line->node) == ERR_OK)
+        return line;
+    free(line);
+    return NULL;
+}
+
+static void take(struct host_posts *posts, struct post *post)
+{
+    static const tide_reply no_memory = { .code = TIDE_NOMEM, .error = "" };
+
+    post->line = line_of(posts, post->result.key);
+    if (post->line == NULL) {
+        keep_reply(post, &no_memory);
+        add_done(posts, post);
+        return;
+    }
+    list_push_back(&post->line->posts, &post->node);
+    if (post->line->posts.len == 1)
+        advance(posts, post->line);
+}
+
+static struct post *pop_inbox(struct host_posts *posts)
+{
+    struct list_node *node;
+
+    pthread_mutex_lock(&posts->mutex);
+    node = list_pop_front(&posts->inbox);
+    pthread_mutex_unlock(&posts->mutex);
+    return node != NULL ? post_at(node) : NULL;
+}
+
+static void on_wake(void *ud)
+{
+    struct host_posts *posts = ud;
+    struct post *post;
+
+    while ((post = pop_inbox(posts)) != NULL)
+        take(posts, post);
+}
+
+/* ---- posting */
+
+static struct post *post_new(const tide_request *request)
+{
+    size_t name_size = strlen(request->name) + 1;
+    struct post *post = calloc(1, sizeof(*post) + name_size + request->len);
+    char *copy = (char *)(post + 1);
+
+    if (post == NULL)
+        return NULL;
+    memcpy(copy, request->name, name_size);
+    if (request->len > 0)
+        memcpy(copy + name_size, request->payload, request->len);
+    post->request = *request;
+    post->request.name = copy;
+    post->request.payload = copy + name_size;
+    post->result.ud = request->ud;
+    return post;
+}
+
+static int put(struct host_posts *posts, struct post *post, uint64_t key)
+{
+    int code = TIDE_OK;
+
+    pthread_mutex_lock(&posts->mutex);
+    if (posts->is_closed)
+        code = TIDE_CLOSED;
+    else if (posts->len >= posts->max)
+        code = TIDE_BUSY;
+    else {
+        posts->len++;
+        post->result.key = key;
+        post->result.seq = ++posts->last_seq;
+        list_push_back(&posts->inbox, &post->node);
+        wake_send(posts->wake);
+    }
+    pthread_mutex_unlock(&posts->mutex);
+    return code;
+}
+
+int tide_post(tide_runtime *runtime, uint64_t key, const tide_request *request)
+{
+    tide_request own;
+    struct post *post;
+    int code;
+
+    if (host_is_forked(runtime))
+        return TIDE_FORKED;
+    if (runtime->posts == NULL)
+        return TIDE_MISUSED;
+    if (!host_take_request(&own, request))
+        return TIDE_BADARG;
+    post = post_new(&own);
+    if (post == NULL)
+        return TIDE_NOMEM;
+    post->due_ns = host_due_ns(runtime, own.timeout_ms);
+    code = put(runtime->posts, post, key);
+    if (code != TIDE_OK)
+        post_free(post, false);
+    return code;
+}
+
+/* ---- collecting */
+
+static void free_told(struct host_posts *posts)
+{
+    unsigned count = posts->told.len;
+
+    while (posts->told.len > 0)
+        post_free(post_at(list_pop_front(&posts->told)), true);
+    pthread_mutex_lock(&posts->mutex);
+    posts->len -= count;
+    pthread_mutex_unlock(&posts->mutex);
+}
+
+int tide_collect(tide_runtime *runtime, tide_result *out, size_t max,
+                 size_t *count)
+{
+    struct host_posts *posts = runtime->posts;
+    int code = host_check(runtime);
+
+    if (code != TIDE_OK)
+        return code;
+    if (posts == NULL)
+        return TIDE_MISUSED;
+    free_told(posts);
+    *count = 0;
+    while (*count < max && posts->done.len > 0) {
+        struct post *post = post_at(list_pop_front(&posts->done));
+
+        list_push_back(&posts->told, &post->node);
+        out[(*count)++] = post->result;
+    }
+    return TIDE_OK;
+}
+
+/* ---- life */
+
+int host_posts_open(tide_runtime *runtime)
+{
+    struct host_posts *posts = calloc(1, sizeof(*posts));
+
+    if (posts == NULL)
+        return TIDE_NOMEM;
+    if (wake_open(&posts->wake, runtime->vm->loop, on_wake, posts) != ERR_OK) {
+        free(posts);
+        return TIDE_NOMEM;
+    }
+    posts->runtime = runtime;
+    posts->max = runtime->max_posts > 0 ? runtime->max_posts : MAX_POSTS;
+    pthread_mutex_init(&posts->mutex, NULL);
+    list_init(&posts->inbox);
+    list_init(&posts->done);
+    list_init(&posts->told);
+    runtime->posts = posts;
+    return TIDE_OK;
+}
+
+void host_posts_refuse(tide_runtime *runtime)
+{
+    if (runtime->posts == NULL)
+        return;
+    pthread_mutex_lock(&runtime->posts->mutex);
+    runtime->posts->is_closed = true;
+    pthread_mutex_unlock(&runtime->posts->mutex);
+    on_wake(runtime->posts); /* those that came before it count */
+}
+
+void host_posts_close(tide_runtime *runtime)
+{
+    struct host_posts *posts = runtime->posts;
+
+    if (posts == NULL)
+        return;
+    wake_close(posts->wake);
+    free_told(posts);
+    while (posts->done.len > 0)
+        post_free(post_at(list_pop_front(&posts->done)), true);
+    map_free(&posts->lines);
+    pthread_mutex_destroy(&posts->mutex);
+    free(posts);
+}
