@@ -53,6 +53,7 @@ enum tide_code {
     TIDE_PROTOCOL,    /* the peer broke the protocol */
     TIDE_BUDGET,      /* the script used more than it may */
     TIDE_INTERNAL,    /* the runtime broke one of its own rules */
+    TIDE_CONFLICT,    /* somebody else changed it in between */
     TIDE_THREAD = 64, /* the runtime belongs to another thread */
     TIDE_FORKED,      /* the runtime belongs to the parent process */
     TIDE_MISUSED,     /* the call is not possible now */

@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-_Static_assert((int)TIDE_INTERNAL == (int)ERR_INTERNAL &&
-                   (int)TIDE_INTERNAL + 1 == (int)ERR_COUNT,
+_Static_assert((int)TIDE_CONFLICT == (int)ERR_CONFLICT &&
+                   (int)TIDE_CONFLICT + 1 == (int)ERR_COUNT,
                "tidepool.h has the codes of base/err.h");
 
 /* ---- versions and errors */

@@ -16,7 +16,7 @@ static void test_versions_are_those_of_the_header(void **state)
 
 static void test_every_code_has_a_name_and_a_sentence(void **state)
 {
-    static const int codes[] = { TIDE_OK,          TIDE_BADARG, TIDE_INTERNAL,
+    static const int codes[] = { TIDE_OK,          TIDE_BADARG, TIDE_CONFLICT,
                                  TIDE_THREAD,      TIDE_FORKED, TIDE_MISUSED,
                                  TIDE_ABI_DIFFERS, TIDE_SCRIPT };
 
@@ -28,7 +28,7 @@ static void test_every_code_has_a_name_and_a_sentence(void **state)
     assert_string_equal(tide_error_name(TIDE_TIMEOUT), "timeout");
     assert_string_equal(tide_error_name(TIDE_SCRIPT), "script");
     assert_string_equal(tide_error_name(-1), "unknown");
-    assert_string_equal(tide_error_name(TIDE_INTERNAL + 1), "unknown");
+    assert_string_equal(tide_error_name(TIDE_CONFLICT + 1), "unknown");
     assert_string_equal(tide_error_name(TIDE_SCRIPT + 1), "unknown");
 }
 
