@@ -1,6 +1,6 @@
 -- cookie.lua - cookies (RFC 6265): the value of Set-Cookie, and one of those that came.
 
-local options = require "tidepool.option_checks"
+local options = require "tidepool.options"
 
 local function attribute(value)
   if type(value) ~= "string" or value == "" or value:find "[%c;,]" then
@@ -9,7 +9,7 @@ local function attribute(value)
 end
 
 local CHECKS = {
-  secure = options.boolean, same_site = options.one_of { "Strict", "Lax", "None" },
+  secure = options.boolean, same_site = options.word_of { "Strict", "Lax", "None" },
   path = attribute, domain = attribute,
 }
 

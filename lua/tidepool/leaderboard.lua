@@ -7,7 +7,7 @@
 local core = require "tidepool.core"
 local leaderboard_pg = require "tidepool.leaderboard_pg"
 local leaderboard_redis = require "tidepool.leaderboard_redis"
-local options = require "tidepool.option_checks"
+local options = require "tidepool.options"
 local result = require "tidepool.result"
 local Task = require "tidepool.task"
 
@@ -370,8 +370,8 @@ end
 
 local CHECKS = {
   redis = options.pool "redis", db = options.pool "postgres", name = options.name,
-  mode = options.one_of { "best", "sum", "last" },
-  order = options.one_of { "desc", "asc" },
+  mode = options.word_of { "best", "sum", "last" },
+  order = options.word_of { "desc", "asc" },
   snapshot = options.seconds,
   flush = function(value)
     if value ~= 0 then return options.seconds(value) end

@@ -2,6 +2,7 @@
 -- at least once.
 
 local core = require "tidepool.core"
+local check = require("tidepool.options").check_pairs
 local queue_table = require "tidepool.queue_table"
 local queue_worker = require "tidepool.queue_worker"
 
@@ -48,20 +49,6 @@ local CONSUME = {
 }
 
 local DEFAULTS = { tasks = 4, visibility = 30, retries = 5, backoff = 1 }
-
-local function check(opts, known, level)
-  if type(opts) ~= "table" then
-    error("options table expected, got " .. type(opts), level + 1)
-  end
-  for name, value in pairs(opts) do
-    local option = known[name]
-    if not option then error("unknown option: " .. tostring(name), level + 1) end
-    if not option[1](value) then
-      error(("%s: %s expected, got %s"):format(name, option[2], tostring(value)),
-        level + 1)
-    end
-  end
-end
 
 -- Transactions that notify commit one after another in the whole cluster, each with its
 -- write to the disk.  So what was added alone is told of afterwards, many at once; who

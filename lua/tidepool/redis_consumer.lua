@@ -3,6 +3,7 @@
 
 local core = require "tidepool.core"
 local of = require("tidepool.result").of
+local options = require "tidepool.options"
 local redis_stream = require "tidepool.redis_stream"
 local standing = require "tidepool.standing"
 local Task = require "tidepool.task"
@@ -257,17 +258,7 @@ local OPTIONS = {
 local DEFAULTS = { count = 10, block = 5, min_idle = 60, max_deliveries = 5, start = "0" }
 
 local function check_options(opts, level)
-  if type(opts) ~= "table" then
-    error("options table expected, got " .. type(opts), level + 1)
-  end
-  for name, value in pairs(opts) do
-    local option = OPTIONS[name]
-    if not option then error("unknown option: " .. tostring(name), level + 1) end
-    if not option[1](value) then
-      error(("%s: %s expected, got %s"):format(name, option[2], tostring(value)),
-        level + 1)
-    end
-  end
+  options.check_pairs(opts, OPTIONS, level + 1)
   for _, name in ipairs { "stream", "group" } do
     if opts[name] == nil then error(name .. ": a string expected, got nil", level + 1) end
   end

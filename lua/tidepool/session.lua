@@ -8,7 +8,7 @@
 local cjson = require "cjson"
 local cookie = require "tidepool.cookie"
 local core = require "tidepool.core"
-local options = require "tidepool.option_checks"
+local options = require "tidepool.options"
 local plain = require "tidepool.plain"
 local result = require "tidepool.result"
 local session_pg = require "tidepool.session_pg"

@@ -1,6 +1,7 @@
 -- transaction.lua - transactions on a pool, transactions and savepoints on a lease.
 
 local core = require "tidepool.core"
+local options = require "tidepool.options"
 local result = require "tidepool.result"
 
 local Pool, Lease = core.postgres, core.postgres_lease
@@ -53,19 +54,7 @@ local function take_arguments(opts, fn, level)
   if type(fn) ~= "function" then
     error("function expected, got " .. type(fn), level + 1)
   end
-  if opts ~= nil and type(opts) ~= "table" then
-    error("options table expected, got " .. type(opts), level + 1)
-  end
-  for name, value in pairs(opts or {}) do
-    local check = checks[name]
-    if not check then error("unknown option: " .. tostring(name), level + 1) end
-    local expected = check(value)
-    if expected then
-      error(("option %s: %s expected, got %s"):format(name, expected, tostring(value)),
-        level + 1)
-    end
-  end
-  return opts or {}, fn
+  return options.check(opts == nil and {} or opts, checks, level + 1), fn
 end
 
 local function begin_of(opts)
