@@ -27,7 +27,7 @@ SONAME := libtidepool.so.0
 
 # Every folder of runtime/ with the floor it is on; tests/lint/floors.awk reads
 # this line.  A file includes lower floors or its own folder.
-FLOORS := base:0 pool:1 policy:2 net:2 pg:3 redis:3 http:3 trace:3 sim:4 script:5 service:6
+FLOORS := base:0 pool:1 policy:2 net:2 pg:3 redis:3 http:3 trace:3 sim:4 script:5 host:6 service:7
 
 LIBRARIES := luajit libuv libpq hiredis libssl libcrypto zlib
 HTTP_LIBRARY := $(shell pkg-config --exists libllhttp 2>/dev/null && echo libllhttp)
@@ -52,7 +52,7 @@ Q := @
 say = @printf '%-6s %s\n' $(1) $(2)
 COMPILE = $(CC) $(TIDE_CPPFLAGS) $(CPPFLAGS) $(TIDE_CFLAGS) $(CFLAGS) -MMD -MP
 
-LIB_SOURCES := $(foreach floor,base pool policy net pg redis http trace sim script,$(wildcard runtime/$(floor)/*.c))
+LIB_SOURCES := $(foreach floor,base pool policy net pg redis http trace sim script host,$(wildcard runtime/$(floor)/*.c))
 MAIN_SOURCES := $(wildcard runtime/service/*.c)
 LUA_SOURCES := $(shell find lua/tidepool -name '*.lua' 2>/dev/null | sort)
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o) $(BUILD)/lua_modules.o

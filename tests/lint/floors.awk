@@ -4,7 +4,7 @@
 #
 # FLOORS in the Makefile gives each folder of runtime/ its floor.  A file
 # includes lower floors or its own folder; a library's header is for the places
-# named here.  runtime/tidepool.h lies right below script/, which implements it.
+# named here.  runtime/tidepool.h lies right below host/, which implements it.
 
 function complain(text) {
   printf "%s:%d: %s\n", FILENAME, FNR, text
@@ -16,14 +16,14 @@ function allow(header, places) { allowed[header] = " " places " " }
 BEGIN {
   allow("uv", "net"); allow("libpq-fe", "pg"); allow("hiredis", "redis"); allow("zlib", "trace")
   allow("openssl", "net")
-  allow("lua", "script policy"); allow("lauxlib", "script policy")
-  allow("lualib", "script policy"); allow("luajit", "script policy")
+  allow("lua", "script policy host"); allow("lauxlib", "script policy host")
+  allow("lualib", "script policy host"); allow("luajit", "script policy host")
   allow("llhttp", "http/parse.c http/answer.c"); allow("http_parser", "http/parse.c http/answer.c")
 }
 
 /^FLOORS :=/ {
   for (i = 3; i <= NF; i++) { split($i, pair, ":"); floor[pair[1]] = pair[2] }
-  floor["runtime"] = floor["script"] - 0.5 # tidepool.h
+  floor["runtime"] = floor["host"] - 0.5 # tidepool.h
 }
 
 FNR == 1 && FILENAME ~ /\.[ch]$/ {

@@ -14,7 +14,7 @@ check() {
   tests=$((tests + 1))
   rm -rf runtime
   mkdir -p "runtime/$(dirname "$2")"
-  echo 'FLOORS := base:0 pool:1 net:2 pg:3 redis:3 http:3 script:4 service:5' >Makefile
+  echo 'FLOORS := base:0 pool:1 net:2 pg:3 redis:3 http:3 script:4 host:5 service:6' >Makefile
   printf '/* a file */\n%s\n' "$3" >"runtime/$2"
   got=$(awk -f "$awk_file" Makefile "runtime/$2")
   status=$?
@@ -34,7 +34,7 @@ check "a lower floor" pool/pool.c '#include "base/list.h"' ''
 check "the own folder" pool/pool.c '#include "pool/pool.h"' ''
 check "two floors down" service/main.c '#include "pg/pg.h"' ''
 check "the public header, from above" service/main.c '#include "tidepool.h"' ''
-check "the public header, where it is made" script/api.c '#include "tidepool.h"' ''
+check "the public header, where it is made" host/api.c '#include "tidepool.h"' ''
 check "a header of libc" base/err.c '#include <stdio.h>' ''
 check "a library's own folder" pg/link.c '#include <libpq-fe.h>' ''
 check "the one file that parses" http/parse.c '#include <http_parser.h>' ''
@@ -53,9 +53,9 @@ check "hiredis outside redis/" pg/link.c '#include <hiredis/read.h>' \
 check "OpenSSL outside net/" http/conn.c '#include <openssl/ssl.h>' \
   '2: <openssl.h> is only for net '
 check "Lua outside script/" service/main.c '#include <lua.h>' \
-  '2: <lua.h> is only for script policy '
+  '2: <lua.h> is only for script policy host '
 check "Lua under a folder's name" net/loop.c '#include <luajit-2.1/lauxlib.h>' \
-  '2: <lauxlib.h> is only for script policy '
+  '2: <lauxlib.h> is only for script policy host '
 check "the HTTP parser elsewhere in http/" http/server.c '#include <llhttp.h>' \
   '2: <llhttp.h> is only for http/parse.c http/answer.c '
 check "a folder that has no floor" attic/old.c 'int old;' \

@@ -1,6 +1,6 @@
-/* host_script.c - see tidepool.h: settings, a script, its next version, the end
+/* script.c - see tidepool.h: settings, a script, its next version, the end
  * of calls.  What they do is host.lua. */
-#include "script/host.h"
+#include "host/inside.h"
 
 #include "script/task.h"
 #include "script/watchdog.h"

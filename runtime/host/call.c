@@ -1,5 +1,5 @@
-/* host_call.c - see tidepool.h: handlers called by name, each in a task. */
-#include "script/host.h"
+/* call.c - see tidepool.h: handlers called by name, each in a task. */
+#include "host/inside.h"
 
 #include "script/limits.h"
 #include "script/task.h"

@@ -1,7 +1,8 @@
 /* runtime.c - see tidepool.h: the life of a runtime, over vm, tasks and pools.
  */
+#include "host/inside.h"
+
 #include "script/bind_pool.h"
-#include "script/host.h"
 #include "script/task.h"
 
 #include <stdarg.h>

@@ -1,5 +1,5 @@
-/* host_step.c - see tidepool.h: a loop of ours, turned by the host's. */
-#include "script/host.h"
+/* step.c - see tidepool.h: a loop of ours, turned by the host's. */
+#include "host/inside.h"
 
 #include "base/clock.h"
 #include "script/task.h"

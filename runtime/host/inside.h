@@ -1,6 +1,6 @@
-/* host.h - the insides of a runtime, for the files behind tidepool.h alone. */
-#ifndef TIDEPOOL_SCRIPT_HOST_H
-#define TIDEPOOL_SCRIPT_HOST_H
+/* inside.h - the insides of a runtime, for the files of host/ alone. */
+#ifndef TIDEPOOL_HOST_INSIDE_H
+#define TIDEPOOL_HOST_INSIDE_H
 
 #include "net/deadline.h"
 #include "script/vm.h"

@@ -1,12 +1,12 @@
 /*
- * host_post.c - see tidepool.h: calls posted from any thread, whose results are
+ * post.c - see tidepool.h: calls posted from any thread, whose results are
  * collected in a fixed order.
  *
  * A post is on the inbox, which has the mutex; then in the runtime's thread
  * alone: in the line of its key, whose first one runs, on done in order, and
  * on told while the host reads its result.
  */
-#include "script/host.h"
+#include "host/inside.h"
 
 #include "base/map.h"
 #include "net/wake.h"
