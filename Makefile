@@ -136,7 +136,7 @@ cli: all
 
 EMBED_SOURCES := $(wildcard tests/embed/test_*.c)
 EMBED_PROGRAMS := $(EMBED_SOURCES:%.c=$(BUILD)/%)
-EMBED_HELPER := $(BUILD)/tests/embed/embed.o
+EMBED_HELPER := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(EMBED_SOURCES),$(wildcard tests/embed/*.c)))
 
 $(BUILD)/tests/embed/test_%: $(BUILD)/tests/embed/test_%.o $(EMBED_HELPER) $(BUILD)/libtidepool.so
 	$(call say,LINK,$@)

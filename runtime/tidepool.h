@@ -19,6 +19,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -266,10 +267,10 @@ TIDE_API int tide_call(tide_runtime *runtime, const tide_request *request,
                        tide_reply_fn fn, uint64_t *id);
 
 /*
- * Cancels a call: what its handler waits for ends, and its statement is
- * cancelled at the server; fn is called with TIDE_CANCELLED, unless the handler
- * makes another reply of it.  Returns 0, TIDE_BADARG when it has ended or never
- * was, TIDE_THREAD, TIDE_FORKED.
+ * Cancels a call, or an operation on a pool: what its handler waits for ends,
+ * and its statement is cancelled at the server; fn is called later with
+ * TIDE_CANCELLED, unless the handler makes another reply of it.  Returns 0,
+ * TIDE_BADARG when it has ended or never was, TIDE_THREAD, TIDE_FORKED.
  */
 TIDE_API int tide_cancel(tide_runtime *runtime, uint64_t id);
 
@@ -317,12 +318,323 @@ TIDE_API int tide_collect(tide_runtime *runtime, tide_result *out, size_t max,
 TIDE_API int tide_interrupt(tide_runtime *runtime);
 
 /*
- * Takes no more calls and posts, for good, and turns the loop until those there
- * are have ended, timeout_ms at most.  Returns 0, TIDE_TIMEOUT when some still
- * run (they go on, and tide_close() cancels them), TIDE_MISUSED from inside of
- * a callback, TIDE_THREAD, TIDE_FORKED.
+ * Takes no more calls, posts and operations on pools, for good, and turns the
+ * loop until those there are have ended, timeout_ms at most.  Returns 0,
+ * TIDE_TIMEOUT when some still run (they go on, and tide_close() cancels them),
+ * TIDE_MISUSED from inside of a callback, TIDE_THREAD, TIDE_FORKED.
  */
 TIDE_API int tide_drain(tide_runtime *runtime, uint64_t timeout_ms);
+
+/* ---- pools from C, without Lua
+
+ * The same pools that scripts have, for hosts that need no Lua between, with
+ * or without a script.  An operation is begun by a call that does not wait; its
+ * answer comes later, once, from inside of tide_step(), of a call that turns
+ * the loop, or of a turn of the host's loop.  All in the runtime's thread. */
+
+enum tide_kind { TIDE_POSTGRES, TIDE_REDIS };
+
+/* Opaque; see tide_pool_open() and tide_pool_named(). */
+typedef struct tide_pool tide_pool;
+/* Opaque: a connection that is the host's until tide_release(). */
+typedef struct tide_lease tide_lease;
+/* Opaque: what a statement gave, see tide_take_rows(). */
+typedef struct tide_rows tide_rows;
+/* Opaque: of the answer that it is in. */
+typedef struct tide_redis_reply tide_redis_reply;
+
+/*
+ * Opens a pool, which asks no server before the loop turns: settings that are
+ * given until then count from the first connection on.  url is as in
+ * README.md, "postgres://..." or "redis://..."; name is for log and errors.
+ * The pool is the caller's until tide_pool_close() or tide_close().  Returns 0,
+ * TIDE_BADARG with what is wrong in the url, TIDE_CLOSED after tide_drain(),
+ * TIDE_NOMEM, TIDE_THREAD, TIDE_FORKED.
+ */
+TIDE_API int tide_pool_open(tide_runtime *runtime, enum tide_kind kind,
+                            const char *name, const char *url, tide_pool **out);
+
+/*
+ * The pool of this name that tide_load() opened, "main", to be used beside the
+ * script: what both have together is within its max_connections.  It is the
+ * runtime's, until tide_close().  Returns 0; TIDE_BADARG where none is;
+ * TIDE_NOMEM, TIDE_THREAD, TIDE_FORKED.
+ */
+TIDE_API int tide_pool_named(tide_runtime *runtime, enum tide_kind kind,
+                             const char *name, tide_pool **out);
+
+/*
+ * Takes no more operations, ends those that wait with TIDE_CLOSED, and closes
+ * the connections; what is lent or runs has timeout_ms for it.  Does not wait,
+ * and pool is not to be used again; leases are given back all the same.
+ * Returns 0, TIDE_MISUSED for one of tide_pool_named(), TIDE_THREAD,
+ * TIDE_FORKED.
+ */
+TIDE_API int tide_pool_close(tide_pool *pool, uint64_t timeout_ms);
+
+/*
+ * Settings by the names that README.md has under "database.pool":
+ * "max_connections", "acquire_timeout".  A count, seconds, or 0 and 1; a new
+ * value counts at once.  Return 0, TIDE_BADARG with what was expected,
+ * TIDE_CLOSED, TIDE_THREAD, TIDE_FORKED.
+ */
+TIDE_API int tide_pool_set(tide_pool *pool, const char *setting, double value);
+TIDE_API int tide_pool_get(const tide_pool *pool, const char *setting,
+                           double *value);
+
+/* Paused, it lends nothing and opens nothing, and who waits goes on waiting
+ * until its time is up.  Drained, it replaces what is open now.  Return 0,
+ * TIDE_CLOSED, TIDE_THREAD, TIDE_FORKED. */
+TIDE_API int tide_pool_pause(tide_pool *pool);
+TIDE_API int tide_pool_resume(tide_pool *pool);
+TIDE_API int tide_pool_drain(tide_pool *pool);
+
+typedef struct {
+    size_t size; /* of this struct, in bytes: set it before the call */
+    /* now: connections in each state, and who waits for one or for a lane */
+    unsigned max, open, opening, idle, leased, shared, waiting;
+    int is_down;   /* nothing is open, and the last attempt failed */
+    int is_paused; /* by tide_pool_pause() */
+    /* since it was opened; they only grow */
+    uint64_t arrivals;    /* operations asked for */
+    uint64_t completions; /* of these, done: answered, or given back */
+    uint64_t errors;      /* of these, that failed, for whatever reason */
+    uint64_t timeouts, busy, refused; /* of waits that failed */
+    uint64_t connects, connect_failures;
+    /* of waits for a connection, in seconds, 0 when there was one at once */
+    double wait_p50, wait_p99, wait_max;
+    /* of the last failed connect, "" when the last one succeeded; valid until
+     * the loop turns */
+    const char *last_error;
+} tide_pool_stats;
+
+/* Returns 0, TIDE_BADARG without a size, TIDE_CLOSED, TIDE_THREAD,
+ * TIDE_FORKED. */
+TIDE_API int tide_pool_read(const tide_pool *pool, tide_pool_stats *out);
+
+/* How an operation is done.  Fill it with tide_how_init(), then change what you
+ * need; NULL in its place means all defaults. */
+typedef struct {
+    size_t size;         /* of this struct, in bytes */
+    tide_lease *lease;   /* to run on; NULL (default): any connection */
+    uint64_t timeout_ms; /* waits included; 0 (default): the pool's setting */
+    /* Where it is asked, "trade.c:87", for sentences about who holds what;
+     * NULL (default): "the host". */
+    const char *site;
+    /* Postgres: a connection of its own, whatever the statement; else those
+     * that are quick and known to be safe share one. */
+    int is_alone;
+    /* Redis: the commands between MULTI and EXEC, all or none. */
+    int is_transaction;
+    void *ud;                  /* handed to the callback */
+    void (*free_ud)(void *ud); /* or NULL; called once, after the callback */
+} tide_how;
+
+/* Use tide_how_init(). */
+TIDE_API void tide_how_init_sized(tide_how *how, size_t size);
+
+/* Sets every field to its default.  Any thread. */
+static inline void tide_how_init(tide_how *how)
+{
+    tide_how_init_sized(how, sizeof(*how));
+}
+
+/* Valid until the callback returns, but for what it says otherwise. */
+typedef struct {
+    int code;          /* TIDE_OK, or why there is no more than that */
+    const char *error; /* a sentence; "" with TIDE_OK */
+    /* It was sent and no answer came: it may have run. */
+    int is_unknown;
+    tide_lease *lease; /* of tide_acquire(): the host's from now on */
+    tide_rows *rows;   /* of tide_query(); see tide_take_rows() */
+    /* Of tide_query() with TIDE_SERVER; "" where there is none. */
+    const char *sqlstate, *detail, *hint, *table, *column, *constraint;
+    /* Of tide_redis(): one for each command. */
+    const tide_redis_reply *const *replies;
+    size_t n_replies;
+} tide_answer;
+
+/* May make calls that do not turn the loop. */
+typedef void (*tide_answer_fn)(void *ud, const tide_answer *answer);
+
+/*
+ * Each of the three returns 0 and calls fn later, once, never from inside; then
+ * id, which may be NULL, is what tide_cancel() takes.  Or it returns at once,
+ * and calls neither fn nor free_ud: TIDE_BADARG, TIDE_CLOSED, TIDE_NOMEM,
+ * TIDE_THREAD, TIDE_FORKED; and, with a sentence that says who holds the
+ * connections, for how long, and what the server said last, TIDE_BUSY (the
+ * waiting line is full) and TIDE_REFUSED (the server is away).
+ * An answer's code may be these, or TIDE_TIMEOUT, TIDE_LOST, TIDE_SERVER,
+ * TIDE_CANCELLED, TIDE_PROTOCOL.
+ */
+
+/*
+ * Leases a connection: of Postgres for a transaction, of Redis for WATCH and
+ * the like.  A lease that runs nothing may be given back at any time; the pool
+ * rolls back what was left open on it.
+ */
+TIDE_API int tide_acquire(tide_pool *pool, const tide_how *how,
+                          tide_answer_fn fn, uint64_t *id);
+
+/*
+ * Gives it back, and cancels what still runs on it.  lease is gone after that;
+ * tide_close() gives back what is left.  Returns 0, TIDE_THREAD, TIDE_FORKED.
+ */
+TIDE_API int tide_release(tide_lease *lease);
+
+enum tide_type {
+    TIDE_NULL,
+    TIDE_BOOL,
+    TIDE_INT,   /* int2, int4, int8, oid */
+    TIDE_FLOAT, /* float4, float8 */
+    TIDE_TEXT,  /* text, numeric, uuid, times, and all that is not named here */
+    TIDE_JSON,  /* json, jsonb */
+    TIDE_BYTES, /* bytea */
+    TIDE_ARRAY  /* an array, see tide_array_each() */
+};
+
+/*
+ * A parameter, or what is in a row.  text is borrowed, and has len bytes: of a
+ * parameter, the text, JSON, bytes, or for TIDE_ARRAY a JSON list of its
+ * elements; of a row, the server's text form, whatever the type, with a zero
+ * behind it, but for elements of arrays.
+ */
+typedef struct {
+    enum tide_type type;
+    int truth;       /* of TIDE_BOOL */
+    int64_t integer; /* of TIDE_INT */
+    double number;   /* of TIDE_FLOAT, and the nearest one of TIDE_INT */
+    const char *text;
+    size_t len;
+    unsigned oid; /* of a row: the server's type; of elements for an array */
+} tide_value;
+
+/*
+ * Runs one statement with its parameters $1, $2, ...; params holds n of them
+ * and is copied, as sql is.  On a lease one runs at a time: TIDE_BUSY.
+ */
+TIDE_API int tide_query(tide_pool *pool, const tide_how *how, const char *sql,
+                        const tide_value *params, size_t n, tide_answer_fn fn,
+                        uint64_t *id);
+
+/* The rows of an answer, which are then the caller's, until tide_rows_free();
+ * NULL when there are none, or they were taken. */
+TIDE_API tide_rows *tide_take_rows(const tide_answer *answer);
+
+/* Of rows, in any one thread at a time.  What is borrowed is valid as long as
+ * they are. */
+TIDE_API void tide_rows_free(tide_rows *rows); /* accepts NULL */
+TIDE_API size_t tide_rows_count(const tide_rows *rows);
+TIDE_API size_t tide_rows_columns(const tide_rows *rows);
+TIDE_API uint64_t tide_rows_affected(const tide_rows *rows);
+/* NULL when there are not so many columns. */
+TIDE_API const char *tide_rows_name(const tide_rows *rows, size_t column);
+/* The first column of this name, or -1. */
+TIDE_API int tide_rows_column(const tide_rows *rows, const char *name);
+/* Returns 0, or TIDE_BADARG outside of them, which also makes *out NULL. */
+TIDE_API int tide_rows_value(const tide_rows *rows, size_t row, size_t column,
+                             tide_value *out);
+
+/* Writes what a TIDE_BYTES of a row stands for, at most len / 2 bytes, and
+ * returns how many. */
+TIDE_API size_t tide_value_bytes(const tide_value *value, void *out);
+
+/* Calls fn for each element of a TIDE_ARRAY of a row, in order; depth is 1 in
+ * a list, 2 in a list of lists.  Returns 0, or TIDE_BADARG for what is none. */
+TIDE_API int tide_array_each(const tide_value *array,
+                             void (*fn)(void *ud, unsigned depth,
+                                        const tide_value *element),
+                             void *ud);
+
+/* A command and its arguments. */
+typedef struct {
+    size_t n;                 /* words */
+    const char *const *words; /* { "GET", "user:7" } */
+    const size_t *lens;       /* of each; NULL: all end with a zero */
+} tide_command;
+
+/*
+ * Sends n commands in one go, which are copied.  When Redis answers the only
+ * one with an error the code is TIDE_SERVER; of several, each reply says
+ * whether it is one.  A transaction that ran nothing has TIDE_SERVER, or
+ * TIDE_CONFLICT when a watched key had changed, and no replies.
+ */
+TIDE_API int tide_redis(tide_pool *pool, const tide_how *how,
+                        const tide_command *commands, size_t n,
+                        tide_answer_fn fn, uint64_t *id);
+
+enum tide_redis_kind {
+    TIDE_REDIS_NIL,
+    TIDE_REDIS_INT,
+    TIDE_REDIS_TEXT,
+    TIDE_REDIS_STATUS, /* "OK" */
+    TIDE_REDIS_ERROR,
+    TIDE_REDIS_ARRAY,  /* a set, too */
+    TIDE_REDIS_MAP,    /* RESP3: key, value, key, value */
+    TIDE_REDIS_DOUBLE, /* RESP3 */
+    TIDE_REDIS_BOOL    /* RESP3: an integer */
+};
+
+TIDE_API enum tide_redis_kind tide_redis_kind_of(const tide_redis_reply *reply);
+/* Of INT and BOOL; of DOUBLE; of TEXT, STATUS and ERROR, with a zero behind
+ * it, len may be NULL; else 0, 0, and "". */
+TIDE_API int64_t tide_redis_integer(const tide_redis_reply *reply);
+TIDE_API double tide_redis_double(const tide_redis_reply *reply);
+TIDE_API const char *tide_redis_text(const tide_redis_reply *reply,
+                                     size_t *len);
+/* Of ARRAY and MAP: how many there are, and the one at i; else 0, and NULL. */
+TIDE_API size_t tide_redis_count(const tide_redis_reply *reply);
+TIDE_API const tide_redis_reply *tide_redis_at(const tide_redis_reply *reply,
+                                               size_t i);
+
+/* Parameters, as in { tide_int(7), tide_text(name), tide_null() }. */
+static inline tide_value tide_null(void)
+{
+    tide_value value = { TIDE_NULL, 0, 0, 0, NULL, 0, 0 };
+
+    return value;
+}
+
+static inline tide_value tide_bool(int truth)
+{
+    tide_value value = { TIDE_BOOL, truth, 0, 0, NULL, 0, 0 };
+
+    return value;
+}
+
+static inline tide_value tide_int(int64_t integer)
+{
+    tide_value value = { TIDE_INT, 0, integer, 0, NULL, 0, 0 };
+
+    return value;
+}
+
+static inline tide_value tide_float(double number)
+{
+    tide_value value = { TIDE_FLOAT, 0, 0, number, NULL, 0, 0 };
+
+    return value;
+}
+
+/* Of any type that text can be read as; ends with a zero; NULL is TIDE_NULL. */
+static inline tide_value tide_text(const char *text)
+{
+    tide_value value = {
+        text != NULL ? TIDE_TEXT : TIDE_NULL, 0, 0, 0, text, 0, 0
+    };
+
+    value.len = text != NULL ? strlen(text) : 0;
+    return value;
+}
+
+static inline tide_value tide_bytes(const void *bytes, size_t len)
+{
+    tide_value value = { TIDE_BYTES, 0, 0, 0, NULL, 0, 0 };
+
+    value.text = (const char *)bytes;
+    value.len = len;
+    return value;
+}
 
 #ifdef __cplusplus
 }

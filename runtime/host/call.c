@@ -1,5 +1,5 @@
 /* call.c - see tidepool.h: handlers called by name, each in a task. */
-#include "host/inside.h"
+#include "host/operation.h"
 
 #include "script/limits.h"
 #include "script/task.h"
@@ -253,5 +253,5 @@ int tide_cancel(tide_runtime *runtime, uint64_t id)
             return TIDE_OK;
         }
     }
-    return TIDE_BADARG;
+    return host_operations_cancel(runtime, id) ? TIDE_OK : TIDE_BADARG;
 }

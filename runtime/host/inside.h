@@ -40,6 +40,10 @@ struct tide_runtime {
     struct host_posts *posts; /* from tide_load() on */
     struct list calls;        /* that run */
     uint64_t last_call_id;
+    struct list operations; /* on pools, from C: see operation.h */
+    struct list leases;
+    struct list pools; /* of the host, until their last connection is gone */
+    struct list named; /* handles of the script's */
     struct err_text error; /* see tide_last_error() */
 };
 
@@ -63,6 +67,10 @@ void host_calls_abandon(tide_runtime *runtime);
 /* Loop time of so long from now; 0, none, for 0 and for what nobody lives to
  * see.  Any thread. */
 uint64_t host_due_ns(const tide_runtime *runtime, uint64_t timeout_ms);
+
+/* Before and after the loop's last turns: what the host has of pools ends. */
+void host_pools_close(tide_runtime *runtime);
+void host_pools_free(tide_runtime *runtime);
 
 int host_posts_open(tide_runtime *runtime);
 /* From now on tide_post() is refused; those before it are in their lines. */

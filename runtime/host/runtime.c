@@ -168,6 +168,10 @@ int tide_open(tide_runtime **out, const tide_options *options)
     }
     runtime->vm->stamps_ready = true;
     list_init(&runtime->calls);
+    list_init(&runtime->operations);
+    list_init(&runtime->leases);
+    list_init(&runtime->pools);
+    list_init(&runtime->named);
     runtime->max_posts = own.max_posts;
     runtime->has_own_loop = own.uv_loop == NULL;
     runtime->thread = pthread_self();
@@ -186,20 +190,32 @@ static void on_main_ended(struct task *task, void *ud)
     runtime->status = task->status != 0 ? 1 : (int)lua_tointeger(task->L, 1);
 }
 
+static bool is_busy(const tide_runtime *runtime)
+{
+    return runtime->vm->live.len > 0 || runtime->operations.len > 0;
+}
+
+static bool has_pools(const tide_runtime *runtime)
+{
+    return runtime->vm->pools.len > 0 || runtime->pools.len > 0;
+}
+
 /* Cancels what runs and closes what is open; two seconds are enough for tasks
  * that unwind and for what their leases must finish. */
-static void wind_up(struct vm *vm)
+static void wind_up(tide_runtime *runtime)
 {
+    struct vm *vm = runtime->vm;
     uint64_t end_ns = loop_now_ns(vm->loop) + 2000000000ULL;
 
     list_each (node, &vm->live)
         task_cancel(container_of(node, struct task, live_node));
-    while (vm->live.len > 0 && loop_now_ns(vm->loop) < end_ns)
+    host_pools_close(runtime);
+    while (is_busy(runtime) && loop_now_ns(vm->loop) < end_ns)
         loop_turn(vm->loop, 100);
     list_each (node, &vm->pools)
         pool_begin_close(container_of(node, struct script_pool, node),
                          loop_now_ns(vm->loop));
-    while (vm->pools.len > 0 && loop_now_ns(vm->loop) < end_ns)
+    while (has_pools(runtime) && loop_now_ns(vm->loop) < end_ns)
         loop_turn(vm->loop, 100);
 }
 
@@ -250,7 +266,7 @@ int tide_run_module(tide_runtime *runtime, const char *module, int argc,
     }
     while (!runtime->is_done)
         loop_turn(vm->loop, -1);
-    wind_up(vm);
+    wind_up(runtime);
     *status = runtime->status;
     return ERR_OK;
 }
@@ -270,9 +286,10 @@ int tide_close(tide_runtime *runtime)
     runtime->is_closing = true;
     host_posts_refuse(runtime);
     runtime->is_stepping = true;
-    wind_up(runtime->vm);
+    wind_up(runtime);
     host_calls_abandon(runtime);
     host_posts_close(runtime);
+    host_pools_free(runtime);
     vm_free(runtime->vm);
     free(runtime);
     return TIDE_OK;

@@ -160,6 +160,11 @@ int tide_interrupt(tide_runtime *runtime)
     return watchdog_interrupt(runtime->vm->watchdog) ? TIDE_OK : TIDE_MISUSED;
 }
 
+static bool is_busy(const tide_runtime *runtime)
+{
+    return runtime->calls.len > 0 || runtime->operations.len > 0;
+}
+
 int tide_drain(tide_runtime *runtime, uint64_t timeout_ms)
 {
     struct loop *loop = runtime->vm->loop;
@@ -172,8 +177,8 @@ int tide_drain(tide_runtime *runtime, uint64_t timeout_ms)
     runtime->is_closed = true;
     host_posts_refuse(runtime);
     runtime->is_stepping = true;
-    while (runtime->calls.len > 0 && loop_now_ns(loop) < end_ns)
+    while (is_busy(runtime) && loop_now_ns(loop) < end_ns)
         loop_turn(loop, (int)((end_ns - loop_now_ns(loop)) / 1000000) + 1);
     runtime->is_stepping = false;
-    return runtime->calls.len == 0 ? TIDE_OK : TIDE_TIMEOUT;
+    return is_busy(runtime) ? TIDE_TIMEOUT : TIDE_OK;
 }
