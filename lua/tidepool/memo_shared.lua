@@ -98,7 +98,8 @@ function Shared:load(key, ...)
   if not found then return pass(self.opts.fn(key, ...)) end
   self.hits = self.hits + 1
   local value, err = decode(found[1])
-  return value, err, found[2] / 1000
+  -- 0 would be a value that is not to be kept, and this is one to fall back on.
+  return value, err, math.max(1, found[2]) / 1000
 end
 
 function Shared:forget(key)

@@ -293,6 +293,17 @@ describe("tide.memo with Redis", function()
     assert.is_true(left > 50000 and left <= 60000)
   end)
 
+  it("has what Redis gives in its last millisecond as its old value", function()
+    local users = loader()
+    local memo = memo_of(users, { stale_if_error = 60 })
+    must(cache:set("tidepool:memo:{users}:value:a", [[{"v":"of another"}]]))
+    assert.are.equal("of another", memo:get "a")
+    must(cache:del "tidepool:memo:{users}:value:a")
+    tide.sleep(0.002)
+    users.fail = fail
+    assert.are.equal("of another", memo:get "a")
+  end)
+
   it("loads once for all processes", function()
     local users = loader()
     users.gate = support.gate()
