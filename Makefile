@@ -185,7 +185,7 @@ asan:
 
 C_SOURCES := $(LIB_SOURCES) $(MAIN_SOURCES)
 C_HEADERS := $(wildcard runtime/*.h runtime/*/*.h)
-C_TESTS := $(wildcard tests/*/*.[ch])
+C_TESTS := $(wildcard tests/*/*.[ch] examples/*/*.[ch] examples/*/*.[ch]pp)
 MANUAL_TOOL := $(wildcard lua/manual/*.lua)
 LUA_ALL := $(LUA_SOURCES) $(MANUAL_TOOL) \
 	$(shell find examples tests -name '*.lua' 2>/dev/null | sort)
