@@ -102,6 +102,39 @@ typedef struct {
     /* How many posts there may be that are not collected yet; 0 (default):
      * 1024. */
     unsigned max_posts;
+
+    /* The time, in nanoseconds from wherever: the host's, as of a game or of a
+     * replay.  NULL (default): the system's monotonic clock.  Called in the
+     * runtime's thread, often; must not call the runtime.  It may stand still
+     * and leap; where it goes back, time stands still.
+     *
+     * It is what all waiting goes by: tide.sleep, tide.now and what else of
+     * scripts waits or counts seconds, timeout_ms of calls and posts, every
+     * timeout, pause and alarm of pools.  A host moves it and turns the loop,
+     * and what became due is done, however little time has really passed.
+     * Meanwhile a loop that waits takes it to go as fast as the system's clock:
+     * tide_next_timeout_ms() says what is left by this one.
+     *
+     * By the system's clock go nevertheless: budget_ns and used_ns of a step;
+     * the timeout of tide_drain(); what tide_close() waits for, from the time
+     * that was; tide_load() and tide_reload() after 60 s; the CPU time of
+     * script.*; what libuv, libpq and OpenSSL do by themselves, and the
+     * servers; and dates: os.time, timestamps in the log.
+     *
+     * With the same clock, random and calls, and tide_step() with a budget of 0
+     * or without end, the same things happen, but for when and what servers
+     * answer, the order of pairs() and with it that of the keys in JSON, which
+     * LuaJIT makes anew for each state, and os.time and os.clock. */
+    uint64_t (*now_ns)(void *ud);
+    void *now_ud;
+
+    /* Fills out with len random bytes; returns 0, or else there are none.  All
+     * that is random comes of it: math.random, the jitter of pauses, ids of
+     * requests and traces, and keys of sessions and locks, so it has to be good
+     * enough for secrets wherever these are secret.  NULL (default): the
+     * kernel's.  Called in the runtime's thread; must not call the runtime. */
+    int (*random)(void *ud, void *out, size_t len);
+    void *random_ud;
 } tide_options;
 
 /* Use tide_options_init(). */
@@ -117,7 +150,8 @@ static inline void tide_options_init(tide_options *options)
 /*
  * Makes a runtime, which belongs to the calling thread; it takes about 4 ms.
  * Returns 0 and writes *out, or TIDE_BADARG (no options, or a field that this
- * library does not know is set), TIDE_ABI_DIFFERS, TIDE_NOMEM, TIDE_INTERNAL.
+ * library does not know is set), TIDE_ABI_DIFFERS, TIDE_NOMEM, TIDE_INTERNAL
+ * (random gave nothing).
  */
 TIDE_API int tide_open(tide_runtime **out, const tide_options *options);
 
@@ -159,13 +193,14 @@ TIDE_API int tide_poll_fd(const tide_runtime *runtime);
 
 /*
  * For how long the host may wait for that descriptor before it calls
- * tide_step() all the same: milliseconds, 0: call it now, -1: as long as it
- * likes.  Ask after each step, and after each call that begins something.
+ * tide_step() all the same: milliseconds of options.now_ns, 0: call it now, -1:
+ * as long as it likes.  Ask after each step, and after each call that begins
+ * something.
  */
 TIDE_API int tide_next_timeout_ms(const tide_runtime *runtime);
 
 typedef struct {
-    uint64_t used_ns;         /* that this step took */
+    uint64_t used_ns;         /* that this step took, by the system's clock */
     uint64_t oldest_ready_ns; /* for how long the first of these waits, or 0 */
     unsigned ready_left;      /* tasks that could run, for the next step */
 } tide_step_info;
@@ -278,7 +313,8 @@ TIDE_API int tide_cancel(tide_runtime *runtime, uint64_t id);
  * Posts a call of a handler from any thread, also from several at once, between
  * a tide_load() that has returned and tide_close().  Posts of the same key run
  * one after another in the order in which they came, those of different keys at
- * the same time; timeout_ms counts from here.  The result waits for
+ * the same time; timeout_ms counts from here, by a host's now_ns from the step
+ * that takes it.  The result waits for
  * tide_collect(); free_ud is called after that, or by tide_close(), in the
  * runtime's thread.  Wakes a host that waits on tide_poll_fd().  Returns 0;
  * TIDE_BUSY at once when there are max_posts; TIDE_CLOSED after tide_drain(),

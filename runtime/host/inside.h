@@ -65,7 +65,7 @@ int host_call_begin(tide_runtime *runtime, struct host_call *call,
 /* The runtime closes: ends calls whose tasks did not come to their end. */
 void host_calls_abandon(tide_runtime *runtime);
 /* Loop time of so long from now; 0, none, for 0 and for what nobody lives to
- * see.  Any thread. */
+ * see. */
 uint64_t host_due_ns(const tide_runtime *runtime, uint64_t timeout_ms);
 
 /* Before and after the loop's last turns: what the host has of pools ends. */

@@ -45,7 +45,7 @@ static enum err open_postgres(tide_pool *pool, const char *url,
                                 .url = url,
                                 .application_name = "tidepool",
                                 .log = &vm->log,
-                                .seed = now_of(pool->runtime) };
+                                .seed = rand_next(&pool->runtime->vm->rand) };
     enum err err;
 
     pool_settings_init(&config.settings, cores_usable());
@@ -63,7 +63,8 @@ static enum err open_redis(tide_pool *pool, const char *url,
                                    .url = url,
                                    .client_name = "tidepool",
                                    .log = &vm->log,
-                                   .seed = now_of(pool->runtime) };
+                                   .seed =
+                                       rand_next(&pool->runtime->vm->rand) };
     enum err err;
 
     pool_settings_init(&config.settings, cores_usable());

@@ -21,7 +21,7 @@ struct post {
     struct list_node node;
     struct host_line *line;
     tide_request request; /* with copies of our own, behind the struct */
-    uint64_t due_ns;      /* 0: none */
+    uint64_t due_ns;      /* 0: none, or not known yet */
     tide_result result;
     char *answer; /* result.payload, then result.error, owned */
 };
@@ -183,6 +183,8 @@ static void take(struct host_posts *posts, struct post *post)
 {
     static const tide_reply no_memory = { .code = TIDE_NOMEM, .error = "" };
 
+    if (post->due_ns == 0)
+        post->due_ns = host_due_ns(posts->runtime, post->request.timeout_ms);
     post->line = line_of(posts, post->result.key);
     if (post->line == NULL) {
         keep_reply(post, &no_memory);
@@ -268,7 +270,8 @@ int tide_post(tide_runtime *runtime, uint64_t key, const tide_request *request)
     post = post_new(&own);
     if (post == NULL)
         return TIDE_NOMEM;
-    post->due_ns = host_due_ns(runtime, own.timeout_ms);
+    if (!loop_has_clock(runtime->vm->loop)) /* which this thread may not ask */
+        post->due_ns = host_due_ns(runtime, own.timeout_ms);
     code = put(runtime->posts, post, key);
     if (code != TIDE_OK)
         post_free(post, false);

@@ -160,7 +160,10 @@ int tide_open(tide_runtime **out, const tide_options *options)
                                       .write_log = own.write_log,
                                       .ud = own.ud,
                                       .allocate = own.allocate,
-                                      .allocate_ud = own.allocate_ud };
+                                      .allocate_ud = own.allocate_ud,
+                                      .clock = { own.now_ns, own.now_ud },
+                                      .random = own.random,
+                                      .random_ud = own.random_ud };
     err = vm_new(&runtime->vm, &vm_options);
     if (err != ERR_OK) {
         free(runtime);
@@ -286,6 +289,7 @@ int tide_close(tide_runtime *runtime)
     runtime->is_closing = true;
     host_posts_refuse(runtime);
     runtime->is_stepping = true;
+    loop_drop_clock(runtime->vm->loop);
     wind_up(runtime);
     host_calls_abandon(runtime);
     host_posts_close(runtime);

@@ -2,10 +2,13 @@
  * of calls.  What they do is host.lua. */
 #include "host/inside.h"
 
+#include "base/clock.h"
 #include "script/task.h"
 #include "script/watchdog.h"
 
 #include <string.h>
+
+static const uint64_t LIMIT_NS = 60000000000ULL;
 
 /* A function of host.lua, called with texts; it gives nil, or a sentence on
  * what is wrong. */
@@ -13,6 +16,7 @@ struct host_function {
     tide_runtime *runtime;
     const char *name;
     const char *args[2]; /* NULL: nil */
+    struct task *task;
     bool is_done;
     bool has_failed;
 };
@@ -67,14 +71,12 @@ static void on_ended(struct task *task, void *ud)
 static int start(lua_State *L)
 {
     struct host_function *function = lua_touserdata(L, 1);
-    struct vm *vm = function->runtime->vm;
-    struct task *task;
 
     push_function(L, function);
-    task = task_spawn(vm, L, 2, NULL);
-    task->on_end = on_ended;
-    task->on_end_ud = function;
-    memcpy(task->label, "host", sizeof("host"));
+    function->task = task_spawn(function->runtime->vm, L, 2, NULL);
+    function->task->on_end = on_ended;
+    function->task->on_end_ud = function;
+    memcpy(function->task->label, "host", sizeof("host"));
     return 0;
 }
 
@@ -109,6 +111,21 @@ int tide_set(tide_runtime *runtime, const char *key, const char *value)
     return code == TIDE_OK && function.has_failed ? TIDE_BADARG : code;
 }
 
+/* host.lua has limits of its own, which a host's clock may never reach. */
+static void turn_until_done(const struct host_function *function)
+{
+    struct loop *loop = function->runtime->vm->loop;
+    uint64_t end_ns = loop_system_ns() + LIMIT_NS;
+
+    while (!function->is_done) {
+        uint64_t left_ns = elapsed_ns(loop_system_ns(), end_ns);
+
+        if (left_ns == 0)
+            task_cancel(function->task);
+        loop_turn(loop, (int)(left_ns / 1000000) + 1);
+    }
+}
+
 static int run_to_its_end(tide_runtime *runtime, struct host_function *function)
 {
     int code = host_check_outside(runtime);
@@ -121,8 +138,7 @@ static int run_to_its_end(tide_runtime *runtime, struct host_function *function)
     if (code != TIDE_OK)
         return code;
     runtime->is_stepping = true;
-    while (!function->is_done)
-        loop_turn(runtime->vm->loop, -1);
+    turn_until_done(function);
     runtime->is_stepping = false;
     return function->has_failed ? TIDE_SCRIPT : TIDE_OK;
 }
@@ -170,15 +186,16 @@ int tide_drain(tide_runtime *runtime, uint64_t timeout_ms)
     struct loop *loop = runtime->vm->loop;
     int code = host_check_outside(runtime);
     uint64_t left_ms = timeout_ms < 1000000000 ? timeout_ms : 1000000000;
-    uint64_t end_ns = loop_now_ns(loop) + left_ms * 1000000;
+    uint64_t end_ns = loop_system_ns() + left_ms * 1000000;
 
     if (code != TIDE_OK)
         return code;
     runtime->is_closed = true;
     host_posts_refuse(runtime);
     runtime->is_stepping = true;
-    while (is_busy(runtime) && loop_now_ns(loop) < end_ns)
-        loop_turn(loop, (int)((end_ns - loop_now_ns(loop)) / 1000000) + 1);
+    while (is_busy(runtime) && loop_system_ns() < end_ns)
+        loop_turn(loop,
+                  (int)(elapsed_ns(loop_system_ns(), end_ns) / 1000000) + 1);
     runtime->is_stepping = false;
     return is_busy(runtime) ? TIDE_TIMEOUT : TIDE_OK;
 }

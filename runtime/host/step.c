@@ -20,13 +20,14 @@ int tide_next_timeout_ms(const tide_runtime *runtime)
 }
 
 /* Since when the first ready task waits: the rest came later. */
-static uint64_t oldest_ready_ns(const struct vm *vm, uint64_t now_ns)
+static uint64_t oldest_ready_ns(const struct vm *vm)
 {
     struct list_node *node = list_first(&vm->ready);
 
     if (node == NULL)
         return 0;
-    return elapsed_ns(container_of(node, struct task, node)->ready_ns, now_ns);
+    return elapsed_ns(container_of(node, struct task, node)->ready_ns,
+                      loop_now_ns(vm->loop));
 }
 
 int tide_step(tide_runtime *runtime, uint64_t budget_ns, tide_step_info *info)
@@ -40,19 +41,18 @@ int tide_step(tide_runtime *runtime, uint64_t budget_ns, tide_step_info *info)
     if (!runtime->has_own_loop)
         return host_fail(runtime, TIDE_MISUSED,
                          "the loop is the host's, which turns it");
-    from_ns = loop_now_ns(vm->loop);
+    from_ns = loop_system_ns();
     until_ns =
         budget_ns < UINT64_MAX - from_ns ? from_ns + budget_ns : UINT64_MAX;
     runtime->is_stepping = true;
     do {
         loop_turn_until(vm->loop, until_ns);
-        now_ns = loop_now_ns(vm->loop);
+        now_ns = loop_system_ns();
     } while (now_ns < until_ns && loop_next_timeout_ms(vm->loop) == 0);
     runtime->is_stepping = false;
     if (info != NULL)
-        *info =
-            (tide_step_info){ .used_ns = now_ns - from_ns,
-                              .ready_left = vm->ready.len,
-                              .oldest_ready_ns = oldest_ready_ns(vm, now_ns) };
+        *info = (tide_step_info){ .used_ns = now_ns - from_ns,
+                                  .ready_left = vm->ready.len,
+                                  .oldest_ready_ns = oldest_ready_ns(vm) };
     return TIDE_OK;
 }

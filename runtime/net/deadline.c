@@ -1,24 +1,40 @@
 /* deadline.c - see deadline.h. */
 #include "net/deadline.h"
 
+#include "base/clock.h"
 #include "net/inside.h"
 
 enum { NS_PER_MS = 1000000 };
 
 static void on_timer(uv_timer_t *timer);
 
+/* Rounded up. */
+static uint64_t ms_of(uint64_t ns)
+{
+    return ns / NS_PER_MS + (ns % NS_PER_MS != 0);
+}
+
 /*
- * Sets the one timer.  libuv counts in whole milliseconds of the clock that
- * loop_now_ns() reads, so rounding up means it never wakes too early.
+ * libuv counts in whole milliseconds of the clock that loop_now_ns() reads, so
+ * rounding up means it never wakes too early.  By another clock it is a guess:
+ * that it goes as fast from here on.
  */
+static uint64_t wait_ms(struct loop *loop, uint64_t at_ns)
+{
+    uint64_t at_ms, now_ms;
+
+    if (loop_has_clock(loop) || loop->lead_ns != 0)
+        return ms_of(elapsed_ns(loop_now_ns(loop), at_ns));
+    at_ms = ms_of(at_ns);
+    now_ms = uv_now(loop->uv);
+    return at_ms > now_ms ? at_ms - now_ms : 0;
+}
+
+/* Sets the one timer. */
 static void arm(struct loop *loop, uint64_t at_ns)
 {
-    uint64_t at_ms = at_ns / NS_PER_MS + (at_ns % NS_PER_MS != 0);
-    uint64_t now_ms = uv_now(loop->uv);
-    uint64_t wait_ms = at_ms > now_ms ? at_ms - now_ms : 0;
-
     loop->armed_ns = at_ns;
-    uv_timer_start(&loop->timer, on_timer, wait_ms, 0);
+    uv_timer_start(&loop->timer, on_timer, wait_ms(loop, at_ns), 0);
 }
 
 static void disarm(struct loop *loop)
@@ -51,6 +67,14 @@ void deadline_init_loop(struct loop *loop)
 {
     wheel_init(&loop->wheel, loop_now_ns(loop));
     loop->armed_ns = WHEEL_NEVER;
+}
+
+void deadline_look(struct loop *loop)
+{
+    bool is_other = loop_has_clock(loop) || loop->lead_ns != 0;
+
+    if (is_other && loop->armed_ns != WHEEL_NEVER)
+        arm(loop, loop->armed_ns);
 }
 
 void deadline_start(struct loop *loop, struct deadline *deadline,

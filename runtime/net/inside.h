@@ -16,6 +16,9 @@
 struct loop {
     uv_loop_t *uv; /* &own, or the host's */
     uv_loop_t own;
+    struct loop_clock clock;
+    uint64_t latest_ns;   /* that it gave; of a host's clock alone */
+    uint64_t lead_ns;     /* of the time before the system's, once dropped */
     uv_prepare_t prepare; /* runs jobs before the poll */
     uv_check_t check;     /* and after it */
     uv_idle_t idle;       /* keeps the poll from blocking */
@@ -34,6 +37,8 @@ struct loop {
 
 /* Called by loop_new() and by loop_free(). */
 void deadline_init_loop(struct loop *loop);
+/* Sets the timer anew, by a host's clock, which may have been moved. */
+void deadline_look(struct loop *loop);
 void process_forget_orphans(struct loop *loop);
 
 /* ERR_NOMEM, or ERR_INTERNAL for what should not happen. */

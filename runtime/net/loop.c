@@ -60,6 +60,7 @@ static void run_jobs(struct loop *loop)
 static void on_prepare(uv_prepare_t *prepare)
 {
     run_jobs(prepare->data);
+    deadline_look(prepare->data);
 }
 
 static void on_check(uv_check_t *check)
@@ -97,12 +98,13 @@ static void init_handles(struct loop *loop)
     uv_unref((uv_handle_t *)&loop->check);
 }
 
-enum err loop_new(struct loop **out, void *uv_loop)
+enum err loop_new(struct loop **out, void *uv_loop, struct loop_clock clock)
 {
     struct loop *loop = calloc(1, sizeof(*loop));
 
     if (loop == NULL)
         return ERR_NOMEM;
+    loop->clock = clock;
     loop->uv = uv_loop;
     if (uv_loop == NULL) {
         int status = uv_loop_init(&loop->own);
@@ -155,9 +157,36 @@ void loop_free(struct loop *loop)
     free(loop);
 }
 
-uint64_t loop_now_ns(const struct loop *loop)
+uint64_t loop_now_ns(struct loop *loop)
 {
-    (void)loop; /* one clock for all of them */
+    uint64_t now_ns;
+
+    if (loop->clock.now_ns == NULL)
+        return uv_hrtime() + loop->lead_ns;
+    now_ns = loop->clock.now_ns(loop->clock.ud);
+    if (now_ns > loop->latest_ns)
+        loop->latest_ns = now_ns;
+    else if (loop->latest_ns == 0)
+        loop->latest_ns = 1; /* 0 says never */
+    return loop->latest_ns;
+}
+
+bool loop_has_clock(const struct loop *loop)
+{
+    return loop->clock.now_ns != NULL;
+}
+
+void loop_drop_clock(struct loop *loop)
+{
+    if (loop->clock.now_ns == NULL)
+        return;
+    loop->lead_ns = loop_now_ns(loop) - uv_hrtime(); /* modulo 2^64 */
+    loop->clock.now_ns = NULL;
+    deadline_look(loop);
+}
+
+uint64_t loop_system_ns(void)
+{
     return uv_hrtime();
 }
 
@@ -202,6 +231,7 @@ void loop_turn(struct loop *loop, int timeout_ms)
 {
     uv_run_mode mode = timeout_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE;
 
+    deadline_look(loop);
     if (timeout_ms >= 0) {
         /* Active, it also makes libuv poll when nothing else is open. */
         uint64_t wait_ms = timeout_ms > 0 ? (uint64_t)timeout_ms : 1;
@@ -232,7 +262,7 @@ void loop_turn_until(struct loop *loop, uint64_t until_ns)
 
 bool loop_is_over(const struct loop *loop)
 {
-    return loop->until_ns != 0 && loop_now_ns(loop) >= loop->until_ns;
+    return loop->until_ns != 0 && loop_system_ns() >= loop->until_ns;
 }
 
 int loop_poll_fd(const struct loop *loop)
@@ -259,6 +289,7 @@ int loop_next_timeout_ms(struct loop *loop)
     if (!uv_loop_alive(loop->uv))
         return -1; /* what does not keep it running is read only */
     uv_update_time(loop->uv);
+    deadline_look(loop);
     return uv_backend_timeout(loop->uv);
 }
 

@@ -25,16 +25,32 @@ struct loop_job {
     struct list_node node;
 };
 
+/* Another clock than the system's: nanoseconds that do not go back, called in
+ * the loop's thread. */
+struct loop_clock {
+    uint64_t (*now_ns)(void *ud); /* NULL: the system's */
+    void *ud;
+};
+
 /* uv_loop is a host's uv_loop_t, borrowed, or NULL for one of our own. */
-enum err loop_new(struct loop **out, void *uv_loop) MUST_CHECK;
+enum err loop_new(struct loop **out, void *uv_loop,
+                  struct loop_clock clock) MUST_CHECK;
 /* Accepts NULL.  Everything opened on it must be closed.  Turns a host's loop
  * once. */
 void loop_free(struct loop *loop);
 /* Runs until all that was opened on it is closed; that must be under way. */
 void loop_settle(struct loop *loop);
 
-/* Monotonic nanoseconds. */
-uint64_t loop_now_ns(const struct loop *loop);
+/* Monotonic nanoseconds, never 0; any thread where the clock is the system's.
+ */
+uint64_t loop_now_ns(struct loop *loop);
+bool loop_has_clock(const struct loop *loop);
+/* A clock of a host's is asked no more: time goes on from where it is as the
+ * system's does. */
+void loop_drop_clock(struct loop *loop);
+/* The system's monotonic clock, which bounds what the loop may take, whatever
+ * clock it has; any thread. */
+uint64_t loop_system_ns(void);
 /* For how long it has not come back from what it called last; also in a signal
  * handler. */
 uint64_t loop_still_ns(const struct loop *loop);
@@ -55,8 +71,8 @@ void loop_turn(struct loop *loop, int timeout_ms);
 
 /* ---- a loop of our own, turned from another one */
 
-/* A turn that does not wait, and when until_ns has passed leaves jobs of
- * LOOP_RUN to the next one; one at least has run. */
+/* A turn that does not wait, and when until_ns of the system's clock has passed
+ * leaves jobs of LOOP_RUN to the next one; one at least has run. */
 void loop_turn_until(struct loop *loop, uint64_t until_ns);
 /* For a job that does many things: whether it should leave the rest to the
  * next turn. */

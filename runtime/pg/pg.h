@@ -21,7 +21,7 @@ struct pg_config {
     struct pool_settings settings;
     const struct log *log;      /* may be NULL */
     struct budget_port *budget; /* a worker's, or NULL */
-    uint64_t seed;              /* of the jitter */
+    uint64_t seed;              /* of the jitter and the names of statements */
 };
 
 /* ERR_BADARG: why says what libpq could not read in the url.  No server is

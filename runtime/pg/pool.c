@@ -90,9 +90,7 @@ enum err pg_pool_open(struct pg_pool **out, struct loop *loop,
         return ERR_NOMEM;
     pg->loop = loop;
     pg->log = config->log;
-    /* workers share a seed, and so would their statements' names */
-    pg->rand.state =
-        config->seed ^ loop_now_ns(loop) ^ ((uint64_t)getpid() << 32);
+    pg->rand.state = config->seed;
     list_init(&pg->cancels);
     list_init(&pg->ending);
     knowns_init(&pg->knowns);

@@ -144,7 +144,7 @@ static int l_same_secret(lua_State *L)
     return 1;
 }
 
-/* random_hex(n): n of the kernel's random bytes as 2 * n digits. */
+/* random_hex(n): n random bytes as 2 * n digits. */
 static int l_random_hex(lua_State *L)
 {
     uint8_t bytes[RANDOM_MAX];
@@ -152,8 +152,8 @@ static int l_random_hex(lua_State *L)
     int count = luaL_checkint(L, 1);
 
     luaL_argcheck(L, count > 0 && count <= RANDOM_MAX, 1, "out of range");
-    if (secret_random(bytes, (size_t)count) != ERR_OK)
-        return luaL_error(L, "the kernel gives no random bytes");
+    if (vm_random(vm_of(L), bytes, (size_t)count) != ERR_OK)
+        return luaL_error(L, "there are no random bytes");
     secret_put_hex(hex, bytes, (size_t)count);
     lua_pushlstring(L, hex, 2 * (size_t)count);
     return 1;

@@ -204,7 +204,7 @@ static int l_open(lua_State *L)
         .settings = arguments.settings,
         .log = &vm->log,
         .budget = vm->budget,
-        .seed = loop_now_ns(vm->loop),
+        .seed = rand_next(&vm->rand),
     };
     box = pool_push(L, POOL_POSTGRES, arguments.name);
     err = pg_pool_open(&box->pg, vm->loop, &config, &why);

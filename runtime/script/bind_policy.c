@@ -119,7 +119,7 @@ static int l_pilot(lua_State *L)
     struct vm *vm = vm_of(L);
     struct policy_option options[POLICY_OPTIONS_MAX];
     struct policy_source source = { .options = options,
-                                    .seed = loop_now_ns(vm->loop) };
+                                    .seed = rand_next(&vm->rand) };
     struct err_text why = { .text = "" };
     struct script_pilot *box;
     enum err err;

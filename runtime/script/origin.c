@@ -5,18 +5,13 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 static const uint64_t KEY_MASK = ((uint64_t)1 << ORIGIN_KEY_BITS) - 1;
 
 /* ---- what ids are made of */
 
-void origin_source_init(struct origin_source *source)
+void origin_source_init(struct origin_source *source, const uint64_t seeds[2])
 {
-    uint64_t seeds[2] = { 0, 0 };
-
-    if (getrandom(seeds, sizeof(seeds), 0) != (ssize_t)sizeof(seeds))
-        seeds[0] = (uint64_t)(uintptr_t)source;
     source->high.state = seeds[0];
     source->low.state = seeds[1];
     source->sampled_from = sample_from(0);

@@ -46,8 +46,8 @@ struct origin_source {
     uint64_t made;
 };
 
-/* Seeds it by the kernel; no trace is sampled yet. */
-void origin_source_init(struct origin_source *source);
+/* No trace is sampled yet. */
+void origin_source_init(struct origin_source *source, const uint64_t seeds[2]);
 
 /* The least key of a share, 0 to 1, of all requests: those from there on are
  * in it (as OpenTelemetry's consistent sampling has it). */

@@ -2,6 +2,7 @@
 #include "script/vm.h"
 #include "base/number.h"
 #include "net/budget_port.h"
+#include "net/secret.h"
 #include "script/lua_modules.h"
 #include "script/stuck.h"
 #include "script/task.h"
@@ -154,6 +155,16 @@ void vm_site(lua_State *L, int level, char *out, size_t size)
     number_text(out + len, debug.currentline);
 }
 
+enum err vm_random(struct vm *vm, void *out, size_t len)
+{
+    const struct vm_options *options = &vm->options;
+
+    if (options->random == NULL)
+        return secret_random(out, len);
+    return options->random(options->random_ud, out, len) == 0 ? ERR_OK
+                                                              : ERR_INTERNAL;
+}
+
 /* ---- log */
 
 static uint64_t unix_now_ns(void)
@@ -291,12 +302,23 @@ static void keep_originals(lua_State *L)
     lua_setfield(L, LUA_REGISTRYINDEX, "tidepool.string");
 }
 
+/* Else math.random() is the same in every process. */
+static void seed_math(lua_State *L, struct vm *vm)
+{
+    lua_getglobal(L, "math");
+    lua_getfield(L, -1, "randomseed");
+    lua_pushnumber(L, (lua_Number)rand_below(&vm->rand, 1ULL << 53));
+    lua_call(L, 1, 0);
+    lua_pop(L, 1);
+}
+
 /* Everything runs under lua_pcall, so that no memory is an error, no panic. */
 static int set_up(lua_State *L)
 {
     struct vm *vm = lua_touserdata(L, 1);
 
     luaL_openlibs(L);
+    seed_math(L, vm);
     vm->strings = (struct string_bounds){ .max_bytes = STRING_MAX_BYTES,
                                           .is_over = is_over,
                                           .end = end_run,
@@ -334,6 +356,7 @@ static bool is_out_of_memory(lua_State *L)
 
 enum err vm_new(struct vm **out, const struct vm_options *options)
 {
+    uint64_t seeds[3];
     enum err err = ERR_NOMEM;
     struct vm *vm = calloc(1, sizeof(*vm));
 
@@ -346,8 +369,12 @@ enum err vm_new(struct vm **out, const struct vm_options *options)
     list_init(&vm->pools);
     list_init(&vm->pilots);
     vm->limits.on_suspect_ref = LUA_NOREF;
-    origin_source_init(&vm->origins);
-    err = loop_new(&vm->loop, options->uv_loop);
+    err = vm_random(vm, seeds, sizeof(seeds));
+    if (err != ERR_OK)
+        goto fail;
+    vm->rand.state = seeds[0];
+    origin_source_init(&vm->origins, seeds + 1);
+    err = loop_new(&vm->loop, options->uv_loop, options->clock);
     if (err != ERR_OK)
         goto fail;
     err = ERR_NOMEM;

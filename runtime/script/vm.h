@@ -9,6 +9,7 @@
 #define TIDEPOOL_SCRIPT_VM_H
 
 #include "base/log.h"
+#include "base/rand.h"
 #include "net/loop.h"
 #include "pool/pool.h"
 #include "script/origin.h"
@@ -31,6 +32,9 @@ struct vm_options {
     void *ud;
     lua_Alloc allocate; /* of the Lua state; NULL: its own */
     void *allocate_ud;
+    struct loop_clock clock;
+    int (*random)(void *ud, void *out, size_t len); /* NULL: the kernel's */
+    void *random_ud;
 };
 
 /* See limits.h. */
@@ -57,6 +61,7 @@ struct vm {
     struct buf log_line;
     struct buf json; /* scratch of rows_json() */
 
+    struct rand rand; /* of seeds; its own is of vm_random() */
     struct origin_source origins;
     struct origin *speaks_for; /* whom lines are about when no task runs */
 
@@ -85,6 +90,10 @@ enum err vm_new(struct vm **out, const struct vm_options *options) MUST_CHECK;
 /* Accepts NULL.  Cancels what is left and closes the state; the loop must then
  * have come to its end. */
 void vm_free(struct vm *vm);
+
+/* Fills out with bytes that are good for secrets.  ERR_INTERNAL: there are
+ * none. */
+enum err vm_random(struct vm *vm, void *out, size_t len) MUST_CHECK;
 
 /* Of a C function that was registered by vm_register(). */
 static inline struct vm *vm_of(lua_State *L)

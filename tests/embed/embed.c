@@ -1,7 +1,9 @@
 /* embed.c - see embed.h. */
 #include "embed.h"
 
+#include <arpa/inet.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 void wait_for_work(const tide_runtime *runtime)
 {
@@ -64,4 +66,19 @@ void ask(tide_runtime *runtime, struct answer *answer, const char *name,
     step_until(runtime, answer->count > 0);
     assert_int_equal(answer->count, 1);
     assert_int_equal(answer->freed, 1);
+}
+
+int open_black_hole(char *url, size_t size, const char *form)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    snprintf(url, size, form, ntohs(address.sin_port));
+    return fd;
 }

@@ -82,6 +82,10 @@ tide_request request_for(struct answer *answer, const char *name,
                          const char *payload);
 void on_reply(void *ud, const tide_reply *reply);
 
+/* A socket that takes connections into its backlog and never says a word; its
+ * port goes into the url by form. */
+int open_black_hole(char *url, size_t size, const char *form);
+
 /* Calls a handler and steps until it has answered. */
 void ask(tide_runtime *runtime, struct answer *answer, const char *name,
          const char *payload);

@@ -1,9 +1,7 @@
 /* test_step.c - a step keeps its budget and never waits. */
 #include "embed.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 enum { MS = 1000000, CALLS = 50 };
@@ -93,22 +91,6 @@ static void test_the_host_is_told_when_the_next_step_is_due(void **state)
     assert_int_equal(info.ready_left, 0);
     assert_true(info.used_ns < 1000 * (uint64_t)MS);
     assert_done(tide_close(runtime));
-}
-
-/* Takes connections into its backlog and never says a word. */
-static int open_black_hole(char *url, size_t size, const char *form)
-{
-    struct sockaddr_in address = { .sin_family = AF_INET,
-                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t len = sizeof(address);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
-    assert_int_equal(listen(fd, 16), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-    snprintf(url, size, form, ntohs(address.sin_port));
-    return fd;
 }
 
 /* A test by the CPU clock would not see a wait; this bound is far above what a

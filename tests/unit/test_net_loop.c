@@ -190,7 +190,7 @@ static void test_loop_borrows_the_loop_of_its_host(void **state)
 
     (void)state;
     assert_int_equal(uv_loop_init(&host), 0);
-    assert_ok(loop_new(&loop, &host));
+    assert_ok(loop_new(&loop, &host, (struct loop_clock){ 0 }));
     a = step_of(loop, 'a');
     loop_defer(loop, LOOP_RUN, &a.job);
     uv_run(&host, UV_RUN_DEFAULT);
@@ -209,7 +209,7 @@ static void test_loop_new_fails_without_memory(void **state)
     (void)state;
     for (unsigned n = 1;; n++) {
         oom_fail_at(n);
-        err = loop_new(&loop, NULL);
+        err = loop_new(&loop, NULL, (struct loop_clock){ 0 });
         oom_off();
         if (!oom_happened())
             break;

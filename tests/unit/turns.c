@@ -12,7 +12,7 @@ struct loop *make_loop(void)
 {
     struct loop *loop = NULL;
 
-    assert_ok(loop_new(&loop, NULL));
+    assert_ok(loop_new(&loop, NULL, (struct loop_clock){ 0 }));
     return loop;
 }
 
