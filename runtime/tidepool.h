@@ -254,17 +254,33 @@ TIDE_API int tide_load(tide_runtime *runtime, const char *path,
  */
 TIDE_API int tide_reload(tide_runtime *runtime, const char *text);
 
+/* What the bytes of a payload are. */
+enum tide_format {
+    TIDE_FORMAT_RAW,    /* whatever host and handler agree on */
+    TIDE_FORMAT_JSON,   /* one value, in UTF-8 */
+    TIDE_FORMAT_MSGPACK /* one value, without extension types */
+};
+
 /* Fill it with tide_request_init(), then change what you need. */
 typedef struct {
     size_t size;         /* of this struct, in bytes */
     const char *name;    /* of the handler */
-    const void *payload; /* any bytes: the handler's call.payload */
+    const void *payload; /* by format the handler's call.payload */
     size_t len;
     /* From the call on, until its reply must be there; 0 (default): as long as
      * it takes. */
     uint64_t timeout_ms;
     void *ud;                  /* handed to the callback, or in the result */
     void (*free_ud)(void *ud); /* or NULL; called once, when ud is let go */
+    /* An enum tide_format.  TIDE_FORMAT_RAW (default): call.payload is the
+     * bytes, and the reply is a string as it is, nil as none, all else as JSON.
+     * With another one call.payload is the value in the bytes, null as
+     * tide.null, nil where len is 0, and whatever the reply is, nil too, it
+     * comes in this format.  A whole number beyond 2^53 comes from MessagePack
+     * as its digits, from JSON as the nearest one that Lua has; a string goes
+     * as str into MessagePack when it is UTF-8, else as bin; an empty table as
+     * a map. */
+    int format;
 } tide_request;
 
 /* Use tide_request_init(). */
@@ -280,8 +296,9 @@ static inline void tide_request_init(tide_request *request)
 typedef struct {
     int code;            /* TIDE_OK, or why there is none */
     const char *error;   /* a sentence; "" with TIDE_OK */
-    const void *payload; /* a string as the handler gave it, else JSON */
+    const void *payload; /* see tide_request.format */
     size_t len;
+    int format; /* of payload: TIDE_FORMAT_RAW also where there is none */
 } tide_reply;
 
 typedef void (*tide_reply_fn)(void *ud, const tide_reply *reply);
@@ -291,12 +308,14 @@ typedef void (*tide_reply_fn)(void *ud, const tide_reply *reply);
  * reply goes to fn, once, from inside of tide_step(), of a call that turns the
  * loop, or of a turn of the host's loop; never from inside of this call.  fn
  * may make calls that do not turn the loop.  The reply's code is TIDE_SCRIPT
- * when the handler raised, the err's when it returned nil, err; TIDE_BADARG
- * where no such handler is, TIDE_TIMEOUT, TIDE_CANCELLED, TIDE_BUDGET.  free_ud
- * follows fn; a call that is refused calls neither.  id may be NULL.  Returns
- * 0, TIDE_BUSY (script.max_tasks, the heap), TIDE_BADARG, TIDE_MISUSED before
- * tide_load(), TIDE_CLOSED after tide_drain(), TIDE_NOMEM, TIDE_THREAD,
- * TIDE_FORKED.
+ * when the handler raised or its reply cannot be written in the format, the
+ * err's when it returned nil, err; TIDE_BADARG where no such handler is, or the
+ * payload is not in the format, with a sentence that names the byte, counted
+ * from 1; TIDE_TIMEOUT, TIDE_CANCELLED, TIDE_BUDGET.  free_ud follows fn; a
+ * call that is refused calls neither.  id may be NULL.  Returns 0, TIDE_BUSY
+ * (script.max_tasks, the heap), TIDE_BADARG (no name, no fn, no such format),
+ * TIDE_MISUSED before tide_load(), TIDE_CLOSED after tide_drain(), TIDE_NOMEM,
+ * TIDE_THREAD, TIDE_FORKED.
  */
 TIDE_API int tide_call(tide_runtime *runtime, const tide_request *request,
                        tide_reply_fn fn, uint64_t *id);
@@ -328,10 +347,11 @@ TIDE_API int tide_post(tide_runtime *runtime, uint64_t key,
 typedef struct {
     uint64_t key, seq; /* seq: 1 for the first post of the runtime, and so on */
     void *ud;          /* of the request */
-    int code;          /* as of a tide_reply, as the next three are */
+    int code;          /* as of a tide_reply, as the next four are */
     const char *error;
     const void *payload;
     size_t len;
+    int format;
 } tide_result;
 
 /*

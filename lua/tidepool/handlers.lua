@@ -12,11 +12,18 @@ local Call = {}
 Call.__index = Call
 handlers.Call = Call
 
+-- What host.call() is told of payloads; none for "raw".
+local CODECS = {
+  json = { encode = reply.encode, decode = reply.decode },
+  msgpack = { encode = reply.msgpack_encode, decode = reply.msgpack_decode },
+}
+
 -- The payload as JSON; or nil, err.
 function Call:json() return reply.decode(self.payload) end
 
--- fn(call) answers what a host asks by this name: a string is the reply as it is, nil an
--- empty one, anything else is sent as JSON; nil, err is a failure.
+-- fn(call) answers what a host asks by this name, in the format of its request; where
+-- that is none, a string is the reply as it is, nil an empty one, anything else is sent
+-- as JSON; nil, err is a failure.
 function handlers.add(name, fn)
   if type(name) ~= "string" or name == "" then
     error("a handler's name expected, got " .. (name == "" and "an empty text"
@@ -44,28 +51,41 @@ local function describe(failure)
   return { message = tostring(failure), traceback = debug.traceback("", 2) }
 end
 
-local function bytes_of(value)
-  if type(value) == "string" then return value end
-  if value == nil then return "" end
-  return reply.encode(value)
+-- The payload that the handler sees.
+local function value_of(bytes, format)
+  local codec = CODECS[format]
+  if not codec then return bytes end
+  if bytes == "" then return nil end
+  local value, err = codec.decode(bytes)
+  if err then error(err, 0) end
+  return value
 end
 
-local function answer(fn, call)
+-- The reply's bytes and their format.
+local function bytes_of(value, format)
+  if CODECS[format] then return CODECS[format].encode(value), format end
+  if type(value) == "string" then return value, "raw" end
+  if value == nil then return "", "raw" end
+  return reply.encode(value), "json"
+end
+
+local function answer(fn, call, bytes, format)
+  call.payload = value_of(bytes, format)
   local value, err = fn(call)
   if value == nil and err ~= nil then error(err, 0) end
-  return bytes_of(value)
+  return bytes_of(value, format)
 end
 
--- Calls the handler of the script with this environment.  Gives the reply's bytes; or
--- nil, a code and a sentence.
-function handlers.call(env, name, payload)
+-- Calls the handler of the script with this environment.  Gives the reply's bytes and
+-- their format; or nil, a code and a sentence.
+function handlers.call(env, name, bytes, format)
   local entry = of_env[env] and of_env[env][name]
   if not entry then
     return nil, "badarg", ('the script has no handler "%s"%s'):format(name, names_of(env))
   end
-  local ok, value = xpcall(answer, describe, entry.fn,
-    setmetatable({ name = name, payload = payload }, Call))
-  if ok then return value end
+  local ok, value, written = xpcall(answer, describe, entry.fn,
+    setmetatable({ name = name }, Call), bytes, format)
+  if ok then return value, written end
   if core.is_err(value) then return nil, value.code, value.message end
   core.log("error", "handler failed", { handler = name, at = entry.site,
     error = value.message .. value.traceback })

@@ -121,15 +121,15 @@ function host.reload(text)
   finish_if_idle(before.env)
 end
 
--- Gives the reply's bytes; or nil, a code and a sentence.
-function host.call(name, payload)
+-- Gives the reply's bytes and the name of their format; or nil, a code and a sentence.
+function host.call(name, payload, format)
   local env = current.env
   running[env] = (running[env] or 0) + 1
   core.at_task_end(function()
     running[env] = running[env] > 1 and running[env] - 1 or nil
     finish_if_idle(env)
   end)
-  return handlers.call(env, name, payload)
+  return handlers.call(env, name, payload, format)
 end
 
 return host

@@ -56,6 +56,8 @@ local tide = {
 
   encode = reply.encode,
   decode = reply.decode,
+  msgpack_encode = reply.msgpack_encode,
+  msgpack_decode = reply.msgpack_decode,
 
   now = core.now,
   log = core.log, -- (level, event [, fields]): "debug", "info", "warn" or "error"

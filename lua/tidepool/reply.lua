@@ -24,6 +24,22 @@ function reply.decode(text)
   return nil, core.err("badarg", "bad JSON: " .. tostring(value), { status = 400 })
 end
 
+-- The same as MessagePack.
+function reply.msgpack_encode(value)
+  local bytes, failure = core.msgpack_encode(value)
+  if not bytes then error(failure, 2) end
+  return bytes
+end
+
+function reply.msgpack_decode(bytes)
+  if type(bytes) ~= "string" then error("string expected, got " .. type(bytes), 2) end
+  local value, failure = core.msgpack_decode(bytes)
+  if failure then
+    return nil, core.err("badarg", "bad MessagePack: " .. failure, { status = 400 })
+  end
+  return value
+end
+
 -- Replies with a value as JSON; rows that nobody looked at go to
 -- the output without becoming Lua values.
 function reply.json(value, status)

@@ -296,6 +296,25 @@ function Tide.encode(value) end
 ---@return tidepool.Err? err
 function Tide.decode(text) end
 
+---A value as MessagePack. A string is str when it is UTF-8, else bin, as `tide.bytes` is; a table is an array by the rule of
+---`tide.encode`, and always as `tide.array`; of rows, each is a map without what is NULL.
+---
+---Raises: for functions and the like, a table that holds itself
+---@param value any as of `tide.encode`, and keys that are booleans
+---@return string bytes
+function Tide.msgpack_encode(value) end
+
+---The value of bytes in MessagePack, which may be hostile. nil is `tide.null`, a whole number beyond 2^53 its exact digits as a
+---string, str and bin are strings; extension types are refused.
+---
+---Errors: `badarg` - with `status` 400, and the byte where it is wrong, counted from 1
+---
+---Raises: when it is no string
+---@param bytes string
+---@return any value
+---@return tidepool.Err? err
+function Tide.msgpack_decode(bytes) end
+
 ---A reply that a function writes, sent piece by piece, no faster than the client reads. What the function raises before the
 ---first piece has a reply of its own; later the connection is cut, so that the client sees that the reply is not whole.
 ---
@@ -317,7 +336,7 @@ function Tide.events(fn, opts) end
 ---
 ---Raises: when the script has a handler of this name
 ---@param name string
----@param fn fun(call: tidepool.HandlerCall): any, tidepool.Err? a string is the reply as it is, nil an empty one, any other value is sent as JSON; `nil, err` is a failure, which the host gets by code and message
+---@param fn fun(call: tidepool.HandlerCall): any, tidepool.Err? where the host asks in JSON or MessagePack, the value goes in that format; else a string is the reply as it is, nil an empty one, any other value is sent as JSON. `nil, err` is a failure, which the host gets by code and message
 function Tide.handler(name, fn) end
 
 ---Asks an app without a socket, as over HTTP: through its routes, with its error replies, in a task of its own.
@@ -2134,12 +2153,14 @@ function EventStream:wait() end
 ---What a host asks.
 ---@class tidepool.HandlerCall
 ---@field name string
----@field payload string its bytes, "" without any
+---@field payload any where the host asks in JSON or MessagePack the value, as of `tide.decode` or `tide.msgpack_decode`, nil without any; else its bytes, "" without any
 local HandlerCall = {}
 
----The payload as JSON.
+---The payload of bytes as JSON.
 ---
 ---Errors: `badarg` - it is none
+---
+---Raises: when it is no string
 ---@return any value
 ---@return tidepool.Err? err
 function HandlerCall:json() end

@@ -8,6 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* By enum tide_format. */
+static const char *const format_names[] = { "raw", "json", "msgpack" };
+
+enum { FORMATS = sizeof(format_names) / sizeof(*format_names) };
+
 void tide_request_init_sized(tide_request *request, size_t size)
 {
     memset(request, 0, size);
@@ -21,7 +26,8 @@ bool host_take_request(tide_request *own, const tide_request *request)
     tide_request_init(own);
     memcpy(own, request,
            request->size < sizeof(*own) ? request->size : sizeof(*own));
-    return own->name != NULL && (own->payload != NULL || own->len == 0);
+    return own->name != NULL && (own->payload != NULL || own->len == 0) &&
+           own->format >= 0 && own->format < FORMATS;
 }
 
 uint64_t host_due_ns(const tide_runtime *runtime, uint64_t timeout_ms)
@@ -48,14 +54,24 @@ static const char *text_at(lua_State *L, int index)
     return text != NULL ? text : "";
 }
 
-/* Of a task that ended as host.call() does: the bytes, or nil, code, sentence.
- * What is borrowed stays on L's stack. */
+static int format_named(const char *name)
+{
+    int format = TIDE_FORMAT_RAW;
+
+    while (format < FORMATS - 1 && strcmp(format_names[format], name) != 0)
+        format++;
+    return format;
+}
+
+/* Of a task that ended as host.call() does: the bytes and the name of their
+ * format, or nil, code, sentence.  What is borrowed stays on L's stack. */
 static tide_reply reply_of(lua_State *L)
 {
     tide_reply reply = { .error = "" };
 
     if (lua_type(L, 1) == LUA_TSTRING) {
         reply.payload = lua_tolstring(L, 1, &reply.len);
+        reply.format = format_named(text_at(L, 2));
         return reply;
     }
     reply.code = code_named(text_at(L, 2));
@@ -131,7 +147,8 @@ static int start_task(lua_State *L)
     lua_getfield(L, -1, "call");
     lua_pushstring(L, request->name);
     lua_pushlstring(L, request->len > 0 ? request->payload : "", request->len);
-    call->task = task_spawn(call->runtime->vm, L, 2, NULL);
+    lua_pushstring(L, format_names[request->format]);
+    call->task = task_spawn(call->runtime->vm, L, 3, NULL);
     call->task->on_end = on_task_ended;
     call->task->on_end_ud = call;
     snprintf(call->task->label, TASK_LABEL_MAX, "%s", request->name);
@@ -220,7 +237,8 @@ int tide_call(tide_runtime *runtime, const tide_request *request,
         return code;
     if (fn == NULL || !host_take_request(&own, request))
         return host_fail(runtime, TIDE_BADARG,
-                         "a request with a name and a callback expected");
+                         "a request with a name, a format that there is and a "
+                         "callback expected");
     call = calloc(1, sizeof(*call));
     if (call == NULL)
         return TIDE_NOMEM;

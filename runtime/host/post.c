@@ -97,6 +97,7 @@ static void keep_reply(struct post *post, const tide_reply *reply)
     memcpy(post->answer + reply->len, reply->error, error_size);
     result->payload = post->answer;
     result->len = reply->len;
+    result->format = reply->format;
     result->error = post->answer + reply->len;
 }
 

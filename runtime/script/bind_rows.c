@@ -359,26 +359,6 @@ const char *rows_put_json(lua_State *L, int index, struct buf *out)
     return failure;
 }
 
-/* encode(value): its JSON; or nil and what cannot be written. */
-static int l_encode(lua_State *L)
-{
-    struct buf *out = &vm_of(L)->json;
-    const char *failure;
-
-    luaL_checkany(L, 1);
-    buf_clear(out);
-    failure = json_put_value(L, 1, out);
-    if (buf_failed(out))
-        failure = "out of memory: the value is too large";
-    if (failure != NULL) {
-        lua_pushnil(L);
-        lua_pushstring(L, failure);
-        return 2;
-    }
-    lua_pushlstring(L, out->data, out->len);
-    return 1;
-}
-
 static int l_is_rows(lua_State *L)
 {
     lua_pushboolean(L, is_rows(L, 1));
@@ -416,9 +396,11 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-    { "encode", l_encode },           { "is_rows", l_is_rows },
-    { "rows_bytes", l_rows_bytes },   { "is_untouched", l_is_untouched },
-    { "decode_with", l_decode_with }, { NULL, NULL },
+    { "is_rows", l_is_rows },
+    { "rows_bytes", l_rows_bytes },
+    { "is_untouched", l_is_untouched },
+    { "decode_with", l_decode_with },
+    { NULL, NULL },
 };
 
 void bind_rows(lua_State *L, struct vm *vm)

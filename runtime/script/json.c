@@ -13,8 +13,7 @@ enum { DEPTH_MAX = 100, ARRAY_SLACK = 10 };
 static const char *put_value(lua_State *L, int index, struct buf *out,
                              int depth);
 
-/* The length of the array that the table is, or -1 when it is an object. */
-static int array_len(lua_State *L, int table)
+int json_array_len(lua_State *L, int table)
 {
     double largest = 0;
     int count = 0;
@@ -104,7 +103,7 @@ static const char *put_table(lua_State *L, int table, struct buf *out,
         return "a table is nested more than 100 deep, or holds itself";
     if (!lua_checkstack(L, 8))
         return "the stack is full";
-    len = array_len(L, table);
+    len = json_array_len(L, table);
     failure = len < 0 ? put_object(L, table, out, depth)
                       : put_array(L, table, len, out, depth);
     lua_settop(L, top);

@@ -13,4 +13,8 @@
  */
 const char *json_put_value(lua_State *L, int index, struct buf *out);
 
+/* The length of the array that the table at an absolute index is, or -1 when it
+ * is an object. */
+int json_array_len(lua_State *L, int table);
+
 #endif

@@ -260,6 +260,7 @@ static int open_core(lua_State *L)
     bind_failure(L, vm);
     bind_rows(L, vm);
     bind_param_value(L, vm);
+    bind_formats(L, vm);
     bind_pg(L, vm);
     bind_redis(L, vm);
     bind_pubsub(L, vm);

@@ -59,7 +59,7 @@ struct vm {
     int worker; /* said in each line; 0: it is none */
     struct vm_options options;
     struct buf log_line;
-    struct buf json; /* scratch of rows_json() */
+    struct buf json; /* scratch of bind_formats.c */
 
     struct rand rand; /* of seeds; its own is of vm_random() */
     struct origin_source origins;
@@ -161,6 +161,7 @@ void bind_hooks(lua_State *L, struct vm *vm);   /* after bind_lease() */
 void bind_failure(lua_State *L, struct vm *vm); /* the same */
 void bind_rows(lua_State *L, struct vm *vm);
 void bind_param_value(lua_State *L, struct vm *vm);
+void bind_formats(lua_State *L, struct vm *vm);
 void bind_pg(lua_State *L, struct vm *vm);
 void bind_redis(lua_State *L, struct vm *vm);
 void bind_pubsub(lua_State *L, struct vm *vm); /* after bind_lease() */
