@@ -249,8 +249,11 @@ TIDE_API int tide_load(tide_runtime *runtime, const char *path,
 /*
  * Loads the next version of the script: its file again, or text.  Calls that
  * begin from then on go to the new one; those that run finish on the old one,
- * and then what that left running ends.  When it fails the old one goes on.
- * Turns the loop and returns as tide_load().
+ * and then what that left running ends.  What the old one's tide.on_unload()
+ * gives, plain data of at most 8 MiB, is handed to the new one's tide.on_load()
+ * as a copy; both together have 10 s, and calls go to the old one meanwhile.
+ * When one of them fails, or the new script does, the old one goes on.  Turns
+ * the loop and returns as tide_load().
  */
 TIDE_API int tide_reload(tide_runtime *runtime, const char *text);
 

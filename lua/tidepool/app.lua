@@ -4,6 +4,7 @@ local core = require "tidepool.core"
 local of = require("tidepool.result").of
 local reply = require "tidepool.reply"
 local router = require "tidepool.router"
+local state_hooks = require "tidepool.state_hooks"
 local stream = require "tidepool.stream"
 local task = require "tidepool.task"
 
@@ -347,13 +348,7 @@ end
 -- ---- from one version to the next
 
 local function set_hook(self, name, fn)
-  if type(fn) ~= "function" then
-    error(name .. ": function expected, got " .. type(fn), 3)
-  end
-  local info = debug.getinfo(fn, "S")
-  local before = self.hooks[name]
-  if before then error(name .. " is set already, at " .. before.site, 3) end
-  self.hooks[name] = { fn = fn, site = info.short_src .. ":" .. info.linedefined }
+  state_hooks.set(self.hooks, name, fn, 3)
   return self
 end
 

@@ -2,10 +2,11 @@
 
 local core = require "tidepool.core"
 local reply = require "tidepool.reply"
+local standing = require "tidepool.standing"
 
 local handlers = {}
 
-local of_env = setmetatable({}, { __mode = "k" }) -- environment -> name -> entry
+local of_env = {} -- environment -> name -> entry
 
 -- What a handler gets.
 local Call = {}
@@ -30,12 +31,10 @@ function handlers.add(name, fn)
       or type(name)), 2)
   end
   if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
-  local info, env = debug.getinfo(fn, "S"), getfenv(fn)
-  local own = of_env[env] or {}
+  local info, own = debug.getinfo(fn, "S"), standing.table_of(of_env, fn)
   if own[name] then
     error(('the handler "%s" is there already, at %s'):format(name, own[name].site), 2)
   end
-  of_env[env] = own
   own[name] = { fn = fn, site = info.short_src .. ":" .. info.linedefined }
 end
 

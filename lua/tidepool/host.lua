@@ -11,10 +11,13 @@ local layers = require "tidepool.layers"
 local pools = require "tidepool.pools"
 local sandbox = require "tidepool.sandbox"
 local standing = require "tidepool.standing"
+local state = require "tidepool.state"
+local state_hooks = require "tidepool.state_hooks"
 local task = require "tidepool.task"
 local tide = require "tidepool"
 
 local LOAD_SECONDS = 30
+local HOOK_SECONDS = 10 -- for on_unload and on_load together
 local NO_FILE = 2 -- errno
 local ROOTS = { database = true, redis = true, script = true, log = true }
 
@@ -69,17 +72,31 @@ local function open_pools()
   return not opened and wrong or nil
 end
 
--- The next generation; or nil and what went wrong.
+-- Hands over to a generation the state of the current one, whose place it takes.  Gives
+-- what went wrong, or nil.
+local function hand_over(generation)
+  local is_app = tide._is_app(generation.value)
+  local hooks, wrong = state_hooks.of(generation.env, is_app and generation.value)
+  if not hooks then return wrong end
+  local step = { old = current and current.hooks, new = hooks, enter = function()
+    sandbox.lock(generation)
+    generation.hooks = hooks
+    current = generation
+  end }
+  local _, err = task.timeout(HOOK_SECONDS, state.pass, step)
+  return state.outcome(step, err, HOOK_SECONDS, { script = generation.path })
+end
+
+-- Loads what becomes the current generation.  Gives true; or nil and what went wrong.
 local function load(path, text)
   local new = settings.script.trusted and sandbox.new_trusted or sandbox.new
   local generation = new(path)
   generation.text = text
   local ok, err = task.timeout(LOAD_SECONDS, sandbox.run, generation)
-  if ok then
-    sandbox.lock(generation)
-    return generation
-  end
+  local wrong = ok and hand_over(generation)
+  if ok and not wrong then return true end
   standing.finish(generation.env)
+  if wrong then return nil, wrong end
   if core.is_err(err) and err.code == "timeout" then
     return nil, ("%s: it did not load within %g s"):format(path, LOAD_SECONDS)
   end
@@ -97,8 +114,7 @@ function host.load(path, text)
     settings = nil
     return wrong
   end
-  current, wrong = load(path, text)
-  return wrong
+  return (select(2, load(path, text)))
 end
 
 local function finish_if_idle(env)
@@ -113,9 +129,8 @@ end
 function host.reload(text)
   if not current then return "no script is loaded" end
   local before = current
-  local generation, wrong = load(before.path, text)
-  if not generation then return wrong end
-  current = generation
+  local ok, wrong = load(before.path, text)
+  if not ok then return wrong end
   standing.retire(before.env)
   over[before.env] = true
   finish_if_idle(before.env)

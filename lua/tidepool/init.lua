@@ -13,6 +13,7 @@ local reply = require "tidepool.reply"
 local request = require "tidepool.request"
 local serial = require "tidepool.serial"
 local session = require "tidepool.session"
+local state_hooks = require "tidepool.state_hooks"
 local stream = require "tidepool.stream"
 local task = require "tidepool.task"
 local writebehind = require "tidepool.writebehind"
@@ -23,6 +24,8 @@ local tide = {
 
   app = app.new,
   handler = handlers.add,
+  on_unload = state_hooks.on_unload,
+  on_load = state_hooks.on_load,
 
   spawn = task.spawn,
   sleep = task.sleep,

@@ -5,9 +5,10 @@
 
 local core = require "tidepool.core"
 local of = require("tidepool.result").of
-local plain = require "tidepool.plain"
 local sandbox = require "tidepool.sandbox"
 local standing = require "tidepool.standing"
+local state = require "tidepool.state"
+local state_hooks = require "tidepool.state_hooks"
 local task = require "tidepool.task"
 local tide = require "tidepool"
 
@@ -92,50 +93,19 @@ function Reloader:load(generation)
   return sandbox.explain(err, self.path)
 end
 
--- step says where it is: step.hook, the one that runs.
-local function call_hook(step, app, name, ...)
-  local hook = app.hooks[name]
-  if not hook then return nil end
-  step.hook = { name = name, site = hook.site }
-  local ok, value = sandbox.call(hook.fn, ...)
-  if not ok then error(value, 0) end
-  return value
-end
-
--- Where the functions of the script do not wait, nothing happens between the first look
--- at the old version's state and the new one's first request.
-local function pass_state(self, old, new, step)
-  local state
-  if old then
-    state = call_hook(step, old, "on_unload")
-    local ok, copied = plain.copy(state, "state")
-    if not ok then error(copied, 0) end
-    state = copied
-  end
-  call_hook(step, new.value, "on_load", state)
-  step.is_lost = state ~= nil and not new.value.hooks.on_load
-  core.exempt() -- what follows is not the script's
-  new.value.is_loaded = true
-  self:enter(new)
-  step.is_done = true
-end
-
--- Hands the state of the app old, or nil, over to a generation, which serves then.
--- Gives what went wrong in words, or nil.
-function Reloader:hand_over(old, new)
-  local step = {}
-  local _, err = attempt(self.hook_seconds, pass_state, self, old, new, step)
-  if step.is_done then
-    if step.is_lost then
-      core.log("warn", "state of the version before is dropped: there is no on_load",
-        { script = self.path, generation = self.number })
-    end
-    return nil
-  end
-  if core.is_err(err) and err.code == "timeout" then
-    err = ("it took longer than %g s"):format(self.hook_seconds)
-  end
-  return ("%s, in %s"):format(sandbox.explain(err, step.hook.site), step.hook.name)
+-- Hands the state of the version with these hooks, or nil, over to a generation, which
+-- serves then.  Gives what went wrong in words, or nil.
+function Reloader:hand_over(old, generation)
+  local hooks, wrong = state_hooks.of(generation.env, generation.value)
+  if not hooks then return wrong end
+  local step = { old = old, new = hooks, enter = function()
+    generation.value.is_loaded = true
+    self.hooks = hooks
+    self:enter(generation)
+  end }
+  local _, err = attempt(self.hook_seconds, state.pass, step)
+  return state.outcome(step, err, self.hook_seconds,
+    { script = self.path, generation = self.number })
 end
 
 -- A generation takes the place of the one before.
@@ -218,7 +188,7 @@ function Reloader:replace(number)
   generation.number = number or self.number + 1
   local app, env, before = self.app, self.env, self.number
   local take, wrong = self.prepare()
-  wrong = wrong or self:load(generation) or self:hand_over(app, generation)
+  wrong = wrong or self:load(generation) or self:hand_over(self.hooks, generation)
   if wrong then return self:fail(generation, wrong) end
   take()
   self:note(self.files, stamps)

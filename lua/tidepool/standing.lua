@@ -36,6 +36,31 @@ function standing.add(thing, fn)
   entries[thing] = { env = env_of(fn), is_of_request = is_in_request() }
 end
 
+-- ---- what it gave
+
+local Own = {}
+Own.__index = Own
+
+function Own:close()
+  standing.remove(self)
+  self.tables[self.env] = nil
+end
+
+-- The table among tables, by environment, of the script that fn is of, or that calls the
+-- function that calls this one.  It goes when the script has ended: by itself it would
+-- not, for functions in it hold their environment.
+function standing.table_of(tables, fn)
+  local env = env_of(fn)
+  if not tables[env] then
+    local own = setmetatable({ tables = tables, env = env, serves_requests = true }, Own)
+    tables[env] = {}
+    entries[own] = { env = env }
+  end
+  return tables[env]
+end
+
+-- ---- ending
+
 local function pass(...) return ... end
 
 -- fn, as a function by which the task that begins with it is known as the script's.

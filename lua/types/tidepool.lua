@@ -339,6 +339,20 @@ function Tide.events(fn, opts) end
 ---@param fn fun(call: tidepool.HandlerCall): any, tidepool.Err? where the host asks in JSON or MessagePack, the value goes in that format; else a string is the reply as it is, nil an empty one, any other value is sent as JSON. `nil, err` is a failure, which the host gets by code and message
 function Tide.handler(name, fn) end
 
+---As `app:on_load`, of a script that has no app: `tide_load()` and `tide_reload()` call it before calls go to
+---this version. Where it fails so do they, and the version before goes on.
+---
+---Raises: when there is one already
+---@param fn fun(state: any) what the version before handed over, as a copy; nil: this one is the first, or that one gave nothing
+function Tide.on_load(fn) end
+
+---As `app:on_unload`, of a script that has no app: `tide_reload()` calls it when the next version has loaded.
+---It is not called by `tide_close()`.
+---
+---Raises: when there is one already
+---@param fn fun(): any the state: plain data
+function Tide.on_unload(fn) end
+
 ---Asks an app without a socket, as over HTTP: through its routes, with its error replies, in a task of its own.
 ---
 ---Raises: for an unknown or wrong option, for both `body` and `json`; not for what the handler raises, which is a 500

@@ -14,6 +14,7 @@ static const char SCRIPT[] =
     "  return { sum = given.a + given.b, name = call.name }\n"
     "end)\n"
     "tide.handler('nothing', function() end)\n"
+    "tide.handler('type', type)\n" /* of no script */
     "tide.handler('raise', function() error 'no luck' end)\n"
     "tide.handler('wait', function() tide.sleep(3600) end)\n"
     "tide.handler('stubborn', function()\n"
@@ -35,6 +36,8 @@ static void test_a_handler_replies_with_bytes_and_json(void **state)
     ask(runtime, &answer, "sum", "{\"a\":1,\"b\":2}");
     assert_non_null(strstr(answer.payload, "\"sum\":3"));
     assert_non_null(strstr(answer.payload, "\"name\":\"sum\""));
+    ask(runtime, &answer, "type", NULL);
+    assert_string_equal(answer.payload, "table");
     ask(runtime, &answer, "nothing", "x");
     assert_code(answer.code, TIDE_OK);
     assert_string_equal(answer.payload, "");
@@ -53,7 +56,7 @@ static void test_a_failure_has_a_code_and_a_sentence(void **state)
     assert_non_null(strstr(answer.error, "bad JSON"));
     ask(runtime, &answer, "raise", NULL);
     assert_code(answer.code, TIDE_SCRIPT);
-    assert_string_equal(answer.error, "host.lua:9: no luck");
+    assert_string_equal(answer.error, "host.lua:10: no luck");
     ask(runtime, &answer, "ecko", NULL);
     assert_code(answer.code, TIDE_BADARG);
     assert_non_null(
