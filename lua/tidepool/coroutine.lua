@@ -1,4 +1,4 @@
--- coroutine.lua - lets calls that wait pass through the coroutines of scripts.
+-- coroutine.lua - what lets calls that wait pass through the coroutines of scripts.
 --
 -- A call of ours that waits yields the value PARK.  Within a script's own coroutine
 -- that yield would end at the script's resume, so resume hands it on upwards and
@@ -25,19 +25,17 @@ local function results(ok, ...)
   return ...
 end
 
--- luacheck: push ignore 122
-coroutine.resume = resume
-
-function coroutine.wrap(fn)
+local function wrap(fn)
   local co = raw_create(fn)
   return function(...) return results(resume(co, ...)) end
 end
 
-function coroutine.yield(...)
+local function yield(...)
   if is_task_thread() then
     error("attempt to yield outside a coroutine: a task waits with tide.sleep, "
       .. "tide.all or a query, and a generator needs coroutine.wrap", 2)
   end
   return raw_yield(...)
 end
--- luacheck: pop
+
+return { resume = resume, wrap = wrap, yield = yield }

@@ -2,7 +2,6 @@
  */
 #include "host/inside.h"
 
-#include "script/bind_pool.h"
 #include "script/task.h"
 
 #include <stdarg.h>
@@ -210,14 +209,11 @@ static void wind_up(tide_runtime *runtime)
     struct vm *vm = runtime->vm;
     uint64_t end_ns = loop_now_ns(vm->loop) + 2000000000ULL;
 
-    list_each (node, &vm->live)
-        task_cancel(container_of(node, struct task, live_node));
+    vm_cancel_tasks(vm);
     host_pools_close(runtime);
     while (is_busy(runtime) && loop_now_ns(vm->loop) < end_ns)
         loop_turn(vm->loop, 100);
-    list_each (node, &vm->pools)
-        pool_begin_close(container_of(node, struct script_pool, node),
-                         loop_now_ns(vm->loop));
+    vm_close_pools(vm);
     while (has_pools(runtime) && loop_now_ns(vm->loop) < end_ns)
         loop_turn(vm->loop, 100);
 }

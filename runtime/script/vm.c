@@ -3,7 +3,8 @@
 #include "base/number.h"
 #include "net/budget_port.h"
 #include "net/secret.h"
-#include "script/lua_modules.h"
+#include "script/bind_pool.h"
+#include "script/state.h"
 #include "script/stuck.h"
 #include "script/task.h"
 #include "script/watchdog.h"
@@ -14,17 +15,11 @@
 #include <string.h>
 #include <time.h>
 
-/* Of what one call of the string library makes, unless limits() says less. */
-static const size_t STRING_MAX_BYTES = (size_t)1 << 30;
-
 /* One step of the collector for this much memory that it cannot see. */
 enum { EXTERNAL_STEP_BYTES = 256 * 1024 };
 
 /* Where a metatable has the table of its type's methods. */
 enum { METHODS = 1 };
-
-int luaopen_cjson(lua_State *L);
-int luaopen_lpeg(lua_State *L);
 
 void vm_register(lua_State *L, struct vm *vm, const luaL_Reg *functions)
 {
@@ -215,137 +210,7 @@ static void write_log(void *ud, enum log_level level, const char *event,
                               vm->log_line.len);
 }
 
-/* ---- modules */
-
-static int load_module(lua_State *L)
-{
-    const struct lua_module *module = lua_touserdata(L, lua_upvalueindex(1));
-
-    if (luaL_loadbufferx(L, module->text, module->text_len, module->chunk,
-                         "t") != 0)
-        return lua_error(L);
-    lua_pushstring(L, module->name);
-    lua_call(L, 1, 1);
-    return 1;
-}
-
-static bool is_over(void *ud)
-{
-    const struct vm *vm = ud;
-
-    return watchdog_is_over(vm->watchdog);
-}
-
-static void end_run(void *ud, lua_State *L)
-{
-    struct vm *vm = ud;
-
-    watchdog_raise(vm->watchdog, L);
-}
-
-static int open_core(lua_State *L)
-{
-    struct vm *vm = lua_touserdata(L, lua_upvalueindex(1));
-
-    lua_newtable(L);
-    bind_err(L, vm);
-    bind_task(L, vm);
-    bind_children(L, vm);
-    bind_ending(L, vm);
-    bind_waiter(L, vm);
-    bind_pool(L, vm);
-    bind_login(L, vm);
-    bind_lease(L, vm);
-    bind_hooks(L, vm);
-    bind_failure(L, vm);
-    bind_rows(L, vm);
-    bind_param_value(L, vm);
-    bind_formats(L, vm);
-    bind_pg(L, vm);
-    bind_redis(L, vm);
-    bind_pubsub(L, vm);
-    bind_listen(L, vm);
-    bind_copy(L, vm);
-    bind_policy(L, vm);
-    bind_sim(L, vm);
-    bind_trace(L, vm);
-    bind_events(L, vm);
-    bind_http(L, vm);
-    bind_request(L, vm);
-    bind_origin(L, vm);
-    bind_sockets(L, vm);
-    bind_files(L, vm);
-    bind_journal(L, vm);
-    bind_process(L, vm);
-    bind_manager(L, vm);
-    bind_budget(L, vm);
-    bind_tls(L, vm);
-    bind_load(L, vm);
-    bind_terminal(L, vm);
-    bind_limits(L, vm);
-    bind_confine(L, vm);
-    bind_core(L, vm);
-    return 1;
-}
-
-/* For tests: what strings_bind() replaces. */
-static void keep_originals(lua_State *L)
-{
-    lua_newtable(L);
-    lua_getglobal(L, "string");
-    lua_pushnil(L);
-    while (lua_next(L, -2) != 0) {
-        lua_pushvalue(L, -2);
-        lua_insert(L, -2);
-        lua_settable(L, -5);
-    }
-    lua_pop(L, 1);
-    lua_setfield(L, LUA_REGISTRYINDEX, "tidepool.string");
-}
-
-/* Else math.random() is the same in every process. */
-static void seed_math(lua_State *L, struct vm *vm)
-{
-    lua_getglobal(L, "math");
-    lua_getfield(L, -1, "randomseed");
-    lua_pushnumber(L, (lua_Number)rand_below(&vm->rand, 1ULL << 53));
-    lua_call(L, 1, 0);
-    lua_pop(L, 1);
-}
-
-/* Everything runs under lua_pcall, so that no memory is an error, no panic. */
-static int set_up(lua_State *L)
-{
-    struct vm *vm = lua_touserdata(L, 1);
-
-    luaL_openlibs(L);
-    seed_math(L, vm);
-    vm->strings = (struct string_bounds){ .max_bytes = STRING_MAX_BYTES,
-                                          .is_over = is_over,
-                                          .end = end_run,
-                                          .ud = vm };
-    keep_originals(L);
-    strings_bind(L, &vm->strings);
-    lua_getglobal(L, "package");
-    lua_getfield(L, -1, "preload");
-    for (const struct lua_module *module = lua_modules; module->name != NULL;
-         module++) {
-        lua_pushlightuserdata(L, (void *)(uintptr_t)module);
-        lua_pushcclosure(L, load_module, 1);
-        lua_setfield(L, -2, module->name);
-    }
-    lua_pushcfunction(L, luaopen_cjson);
-    lua_setfield(L, -2, "cjson");
-    lua_pushcfunction(L, luaopen_lpeg);
-    lua_setfield(L, -2, "lpeg");
-    lua_pushlightuserdata(L, vm);
-    lua_pushcclosure(L, open_core, 1);
-    lua_setfield(L, -2, "tidepool.core");
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "tidepool.start");
-    lua_call(L, 1, 0);
-    return 0;
-}
+/* ---- life */
 
 /* By the text: the code is another one when it was raised again on the way. */
 static bool is_out_of_memory(lua_State *L)
@@ -355,14 +220,12 @@ static bool is_out_of_memory(lua_State *L)
     return text != NULL && strstr(text, "not enough memory") != NULL;
 }
 
-enum err vm_new(struct vm **out, const struct vm_options *options)
+enum err vm_init(struct vm *vm, const struct vm_options *options)
 {
     uint64_t seeds[3];
-    enum err err = ERR_NOMEM;
-    struct vm *vm = calloc(1, sizeof(*vm));
+    enum err err;
 
-    if (vm == NULL)
-        goto fail;
+    memset(vm, 0, sizeof(*vm));
     vm->options = *options;
     vm->log.sink = options->write_log != NULL ? write_log : NULL;
     vm->log.ud = vm;
@@ -372,10 +235,31 @@ enum err vm_new(struct vm **out, const struct vm_options *options)
     vm->limits.on_suspect_ref = LUA_NOREF;
     err = vm_random(vm, seeds, sizeof(seeds));
     if (err != ERR_OK)
-        goto fail;
+        return err;
     vm->rand.state = seeds[0];
     origin_source_init(&vm->origins, seeds + 1);
-    err = loop_new(&vm->loop, options->uv_loop, options->clock);
+    return loop_new(&vm->loop, options->uv_loop, options->clock);
+}
+
+void vm_deinit(struct vm *vm)
+{
+    tasks_free(vm);
+    if (vm->pools.len == 0) /* or the process ends before its pools */
+        budget_port_close(vm->budget);
+    loop_settle(vm->loop); /* closes what the state's end has let go of */
+    loop_free(vm->loop);
+    buf_free(&vm->log_line);
+    buf_free(&vm->json);
+}
+
+enum err vm_new(struct vm **out, const struct vm_options *options)
+{
+    enum err err = ERR_NOMEM;
+    struct vm *vm = calloc(1, sizeof(*vm));
+
+    if (vm == NULL)
+        goto fail;
+    err = vm_init(vm, options);
     if (err != ERR_OK)
         goto fail;
     err = ERR_NOMEM;
@@ -384,7 +268,7 @@ enum err vm_new(struct vm **out, const struct vm_options *options)
                 : luaL_newstate();
     if (vm->L == NULL)
         goto fail;
-    if (lua_cpcall(vm->L, set_up, vm) != 0) {
+    if (lua_cpcall(vm->L, state_set_up, vm) != 0) {
         if (is_out_of_memory(vm->L))
             goto fail;
         log_event(&vm->log, LOG_ERROR, "the runtime's own modules failed",
@@ -404,6 +288,19 @@ fail:
     return err;
 }
 
+void vm_cancel_tasks(struct vm *vm)
+{
+    list_each (node, &vm->live)
+        task_cancel(container_of(node, struct task, live_node));
+}
+
+void vm_close_pools(struct vm *vm)
+{
+    list_each (node, &vm->pools)
+        pool_begin_close(container_of(node, struct script_pool, node),
+                         loop_now_ns(vm->loop));
+}
+
 void vm_free(struct vm *vm)
 {
     if (vm == NULL)
@@ -412,12 +309,6 @@ void vm_free(struct vm *vm)
     stuck_unwatch(vm);
     watchdog_free(vm->watchdog);
     lua_close(vm->L);
-    tasks_free(vm);
-    if (vm->pools.len == 0) /* or the process ends before its pools */
-        budget_port_close(vm->budget);
-    loop_settle(vm->loop); /* closes what the state's end has let go of */
-    loop_free(vm->loop);
-    buf_free(&vm->log_line);
-    buf_free(&vm->json);
+    vm_deinit(vm);
     free(vm);
 }

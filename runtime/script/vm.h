@@ -95,6 +95,16 @@ void vm_free(struct vm *vm);
  * none. */
 enum err vm_random(struct vm *vm, void *out, size_t len) MUST_CHECK;
 
+/* The same without the state, which is somebody's: one in memory of the
+ * caller's, and its end after that of all that is in the state. */
+enum err vm_init(struct vm *vm, const struct vm_options *options) MUST_CHECK;
+void vm_deinit(struct vm *vm);
+
+/* Begin the end: of all tasks, and of the pools that scripts have.  The loop
+ * must be turned then, until vm->live and vm->pools are empty. */
+void vm_cancel_tasks(struct vm *vm);
+void vm_close_pools(struct vm *vm);
+
 /* Of a C function that was registered by vm_register(). */
 static inline struct vm *vm_of(lua_State *L)
 {
