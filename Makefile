@@ -80,7 +80,7 @@ $(BUILD)/libtidepool.a: $(LIB_OBJECTS)
 
 $(BUILD)/libtidepool.so: $(LIB_OBJECTS)
 	$(call say,LINK,$@)
-	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--exclude-libs,ALL \
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--exclude-libs,ALL -Wl,-z,nodelete \
 		$(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) \
 		-o $@ $(LIB_OBJECTS) $(TIDE_LDLIBS) $(LDLIBS)
 
@@ -141,7 +141,8 @@ EMBED_HELPER := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(EMBED_SOURCES),$(wild
 $(BUILD)/tests/embed/test_%: $(BUILD)/tests/embed/test_%.o $(EMBED_HELPER) $(BUILD)/libtidepool.so
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(EMBED_HELPER) $(BUILD)/libtidepool.so \
-		-Wl,-rpath,$(abspath $(BUILD)) -lcmocka -luv -pthread $(LDLIBS)
+		-Wl,-rpath,$(abspath $(BUILD)) -lcmocka -luv -pthread \
+		$(shell pkg-config --libs luajit 2>/dev/null) $(LDLIBS)
 
 embed: SHELL := bash
 embed: .SHELLFLAGS := -o pipefail -c
@@ -245,6 +246,8 @@ TEST_PARTS := unit live cli embed lint asan
 INCLUDEDIR ?= $(PREFIX)/include
 LIBDIR ?= $(PREFIX)/lib
 DATADIR ?= $(PREFIX)/share
+# Where the distribution has modules in C for Lua 5.1.
+LUA_MODULE := $(LIBDIR)/lua/5.1/tidepool.so
 LIBRARY_FILE := libtidepool.so.$(VERSION)
 
 # Of the help texts, so it has every command and option.
@@ -265,7 +268,8 @@ PKG_CONFIG_LINES = 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$(INCLUDEDI
 
 INSTALLED = $(PREFIX)/bin/tidepool $(INCLUDEDIR)/tidepool.h $(LIBDIR)/libtidepool.a \
 	$(LIBDIR)/$(LIBRARY_FILE) $(LIBDIR)/$(SONAME) $(LIBDIR)/libtidepool.so \
-	$(LIBDIR)/pkgconfig/tidepool.pc $(DATADIR)/man/man1/tidepool.1 \
+	$(LUA_MODULE) $(LIBDIR)/pkgconfig/tidepool.pc \
+	$(DATADIR)/man/man1/tidepool.1 \
 	$(DATADIR)/tidepool/types/tidepool.lua
 
 install: all $(BUILD)/tidepool.1 $(BUILD)/tidepool.pc
@@ -276,6 +280,7 @@ install: all $(BUILD)/tidepool.1 $(BUILD)/tidepool.pc
 	install -m 644 $(BUILD)/libtidepool.so $(DESTDIR)$(LIBDIR)/$(LIBRARY_FILE)
 	ln -sf $(LIBRARY_FILE) $(DESTDIR)$(LIBDIR)/$(SONAME)
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libtidepool.so
+	ln -sf ../../$(SONAME) $(DESTDIR)$(LUA_MODULE)
 	install -m 644 $(BUILD)/tidepool.pc $(DESTDIR)$(LIBDIR)/pkgconfig
 	install -m 644 $(BUILD)/tidepool.1 $(DESTDIR)$(DATADIR)/man/man1
 	install -m 644 lua/types/tidepool.lua $(DESTDIR)$(DATADIR)/tidepool/types
@@ -284,7 +289,7 @@ install: all $(BUILD)/tidepool.1 $(BUILD)/tidepool.pc
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	@rmdir $(DESTDIR)$(DATADIR)/tidepool/types $(DESTDIR)$(DATADIR)/tidepool \
-		2>/dev/null || true
+		$(DESTDIR)$(LIBDIR)/lua/5.1 $(DESTDIR)$(LIBDIR)/lua 2>/dev/null || true
 
 # ---- packages for Debian, with the flags that its own are built with
 

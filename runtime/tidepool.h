@@ -695,6 +695,21 @@ static inline tide_value tide_bytes(const void *bytes, size_t len)
     return value;
 }
 
+/* ---- a module of the host's own Lua state */
+
+struct lua_State; /* lua.h's */
+
+/*
+ * The lua_CFunction of the module "tidepool", for a host that has a LuaJIT
+ * state with its standard libraries open, and for `require "tidepool"` of plain
+ * luajit: leaves the module, the same each time.  It is the state's, and used
+ * by the thread that this was called in; lua_close() ends what runs and closes
+ * what is open, which may take up to two seconds.  The state's globals, hooks
+ * and allocator stay as they are; how it is used is in lua/README.md.  Raises
+ * a Lua error, so call it protected.  It needs no tide_runtime.
+ */
+TIDE_API int luaopen_tidepool(struct lua_State *L);
+
 #ifdef __cplusplus
 }
 #endif

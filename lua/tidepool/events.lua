@@ -18,7 +18,7 @@ local ear -- core.events(), from the first tide.on
 local hearer -- the task that hears
 local open_count = 0
 
-local Handler = {}
+local Handler = { stands_still = true }
 Handler.__index = Handler
 
 local deliver

@@ -66,7 +66,7 @@ local function open_pools()
   core.log_setup { level = settings.log.level, format = settings.log.format }
   wrong = limit()
   if wrong then return wrong end
-  opened, wrong = pools.open(settings, function(entry, pool)
+  opened, wrong = pools.open(settings:pools(), function(entry, pool)
     tide._set_pool(entry.kind, entry.name, pool)
   end)
   return not opened and wrong or nil

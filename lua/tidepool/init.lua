@@ -81,16 +81,23 @@ local function names_of(kind)
   return #names > 0 and "; there are " .. table.concat(names, ", ") or ""
 end
 
-local function pool_of(kind, name)
+-- The pool; or nil and a sentence.
+local function find_pool(kind, name)
   if name ~= nil and type(name) ~= "string" then
-    error("a pool's name expected, got " .. type(name), 3)
+    return nil, "a pool's name expected, got " .. type(name)
   end
   local pool = pools[kind][name or "main"]
   if pool then return pool end
   local key = (name and name ~= "main") and KEYS[kind].named:format(name)
     or KEYS[kind].main
-  error(("there is no %s pool \"%s\": set %s%s"):format(kind, name or "main", key,
-    names_of(kind)), 3)
+  return nil, ("there is no %s pool \"%s\": set %s%s"):format(kind, name or "main", key,
+    names_of(kind))
+end
+
+local function pool_of(kind, name)
+  local pool, wrong = find_pool(kind, name)
+  if not pool then error(wrong, 3) end
+  return pool
 end
 
 -- The Postgres pool of this name, "main" without one.
@@ -117,6 +124,8 @@ function tide._set_worker(number, count) worker, workers = number, count end
 function tide._set_pool(kind, name, pool) pools[kind][name] = pool end
 
 function tide._pools() return pools end
+
+tide._find_pool = find_pool
 
 tide._is_app = app.is
 tide._set_request_timeout = app.set_timeout

@@ -3,7 +3,6 @@
 
 local dotenv = require "tidepool.dotenv"
 local schema = require "tidepool.schema"
-local toml = require "tidepool.toml"
 local url = require "tidepool.url"
 
 local FILES = { "config/local.toml", "tidepool.toml" }
@@ -189,7 +188,7 @@ function Loader:read_file(name)
   self.file = name
   if not text then return self:problem(name, "%s", err) end
   self.layer = self.layer + 1
-  local values, places = toml.parse(text)
+  local values, places = require("tidepool.toml").parse(text) -- needs LPeg
   if not values then
     return self:problem(name .. ":" .. places.line, "%s", places.message)
   end

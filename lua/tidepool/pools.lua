@@ -18,11 +18,11 @@ function pools.close(opened, seconds)
   for _, closer in ipairs(closers) do of(closer:wait()) end
 end
 
--- Opens the pools of a Config; no server is asked, so one that is away stops nothing.
--- on_open(entry, pool) is told of each.  Returns them; or nil and a sentence on the url
--- that is wrong.
-function pools.open(settings, on_open)
-  local opened, entries = {}, settings:pools()
+-- Opens the pools of these entries, as Config:pools() gives them; no server is asked, so
+-- one that is away stops nothing.  on_open(entry, pool) is told of each.  Returns them;
+-- or nil and a sentence on the url that is wrong.
+function pools.open(entries, on_open)
+  local opened = {}
   local logins = password_command.ask(entries)
   for _, entry in ipairs(entries) do
     local pool, err = OPENERS[entry.kind] {

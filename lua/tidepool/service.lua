@@ -382,7 +382,7 @@ function Service:run()
     complain("%s", failure)
     return MISCONFIGURED
   end
-  local opened, wrong = pools.open(self.config, function(entry, pool)
+  local opened, wrong = pools.open(self.config:pools(), function(entry, pool)
     if not entry.required then self.optional[pool] = true end
     tell_of_pool(entry, pool)
   end)

@@ -95,4 +95,22 @@ function standing.finish(env)
   return core.cancel_spawned(env)
 end
 
+local function is_running(thing) return not thing.stands_still and not thing.ending end
+
+-- Whether finish_all() has things to close.
+function standing.has_running()
+  for thing in pairs(entries) do if is_running(thing) then return true end end
+  return false
+end
+
+-- Ends what was left running, whoever began it: subscriptions, consumers, tide.every.
+-- What stands_still holds nothing meanwhile, and goes on when the loop is turned again.
+function standing.finish_all()
+  local running = {}
+  for thing in pairs(entries) do
+    if is_running(thing) then running[#running + 1] = thing end
+  end
+  for _, thing in ipairs(running) do thing:close() end
+end
+
 return standing

@@ -12,7 +12,7 @@ local Succession = {}
 Succession.__index = Succession
 
 -- One value that was given.
-local Entry = {}
+local Entry = { stands_still = true }
 Entry.__index = Entry
 
 -- Its script has ended.

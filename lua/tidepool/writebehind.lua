@@ -15,7 +15,7 @@ local writebehind_table = require "tidepool.writebehind_table"
 
 local engines = {} -- by name
 
-local WriteBehind = {}
+local WriteBehind = { stands_still = true }
 WriteBehind.__index = WriteBehind
 
 -- ---- keys and values
@@ -356,6 +356,26 @@ function writebehind.finish(seconds)
     open[#open + 1] = function()
       own:drain(seconds)
       own:stop()
+      return true
+    end
+  end
+  Task.all(open)
+end
+
+-- Whether there is anything that store() stores.
+function writebehind.is_dirty()
+  for _, own in pairs(engines) do
+    if own:count() > 0 then return true end
+  end
+  return false
+end
+
+-- Stores what is dirty, trying for so many seconds; all go on.
+function writebehind.store(seconds)
+  local open = {}
+  for _, own in pairs(engines) do
+    open[#open + 1] = function()
+      own:drain(seconds)
       return true
     end
   end

@@ -25,9 +25,18 @@ static const char TASK_TYPE[] = "tidepool.task";
 
 /* ---- tasks as Lua values */
 
+struct task *task_of_handle(lua_State *L, int index)
+{
+    struct task *task = *(struct task **)vm_check_type(L, index, TASK_TYPE);
+
+    if (task == NULL)
+        raise_at_script(L, "this task's handle has been finalised");
+    return task;
+}
+
 static struct task *check_handle(lua_State *L)
 {
-    return *(struct task **)vm_check_type(L, 1, TASK_TYPE);
+    return task_of_handle(L, 1);
 }
 
 static void push_handle(lua_State *L, struct task *task)
@@ -123,7 +132,10 @@ static int l_cancel(lua_State *L)
 
 static int l_handle_gc(lua_State *L)
 {
-    task_unref(check_handle(L));
+    struct task **box = lua_touserdata(L, 1);
+
+    task_unref(*box);
+    *box = NULL; /* a state that is closed may run on with it */
     return 0;
 }
 
@@ -195,6 +207,43 @@ static int l_cancel_spawned(lua_State *L)
     return 1;
 }
 
+/* Is a Lua function at work in it whose environment is not that at 1? */
+static bool runs_stranger(lua_State *L, struct task *task)
+{
+    lua_Debug frame;
+
+    if (lua_getstack(task->L, 0, &frame) == 0)
+        return push_first(L, task) && !is_of_env(L);
+    for (int level = 0; lua_getstack(task->L, level, &frame); level++) {
+        lua_getinfo(task->L, "Sf", &frame);
+        lua_xmove(task->L, L, 1);
+        if (!is_of_env(L) && strcmp(frame.what, "C") != 0)
+            return true;
+    }
+    return false;
+}
+
+/* strangers(env [, is_to_end]): how many tasks besides the running one have
+ * functions at work that are not of this environment; ends them, if asked. */
+static int l_strangers(lua_State *L)
+{
+    bool is_to_end = lua_toboolean(L, 2);
+    struct vm *vm = vm_of(L);
+    unsigned total = 0;
+
+    list_each (node, &vm->live) {
+        struct task *task = container_of(node, struct task, live_node);
+
+        if (task == vm->current || !runs_stranger(L, task))
+            continue;
+        total++;
+        if (is_to_end)
+            task_cancel(task);
+    }
+    lua_pushinteger(L, total);
+    return 1;
+}
+
 static int l_task_counts(lua_State *L)
 {
     struct vm *vm = vm_of(L);
@@ -218,6 +267,7 @@ static const luaL_Reg functions[] = {
     { "is_task_thread", l_is_task_thread },
     { "task_counts", l_task_counts },
     { "cancel_spawned", l_cancel_spawned },
+    { "strangers", l_strangers },
     { NULL, NULL },
 };
 

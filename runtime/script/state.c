@@ -4,6 +4,8 @@
 #include "script/lua_modules.h"
 #include "script/watchdog.h"
 
+#include <string.h>
+
 /* Of what one call of the string library makes, unless limits() says less. */
 static const size_t STRING_MAX_BYTES = (size_t)1 << 30;
 
@@ -17,6 +19,8 @@ static int load_module(lua_State *L)
     if (luaL_loadbufferx(L, module->text, module->text_len, module->chunk,
                          "t") != 0)
         return lua_error(L);
+    lua_pushvalue(L, LUA_ENVIRONINDEX);
+    lua_setfenv(L, -2);
     lua_pushstring(L, module->name);
     lua_call(L, 1, 1);
     return 1;
@@ -81,6 +85,41 @@ static int open_core(lua_State *L)
     return 1;
 }
 
+bool state_push_loader(lua_State *L, struct vm *vm, const char *name)
+{
+    static const luaL_Reg in_c[] = {
+        { "tidepool.core", open_core },
+        { "cjson", luaopen_cjson },
+        { "lpeg", luaopen_lpeg },
+        { NULL, NULL },
+    };
+
+    for (const luaL_Reg *entry = in_c; entry->name != NULL; entry++) {
+        if (strcmp(entry->name, name) != 0)
+            continue;
+        lua_pushlightuserdata(L, vm);
+        lua_pushcclosure(L, entry->func, 1);
+        return true;
+    }
+    for (const struct lua_module *module = lua_modules; module->name != NULL;
+         module++) {
+        if (strcmp(module->name, name) != 0)
+            continue;
+        lua_pushlightuserdata(L, (void *)(uintptr_t)module);
+        lua_pushcclosure(L, load_module, 1);
+        return true;
+    }
+    return false;
+}
+
+void state_bound_strings(struct vm *vm)
+{
+    vm->strings = (struct string_bounds){ .max_bytes = STRING_MAX_BYTES,
+                                          .is_over = is_over,
+                                          .end = end_run,
+                                          .ud = vm };
+}
+
 /* For tests: what strings_bind() replaces. */
 static void keep_originals(lua_State *L)
 {
@@ -106,33 +145,30 @@ static void seed_math(lua_State *L, struct vm *vm)
     lua_pop(L, 1);
 }
 
+/* package.preload is on top. */
+static void preload(lua_State *L, struct vm *vm, const char *name)
+{
+    if (state_push_loader(L, vm, name))
+        lua_setfield(L, -2, name);
+}
+
 int state_set_up(lua_State *L)
 {
     struct vm *vm = lua_touserdata(L, 1);
 
     luaL_openlibs(L);
     seed_math(L, vm);
-    vm->strings = (struct string_bounds){ .max_bytes = STRING_MAX_BYTES,
-                                          .is_over = is_over,
-                                          .end = end_run,
-                                          .ud = vm };
+    state_bound_strings(vm);
     keep_originals(L);
     strings_bind(L, &vm->strings);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "preload");
     for (const struct lua_module *module = lua_modules; module->name != NULL;
-         module++) {
-        lua_pushlightuserdata(L, (void *)(uintptr_t)module);
-        lua_pushcclosure(L, load_module, 1);
-        lua_setfield(L, -2, module->name);
-    }
-    lua_pushcfunction(L, luaopen_cjson);
-    lua_setfield(L, -2, "cjson");
-    lua_pushcfunction(L, luaopen_lpeg);
-    lua_setfield(L, -2, "lpeg");
-    lua_pushlightuserdata(L, vm);
-    lua_pushcclosure(L, open_core, 1);
-    lua_setfield(L, -2, "tidepool.core");
+         module++)
+        preload(L, vm, module->name);
+    preload(L, vm, "tidepool.core");
+    preload(L, vm, "cjson");
+    preload(L, vm, "lpeg");
     lua_getglobal(L, "require");
     lua_pushliteral(L, "tidepool.start");
     lua_call(L, 1, 0);

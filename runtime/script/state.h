@@ -11,4 +11,12 @@
  * is an error, no panic. */
 int state_set_up(lua_State *L);
 
+/* Leaves the function that makes a module of ours, or a library that these
+ * need, whose environment is that of the module; false when there is none by
+ * this name. */
+bool state_push_loader(lua_State *L, struct vm *vm, const char *name);
+
+/* As far as nothing else is said. */
+void state_bound_strings(struct vm *vm);
+
 #endif

@@ -1,6 +1,7 @@
 /* task.c - see task.h. */
 #include "script/task.h"
 
+#include "script/guest.h"
 #include "script/limits.h"
 #include "script/origin.h"
 #include "script/watchdog.h"
@@ -331,8 +332,11 @@ static void run_ready(struct loop_job *job)
 
 struct task *task_check(lua_State *L)
 {
-    struct task *task = vm_of(L)->current;
+    struct vm *vm = vm_of(L);
+    struct task *task = vm->current;
 
+    if (vm->guest != NULL)
+        guest_check_wait(L, vm->guest);
     if (task == NULL)
         raise_at_script(L,
                         "this call waits, so it needs a task: call it from a "

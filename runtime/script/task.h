@@ -142,6 +142,9 @@ int task_push_outcome(struct task *task, lua_State *L);
  * task_drop_child(). */
 struct task *task_first_ended(struct task *task);
 void task_drop_child(struct task *child);
+/* What the value at index, as tide.spawn gives it, refers to; raises when it is
+ * none. */
+struct task *task_of_handle(lua_State *L, int index);
 /* A userdata that referred to it is gone. */
 void task_unref(struct task *task);
 

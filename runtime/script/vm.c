@@ -4,6 +4,7 @@
 #include "net/budget_port.h"
 #include "net/secret.h"
 #include "script/bind_pool.h"
+#include "script/guest.h"
 #include "script/state.h"
 #include "script/stuck.h"
 #include "script/task.h"
@@ -40,11 +41,13 @@ void vm_extend(lua_State *L, struct vm *vm, const char *name,
 
 /* Moves a function to the metatable below when only the state is to call it:
  * scripts that could would hand it values of other types. */
-static void take_metamethod(lua_State *L, const char *name)
+static void take_metamethod(lua_State *L, struct vm *vm, const char *name)
 {
     if (strncmp(name, "__", 2) != 0)
         return;
     lua_getfield(L, -1, name);
+    if (vm->guest != NULL && strcmp(name, "__gc") == 0)
+        guest_guard_finaliser(L, vm->guest);
     lua_setfield(L, -3, name);
     lua_pushnil(L);
     lua_setfield(L, -2, name);
@@ -59,7 +62,7 @@ void vm_metatable(lua_State *L, struct vm *vm, const char *type,
     lua_setfield(L, -3, "__index"); /* unless they hold one */
     vm_register(L, vm, functions);
     for (const luaL_Reg *entry = functions; entry->name != NULL; entry++)
-        take_metamethod(L, entry->name);
+        take_metamethod(L, vm, entry->name);
     lua_pushvalue(L, -1);
     lua_rawseti(L, -3, METHODS);
     lua_pushboolean(L, 0);

@@ -19,6 +19,7 @@
 #include <lua.h>
 #include <lualib.h>
 
+struct guest;
 struct task;
 struct vm;
 struct watchdog;
@@ -52,7 +53,9 @@ struct script_limits {
 };
 
 struct vm {
-    lua_State *L; /* the main thread */
+    lua_State *L;        /* the main thread; of a guest one of its own */
+    struct guest *guest; /* the state is a host's, see guest.h; or NULL */
+    bool is_over;        /* its end has come: nothing of it may be called */
     struct loop *loop;
     struct log log;
     enum log_form log_form;
@@ -108,7 +111,11 @@ void vm_close_pools(struct vm *vm);
 /* Of a C function that was registered by vm_register(). */
 static inline struct vm *vm_of(lua_State *L)
 {
-    return lua_touserdata(L, lua_upvalueindex(1));
+    struct vm *vm = lua_touserdata(L, lua_upvalueindex(1));
+
+    if (vm->is_over) /* a finaliser of a host's, when its state is closed */
+        luaL_error(L, "tidepool has ended in this Lua state");
+    return vm;
 }
 
 /* Adds functions to the table on top of the stack. */

@@ -72,7 +72,8 @@ subtest "tidepool" => sub {
 
 subtest "libtidepool0, libtidepool-dev" => sub {
     my $lib = "usr/lib/$multiarch";
-    is_content("libtidepool0", "$lib/libtidepool.so.0", "$lib/libtidepool.so.$version");
+    is_content("libtidepool0", "$lib/libtidepool.so.0", "$lib/libtidepool.so.$version",
+        "$lib/lua/5.1/tidepool.so");
     is_content("libtidepool-dev", "$lib/libtidepool.so", "$lib/libtidepool.a",
         "$lib/pkgconfig/tidepool.pc", "usr/include/tidepool.h");
     is field("libtidepool-dev", "Depends"), "libtidepool0 (= $version)", "of one version";

@@ -54,7 +54,8 @@ make("install");
 my $version = `$build/tidepool version`;
 my ($number) = $version =~ /^tidepool (\S+)/;
 is_deeply [files()], [sort map { "usr/$_" } qw(bin/tidepool include/tidepool.h
-    lib/libtidepool.a lib/libtidepool.so lib/libtidepool.so.0 lib/pkgconfig/tidepool.pc
+    lib/libtidepool.a lib/libtidepool.so lib/libtidepool.so.0 lib/lua/5.1/tidepool.so
+    lib/pkgconfig/tidepool.pc
     share/man/man1/tidepool.1 share/tidepool/types/tidepool.lua),
     "lib/libtidepool.so.$number"], "installs these files";
 is readlink "$dir/usr/lib/libtidepool.so.0", "libtidepool.so.$number",
@@ -67,6 +68,16 @@ subtest "the program" => sub {
     is $out, $version, "runs";
     ($status, $out) = run($dir, ["run", "app.lua"]);
     is $status, 0, "and runs a script: it needs no Lua files";
+};
+
+subtest "the module of plain luajit" => sub {
+    put("$dir/plain.lua", 'io.write(require("tidepool").version)');
+    local $ENV{LUA_CPATH} = "$dir/usr/lib/lua/5.1/?.so";
+    SKIP: {
+        skip "a library with sanitizers must come first", 1
+            if `ldd $dir/usr/lib/libtidepool.so` =~ /libasan/;
+        is `luajit $dir/plain.lua`, $number, "is found where modules in C are";
+    }
 };
 
 subtest "the library" => sub {

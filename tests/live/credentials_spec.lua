@@ -152,7 +152,7 @@ describe("password_command", function()
       warnings[#warnings + 1] = ("%s: %s"):format(event, fields.error)
       return log(level, event, fields)
     end
-    local opened = must(pools.open(settings, function() end))
+    local opened = must(pools.open(settings:pools(), function() end))
     support.at_end(function()
       core.log = log -- luacheck: ignore 122
       pools.close(opened, 1)

@@ -298,7 +298,7 @@ end
 function check.run(settings, path, options)
   local self = setmetatable({ warnings = {}, servers = {} }, Check)
   local entries, chosen = {}, {}
-  local opened, wrong = pools.open(settings, function(entry, pool)
+  local opened, wrong = pools.open(settings:pools(), function(entry, pool)
     entries[#entries + 1] = entry
     note_chosen(chosen, entry, pool)
   end)

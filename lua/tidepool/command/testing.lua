@@ -106,7 +106,7 @@ local function point(settings, run)
 end
 
 function Run:open_pools(settings)
-  local opened, wrong = pools.open(settings, function(entry, pool)
+  local opened, wrong = pools.open(settings:pools(), function(entry, pool)
     tide._set_pool(entry.kind, entry.name, pool)
   end)
   if not opened then return nil, wrong end
