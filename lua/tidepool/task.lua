@@ -114,6 +114,10 @@ local function call_once(fn)
   return true
 end
 
+local function is_cancelled(failure)
+  return core.is_err(failure) and failure.code == "cancelled"
+end
+
 function Ticker:run()
   local once = { function() return call_once(self.fn) end }
   local due = core.now() + self.seconds
@@ -122,8 +126,9 @@ function Ticker:run()
     of(core.sleep(math.max(0, due - core.now())))
     self.is_waiting = false
     local ok, done, err = pcall(Task.all, once)
-    if not ok or not done then
-      core.log("error", "tide.every failed", { error = tostring(ok and err or done) })
+    local failure = ok and err or done
+    if not (ok and done) and not is_cancelled(failure) then
+      core.log("error", "tide.every failed", { error = tostring(failure) })
     end
     due = math.max(due + self.seconds, core.now())
   end
