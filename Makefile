@@ -155,10 +155,12 @@ embed: $(EMBED_PROGRAMS)
 BENCH ?=
 BENCH_SOURCES := $(wildcard tests/bench/*.c)
 BENCH_PROGRAMS := $(BENCH_SOURCES:%.c=$(BUILD)/%)
+SILENT := $(BUILD)/tests/embed/silent.o
 
-$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libtidepool.a
+$(BUILD)/tests/bench/%.o: TIDE_CPPFLAGS += -Itests/embed
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(SILENT) $(BUILD)/libtidepool.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< \
+	$(Q)$(CC) $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(SILENT) \
 		$(BUILD)/libtidepool.a $(TIDE_LDLIBS) $(LDLIBS)
 
 bench-programs: $(BUILD)/tidepool $(BENCH_PROGRAMS)

@@ -1,7 +1,7 @@
 /*
  * connect.c - opens a link: when the names are looked up, libpq goes from
- * address to address, with TLS, passwords and all, without blocking; and what
- * an attempt tells of the servers.
+ * address to address, with TLS, passwords and all, each step in a thread; and
+ * what an attempt tells of the servers.
  */
 #include "pg/connect.h"
 
@@ -31,17 +31,18 @@ static void learn_passed_over(struct pg_link *link, unsigned at)
     }
 }
 
-/* The entry that libpq is at. */
-static unsigned current_entry(const struct pg_link *link)
+/* Keeps which entry libpq is at: while it takes a step nobody may ask it. */
+static void note_entry(struct pg_link *link)
 {
-    return dial_list_find(&link->connecting->dial, PQhost(link->pq),
-                          PQhostaddr(link->pq), PQport(link->pq));
+    link->connecting->at =
+        dial_list_find(&link->connecting->dial, PQhost(link->pq),
+                       PQhostaddr(link->pq), PQport(link->pq));
 }
 
 static void learn_success(struct pg_link *link)
 {
     const struct dial_list *dial = &link->connecting->dial;
-    unsigned at = current_entry(link);
+    unsigned at = link->connecting->at;
 
     if (link->pg->book.count == 1 || at == dial->count)
         return;
@@ -70,7 +71,7 @@ static void learn_timeout(struct pg_link *link)
             connect_host_failed(link, i);
     if (link->pq == NULL)
         return;
-    at = current_entry(link);
+    at = connecting->at;
     if (at == connecting->dial.count)
         return;
     if (link->pg->book.is_ordered)
@@ -96,6 +97,7 @@ void connect_abort(struct pg_link *link, enum close_reason reason)
         return;
     if (reason == CLOSE_CONNECT_TIMEOUT)
         learn_timeout(link);
+    handshake_abandon(link->connecting->handshake);
     end(link);
 }
 
@@ -185,6 +187,7 @@ static void succeed(struct pg_link *link)
         fail_by_memory(link);
         return;
     }
+    note_entry(link);
     learn_success(link);
     end(link);
     pool_conn_backend(&link->conn, PQbackendPID(link->pq));
@@ -215,6 +218,7 @@ static enum err await(struct pg_link *link, PostgresPollingStatusType status)
     enum err err = watch_open(&link->watch, link->pg->loop, PQsocket(link->pq),
                               on_ready, link);
 
+    note_entry(link);
     if (err != ERR_OK)
         return err;
     watch_want(link->watch,
@@ -223,15 +227,9 @@ static enum err await(struct pg_link *link, PostgresPollingStatusType status)
     return ERR_OK;
 }
 
-static void on_ready(struct watch *watch, int events, void *ud)
+static void on_step(struct pg_link *link, PostgresPollingStatusType status)
 {
-    struct pg_link *link = ud;
-    PostgresPollingStatusType status;
-
-    (void)events;
-    watch_close(watch);
-    link->watch = NULL;
-    status = PQconnectPoll(link->pq);
+    link->connecting->handshake = NULL;
     switch (status) {
     case PGRES_POLLING_OK: succeed(link); return;
     case PGRES_POLLING_READING:
@@ -243,26 +241,15 @@ static void on_ready(struct watch *watch, int events, void *ud)
     }
 }
 
-/* Notices go to the log; those that tell why the connection is about to be lost
- * are kept: a FATAL between statements, or a warning of a crash. */
-static void on_notice(void *ud, const PGresult *notice)
+static void on_ready(struct watch *watch, int events, void *ud)
 {
     struct pg_link *link = ud;
-    const char *severity =
-        PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
-    struct err_text text = { 0 };
-    enum log_level level = LOG_INFO;
 
-    link_error_text(link, notice, &text);
-    if (link_is_fatal(notice) || strncmp(text.sqlstate, "57P", 3) == 0)
-        link->last_words = text;
-    if (severity != NULL && strcmp(severity, "WARNING") == 0)
-        level = LOG_WARN;
-    else if (severity != NULL && strcmp(severity, "DEBUG") == 0)
-        level = LOG_DEBUG;
-    log_event(link->pg->log, level, "notice", LOG_STR("pool", link->pg->name),
-              LOG_INT("conn", link->conn.id), LOG_STR("text", text.text),
-              LOG_STR("sqlstate", text.sqlstate));
+    (void)events;
+    watch_close(watch);
+    link->watch = NULL;
+    if (handshake_step(&link->connecting->handshake, link, on_step) != ERR_OK)
+        fail_by_memory(link);
 }
 
 /* Ours come before the url, which overrides them, or behind it. */
@@ -318,7 +305,7 @@ static void on_share_over(struct deadline *deadline)
 {
     struct pg_link *link = container_of(deadline, struct pg_link, deadline);
     struct connecting *connecting = link->connecting;
-    unsigned at = current_entry(link);
+    unsigned at = connecting->at;
 
     if (at == connecting->dial.count || wanted_count(connecting) < 2)
         return;
@@ -326,7 +313,9 @@ static void on_share_over(struct deadline *deadline)
     connecting->is_wanted[connecting->dial.owners[at]] = false;
     watch_close(link->watch);
     link->watch = NULL;
-    PQfinish(link->pq);
+    handshake_abandon(connecting->handshake);
+    connecting->handshake = NULL;
+    PQfinish(link->pq); /* accepts NULL */
     link->pq = NULL;
     dial_list_free(&connecting->dial);
     connect_dial(link);
@@ -365,7 +354,7 @@ void connect_dial(struct pg_link *link)
         return;
     }
     PQsetErrorVerbosity(link->pq, PQERRORS_VERBOSE);
-    PQsetNoticeReceiver(link->pq, on_notice, link);
+    handshake_hear_notices(link);
     if (PQstatus(link->pq) == CONNECTION_BAD)
         fail_by_libpq(link);
     else if (await(link, PGRES_POLLING_WRITING) != ERR_OK)

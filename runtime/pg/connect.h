@@ -4,6 +4,7 @@
 #define TIDEPOOL_PG_CONNECT_H
 
 #include "net/resolve.h"
+#include "pg/handshake.h"
 #include "pg/link.h"
 
 struct connecting {
@@ -13,7 +14,9 @@ struct connecting {
     unsigned pending; /* look-ups */
     bool is_dialled;
     struct dial_list dial;
-    struct err_text why; /* of a look-up that failed */
+    unsigned at; /* in dial: where libpq was after its last step */
+    struct handshake *handshake; /* libpq's step that runs, or NULL */
+    struct err_text why;         /* of a look-up that failed */
 };
 
 /* ---- lookup.c */

@@ -1,8 +1,6 @@
 /* test_step.c - a step keeps its budget and never waits. */
 #include "embed.h"
-
-#include <netinet/in.h>
-#include <unistd.h>
+#include "silent.h"
 
 enum { MS = 1000000, CALLS = 50 };
 
@@ -93,6 +91,16 @@ static void test_the_host_is_told_when_the_next_step_is_due(void **state)
     assert_done(tide_close(runtime));
 }
 
+static void set_url(tide_runtime *runtime, const char *key, const char *form,
+                    const struct silent *server)
+{
+    char url[100];
+
+    assert_non_null(server);
+    snprintf(url, sizeof(url), form, silent_port(server));
+    assert_done(tide_set(runtime, key, url));
+}
+
 /* A test by the CPU clock would not see a wait; this bound is far above what a
  * step takes and far below any timeout of ours. */
 static void test_no_step_waits_for_a_server_that_is_silent(void **state)
@@ -100,14 +108,12 @@ static void test_no_step_waits_for_a_server_that_is_silent(void **state)
     tide_runtime *runtime = open_runtime();
     struct answer answers[2] = { { 0 } };
     tide_request request = request_for(&answers[0], "ask", NULL);
-    char url[100];
-    int postgres, redis;
+    struct silent *server = silent_new(SILENT_ALWAYS, 0);
 
     (void)state;
-    postgres = open_black_hole(url, sizeof(url), "postgres://u@127.0.0.1:%d/d");
-    assert_done(tide_set(runtime, "database.postgres_url", url));
-    redis = open_black_hole(url, sizeof(url), "redis://127.0.0.1:%d");
-    assert_done(tide_set(runtime, "redis.url", url));
+    set_url(runtime, "database.postgres_url", "postgres://u@127.0.0.1:%d/d",
+            server);
+    set_url(runtime, "redis.url", "redis://127.0.0.1:%d", server);
     assert_done(tide_set(runtime, "database.pool.connect_timeout", "300ms"));
     assert_done(tide_set(runtime, "database.pool.acquire_timeout", "1s"));
     assert_done(tide_set(runtime, "redis.pool.connect_timeout", "300ms"));
@@ -131,8 +137,40 @@ static void test_no_step_waits_for_a_server_that_is_silent(void **state)
 
     assert_true(answers[0].code != TIDE_OK && answers[1].code != TIDE_OK);
     assert_done(tide_close(runtime));
-    close(postgres);
-    close(redis);
+    silent_free(server);
+}
+
+/* libpq has to hash that often, for seconds: others are answered meanwhile. */
+static void test_a_login_that_computes_for_long_holds_up_no_step(void **state)
+{
+    struct silent *server = silent_new(SILENT_LOGIN, 1000000);
+    tide_runtime *runtime = open_runtime();
+    struct answer waits = { 0 }, other;
+    tide_request request = request_for(&waits, "ask", NULL);
+    int others = 0;
+
+    (void)state;
+    set_url(runtime, "database.postgres_url",
+            "postgres://u:p@127.0.0.1:%d/d?sslmode=disable", server);
+    assert_done(tide_set(runtime, "database.pool.max_connections", "1"));
+    assert_done(tide_set(runtime, "database.pool.connect_timeout", "60s"));
+    assert_done(tide_set(runtime, "database.pool.acquire_timeout", "60s"));
+    assert_done(tide_load(runtime, "ask.lua",
+                          "local tide = require 'tidepool'\n"
+                          "tide.handler('ask', function()\n"
+                          "  return tide.postgres():one('SELECT 1') end)\n"
+                          "tide.handler('other', function()\n"
+                          "  tide.sleep(0.001) end)\n"));
+    assert_done(tide_call(runtime, &request, on_reply, NULL));
+    while (silent_count(server) == 0 && others < 100000) {
+        ask(runtime, &other, "other", NULL);
+        others += silent_asked(server);
+    }
+
+    assert_int_equal(silent_count(server), 1);
+    assert_true(others > 20);
+    assert_done(tide_close(runtime));
+    silent_free(server);
 }
 
 int main(void)
@@ -142,6 +180,7 @@ int main(void)
         cmocka_unit_test(test_a_step_without_a_budget_runs_one_task_of_a_stage),
         cmocka_unit_test(test_the_host_is_told_when_the_next_step_is_due),
         cmocka_unit_test(test_no_step_waits_for_a_server_that_is_silent),
+        cmocka_unit_test(test_a_login_that_computes_for_long_holds_up_no_step),
     };
 
     return cmocka_run_group_tests_name("step", tests, NULL, NULL);

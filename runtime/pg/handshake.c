@@ -1,0 +1,150 @@
+/* handshake.c - see handshake.h. */
+#include "pg/handshake.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/work.h"
+
+/* What a server says while it lets in is a warning or two. */
+enum { NOTICES_MAX = 4 };
+
+struct notice {
+    enum log_level level;
+    bool is_last_word; /* why the connection is about to be lost */
+    struct err_text text;
+};
+
+struct handshake {
+    struct pg_link *link; /* NULL: abandoned */
+    PGconn *pq;
+    handshake_fn fn;
+    PostgresPollingStatusType status;
+    struct notice notices[NOTICES_MAX];
+    unsigned n_notices;
+};
+
+/* ---- notices */
+
+static const char *field(const PGresult *notice, int code)
+{
+    const char *text = PQresultErrorField(notice, code);
+
+    return text != NULL ? text : "";
+}
+
+static enum log_level level_of(const char *severity)
+{
+    if (strcmp(severity, "WARNING") == 0)
+        return LOG_WARN;
+    return strcmp(severity, "DEBUG") == 0 ? LOG_DEBUG : LOG_INFO;
+}
+
+/* A FATAL between statements, or a warning of a crash, is a last word. */
+static void read_notice(const PGresult *result, struct notice *notice)
+{
+    const char *message = field(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *sqlstate = field(result, PG_DIAG_SQLSTATE);
+
+    if (message[0] == '\0')
+        message = PQresultErrorMessage(result);
+    *notice = (struct notice){ .level = level_of(field(
+                                   result, PG_DIAG_SEVERITY_NONLOCALIZED)) };
+    err_text_set(&notice->text, "%.*s", (int)strcspn(message, "\n"), message);
+    if (strlen(sqlstate) == SQLSTATE_LEN)
+        memcpy(notice->text.sqlstate, sqlstate, SQLSTATE_LEN);
+    notice->is_last_word =
+        link_is_fatal(result) || strncmp(sqlstate, "57P", 3) == 0;
+}
+
+static void take_notice(struct pg_link *link, const struct notice *notice)
+{
+    if (notice->is_last_word)
+        link->last_words = notice->text;
+    log_event(link->pg->log, notice->level, "notice",
+              LOG_STR("pool", link->pg->name), LOG_INT("conn", link->conn.id),
+              LOG_STR("text", notice->text.text),
+              LOG_STR("sqlstate", notice->text.sqlstate));
+}
+
+static void on_notice(void *ud, const PGresult *result)
+{
+    struct notice notice;
+
+    read_notice(result, &notice);
+    take_notice(ud, &notice);
+}
+
+/* In a step's thread. */
+static void on_early_notice(void *ud, const PGresult *result)
+{
+    struct handshake *handshake = ud;
+
+    if (handshake->n_notices < NOTICES_MAX)
+        read_notice(result, &handshake->notices[handshake->n_notices++]);
+}
+
+void handshake_hear_notices(struct pg_link *link)
+{
+    PQsetNoticeReceiver(link->pq, on_notice, link);
+}
+
+/* ---- a step */
+
+static void on_run(void *ud)
+{
+    struct handshake *handshake = ud;
+
+    handshake->status = PQconnectPoll(handshake->pq);
+}
+
+static void on_done(void *ud)
+{
+    struct handshake *handshake = ud;
+    PostgresPollingStatusType status = handshake->status;
+    struct pg_link *link = handshake->link;
+    handshake_fn fn = handshake->fn;
+
+    if (link == NULL) {
+        PQfinish(handshake->pq);
+        free(handshake);
+        return;
+    }
+    handshake_hear_notices(link);
+    for (unsigned i = 0; i < handshake->n_notices; i++)
+        take_notice(link, &handshake->notices[i]);
+    free(handshake);
+    fn(link, status);
+}
+
+enum err handshake_step(struct handshake **out, struct pg_link *link,
+                        handshake_fn fn)
+{
+    struct handshake *handshake = calloc(1, sizeof(*handshake));
+    enum err err;
+
+    if (handshake == NULL)
+        return ERR_NOMEM;
+    handshake->link = link;
+    handshake->pq = link->pq;
+    handshake->fn = fn;
+    PQsetNoticeReceiver(link->pq, on_early_notice, handshake);
+    err = work_start(link->pg->loop, on_run, on_done, handshake);
+    if (err != ERR_OK) {
+        handshake_hear_notices(link);
+        free(handshake);
+        return err;
+    }
+    *out = handshake;
+    return ERR_OK;
+}
+
+void handshake_abandon(struct handshake *handshake)
+{
+    if (handshake == NULL)
+        return;
+    /* its server's process stays for as long as that takes */
+    pool_conn_unsure(&handshake->link->conn);
+    handshake->link->pq = NULL;
+    handshake->link = NULL;
+}
