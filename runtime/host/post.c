@@ -3,11 +3,12 @@
  * collected in a fixed order.
  *
  * A post is on the inbox, which has the mutex; then in the runtime's thread
- * alone: in the line of its key, whose first one runs, on done in order, and
- * on told while the host reads its result.
+ * alone: in the line of its key, whose first one runs, in done by its order,
+ * and on told while the host reads its result.
  */
 #include "host/inside.h"
 
+#include "base/heap.h"
 #include "base/map.h"
 #include "net/wake.h"
 
@@ -19,6 +20,7 @@ enum { MAX_POSTS = 1024 };
 struct post {
     struct host_call call;
     struct list_node node;
+    struct heap_node done_node;
     struct host_line *line;
     tide_request request; /* with copies of our own, behind the struct */
     uint64_t due_ns;      /* 0: none, or not known yet */
@@ -43,7 +45,7 @@ struct host_posts {
     bool is_closed;
     unsigned max;
     struct map lines;
-    struct list done; /* by key, then seq */
+    struct heap done; /* by key, then seq */
     struct list told;
 };
 
@@ -62,21 +64,19 @@ static void post_free(struct post *post, bool lets_go)
 
 /* ---- results */
 
-static bool comes_before(const struct post *post, const struct post *other)
+static struct post *done_at(const struct heap_node *node)
 {
-    if (post->result.key != other->result.key)
-        return post->result.key < other->result.key;
-    return post->result.seq < other->result.seq;
+    return container_of(node, struct post, done_node);
 }
 
-static void add_done(struct host_posts *posts, struct post *post)
+static bool comes_before(const struct heap_node *a, const struct heap_node *b)
 {
-    struct list_node *head = &posts->done.head;
-    struct list_node *before = head->prev;
+    const tide_result *result = &done_at(a)->result;
+    const tide_result *other = &done_at(b)->result;
 
-    while (before != head && comes_before(post, post_at(before)))
-        before = before->prev;
-    list_insert_between(&posts->done, &post->node, before, before->next);
+    if (result->key != other->key)
+        return result->key < other->key;
+    return result->seq < other->seq;
 }
 
 /* What reply has is its task's, so it is copied. */
@@ -108,7 +108,7 @@ static void settle(struct host_posts *posts, struct post *post,
 {
     keep_reply(post, reply);
     list_remove(&post->line->posts, &post->node);
-    add_done(posts, post);
+    heap_add(&posts->done, &post->done_node);
 }
 
 static void on_call_done(struct host_call *call, const tide_reply *reply);
@@ -189,7 +189,7 @@ static void take(struct host_posts *posts, struct post *post)
     post->line = line_of(posts, post->result.key);
     if (post->line == NULL) {
         keep_reply(post, &no_memory);
-        add_done(posts, post);
+        heap_add(&posts->done, &post->done_node);
         return;
     }
     list_push_back(&post->line->posts, &post->node);
@@ -207,13 +207,27 @@ static struct post *pop_inbox(struct host_posts *posts)
     return node != NULL ? post_at(node) : NULL;
 }
 
+static void take_all(struct host_posts *posts)
+{
+    struct post *post;
+
+    while ((post = pop_inbox(posts)) != NULL)
+        take(posts, post);
+}
+
+/* One at least; what a step has no time for is for the next one. */
 static void on_wake(void *ud)
 {
     struct host_posts *posts = ud;
     struct post *post;
 
-    while ((post = pop_inbox(posts)) != NULL)
+    while ((post = pop_inbox(posts)) != NULL) {
         take(posts, post);
+        if (loop_is_over(posts->runtime->vm->loop)) {
+            wake_send(posts->wake);
+            return;
+        }
+    }
 }
 
 /* ---- posting */
@@ -305,7 +319,7 @@ int tide_collect(tide_runtime *runtime, tide_result *out, size_t max,
     free_told(posts);
     *count = 0;
     while (*count < max && posts->done.len > 0) {
-        struct post *post = post_at(list_pop_front(&posts->done));
+        struct post *post = done_at(heap_pop(&posts->done));
 
         list_push_back(&posts->told, &post->node);
         out[(*count)++] = post->result;
@@ -329,7 +343,7 @@ int host_posts_open(tide_runtime *runtime)
     posts->max = runtime->max_posts > 0 ? runtime->max_posts : MAX_POSTS;
     pthread_mutex_init(&posts->mutex, NULL);
     list_init(&posts->inbox);
-    list_init(&posts->done);
+    heap_init(&posts->done, comes_before);
     list_init(&posts->told);
     runtime->posts = posts;
     return TIDE_OK;
@@ -342,7 +356,7 @@ void host_posts_refuse(tide_runtime *runtime)
     pthread_mutex_lock(&runtime->posts->mutex);
     runtime->posts->is_closed = true;
     pthread_mutex_unlock(&runtime->posts->mutex);
-    on_wake(runtime->posts); /* those that came before it count */
+    take_all(runtime->posts); /* those that came before it count */
 }
 
 void host_posts_close(tide_runtime *runtime)
@@ -354,7 +368,7 @@ void host_posts_close(tide_runtime *runtime)
     wake_close(posts->wake);
     free_told(posts);
     while (posts->done.len > 0)
-        post_free(post_at(list_pop_front(&posts->done)), true);
+        post_free(done_at(heap_pop(&posts->done)), true);
     map_free(&posts->lines);
     pthread_mutex_destroy(&posts->mutex);
     free(posts);

@@ -47,16 +47,23 @@ static void on_timer(uv_timer_t *timer)
 {
     struct loop *loop = timer->data;
     struct wheel_timer *due;
-    uint64_t next_ns;
+    uint64_t next_ns, soonest_ns = 0;
 
     loop->expiring_ns = loop_now_ns(loop);
     while ((due = wheel_expire(&loop->wheel, loop->expiring_ns)) != NULL) {
         struct deadline *deadline = container_of(due, struct deadline, timer);
 
         deadline->fn(deadline);
+        if (loop_is_over(loop)) {
+            /* later than this turn, whose timers may not be over yet */
+            soonest_ns = loop_now_ns(loop) + NS_PER_MS;
+            break;
+        }
     }
     loop->expiring_ns = 0;
     next_ns = wheel_next_ns(&loop->wheel);
+    if (next_ns < soonest_ns)
+        next_ns = soonest_ns;
     if (next_ns == WHEEL_NEVER)
         disarm(loop);
     else

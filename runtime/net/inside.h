@@ -29,11 +29,16 @@ struct loop {
     struct list jobs[LOOP_STAGES];
     bool is_running_jobs;
     uint64_t until_ns; /* of this turn, see loop_turn_until(); 0: no limit */
+    bool has_handled;  /* an event in this turn */
     struct wheel wheel;
     uint64_t armed_ns;    /* when timer wakes; WHEEL_NEVER: it is stopped */
     uint64_t expiring_ns; /* while deadlines are called: up to when; else 0 */
     struct list orphans;  /* detached processes that still run */
 };
+
+/* Whether this turn has time for one more event, which else comes again in the
+ * next one.  For one at least there is. */
+bool loop_may_handle(struct loop *loop);
 
 /* Called by loop_new() and by loop_free(). */
 void deadline_init_loop(struct loop *loop);

@@ -9,6 +9,9 @@
 /* Bounds on one visit, so that jobs that make jobs do not starve the poll. */
 enum { RUN_ROUNDS = 16, PASSES = 8 };
 
+/* Tasks come first and may use up a turn: what is left for events then. */
+enum { EVENTS_NS = 200000 };
+
 enum err err_of_uv(int status)
 {
     if (status == 0)
@@ -21,18 +24,24 @@ static bool has_jobs(const struct loop *loop)
     return loop->jobs[LOOP_RUN].len + loop->jobs[LOOP_FLUSH].len > 0;
 }
 
-/* Runs as many jobs as wait now: those that they add are for the next round. */
-static void run_round(struct list *jobs)
+/* Runs as many jobs as wait now: those that they add are for the next round.
+ * True: the turn is over, and the rest is for the next one. */
+static bool run_round(struct loop *loop, enum loop_stage stage)
 {
+    struct list *jobs = &loop->jobs[stage];
+
     for (uint32_t left = jobs->len; left > 0; left--) {
         struct list_node *node = list_pop_front(jobs);
         struct loop_job *job;
 
         if (node == NULL)
-            return; /* the rest was taken back */
+            break; /* the rest was taken back */
         job = container_of(node, struct loop_job, node);
         job->fn(job);
+        if (stage == LOOP_RUN && loop_is_over(loop))
+            return true;
     }
+    return loop_is_over(loop);
 }
 
 static void run_jobs(struct loop *loop)
@@ -43,13 +52,10 @@ static void run_jobs(struct loop *loop)
     for (int pass = 0; pass < PASSES && has_jobs(loop); pass++) {
         struct list *run = &loop->jobs[LOOP_RUN];
 
-        for (int round = 0; round < RUN_ROUNDS && run->len > 0; round++) {
-            run_round(run);
-            if (loop_is_over(loop))
+        for (int round = 0; round < RUN_ROUNDS && run->len > 0; round++)
+            if (run_round(loop, LOOP_RUN))
                 break;
-        }
-        run_round(&loop->jobs[LOOP_FLUSH]);
-        if (loop_is_over(loop))
+        if (run_round(loop, LOOP_FLUSH))
             break;
     }
     loop->is_running_jobs = false;
@@ -256,6 +262,7 @@ void loop_settle(struct loop *loop)
 void loop_turn_until(struct loop *loop, uint64_t until_ns)
 {
     loop->until_ns = until_ns;
+    loop->has_handled = false;
     loop_turn(loop, 0);
     loop->until_ns = 0;
 }
@@ -263,6 +270,15 @@ void loop_turn_until(struct loop *loop, uint64_t until_ns)
 bool loop_is_over(const struct loop *loop)
 {
     return loop->until_ns != 0 && loop_system_ns() >= loop->until_ns;
+}
+
+bool loop_may_handle(struct loop *loop)
+{
+    bool may_handle = !loop->has_handled || loop->until_ns == 0 ||
+                      loop_now_ns(loop) < loop->until_ns + EVENTS_NS;
+
+    loop->has_handled = true;
+    return may_handle;
 }
 
 int loop_poll_fd(const struct loop *loop)

@@ -20,6 +20,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     struct watch *watch = container_of(poll, struct watch, poll);
     int ready = 0;
 
+    if (status == 0 && !loop_may_handle(watch->loop))
+        return; /* it is still ready in the next turn */
     if (status < 0) {
         watch->wanted = 0; /* libuv has stopped it */
         ready = WATCH_READ | WATCH_WRITE;
