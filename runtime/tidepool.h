@@ -307,6 +307,14 @@ typedef struct {
 typedef void (*tide_reply_fn)(void *ud, const tide_reply *reply);
 
 /*
+ * Begins what tide_reload() does, and returns: the steps that follow do it, so
+ * none takes longer than what one task runs.  fn is told as by tide_call() when
+ * it is done: TIDE_OK, or TIDE_SCRIPT with a sentence.  Returns as tide_call().
+ */
+TIDE_API int tide_begin_reload(tide_runtime *runtime, const char *text,
+                               tide_reply_fn fn, void *ud);
+
+/*
  * Calls a handler of the script in a task, which begins in the next step.  Its
  * reply goes to fn, once, from inside of tide_step(), of a call that turns the
  * loop, or of a turn of the host's loop; never from inside of this call.  fn

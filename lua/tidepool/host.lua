@@ -24,6 +24,7 @@ local ROOTS = { database = true, redis = true, script = true, log = true }
 local host = {}
 local flags = {} -- path -> { name =, value = }
 local settings, opened, is_limited
+local is_reloading
 local current -- the generation whose handlers are called
 local running = {} -- environment -> how many calls
 local over = {} -- environments of versions that have not ended yet, as keys
@@ -128,12 +129,22 @@ end
 -- calls that run.
 function host.reload(text)
   if not current then return "no script is loaded" end
+  if is_reloading then return "a reload is under way" end
+  is_reloading = true
+  core.at_task_end(function() is_reloading = false end)
   local before = current
   local ok, wrong = load(before.path, text)
   if not ok then return wrong end
   standing.retire(before.env)
   over[before.env] = true
   finish_if_idle(before.env)
+end
+
+-- The same as a call: what is "text", or "file" for what is in the file.
+function host.begin_reload(what, text)
+  local wrong = host.reload(what == "text" and text or nil)
+  if wrong == nil then return "" end
+  return nil, "script", core.is_err(wrong) and wrong.message or wrong
 end
 
 -- Gives the reply's bytes and the name of their format; or nil, a code and a sentence.

@@ -144,7 +144,7 @@ static int start_task(lua_State *L)
     lua_getglobal(L, "require");
     lua_pushliteral(L, "tidepool.host");
     lua_call(L, 1, 1);
-    lua_getfield(L, -1, "call");
+    lua_getfield(L, -1, call->function != NULL ? call->function : "call");
     lua_pushstring(L, request->name);
     lua_pushlstring(L, request->len > 0 ? request->payload : "", request->len);
     lua_pushstring(L, format_names[request->format]);
@@ -226,8 +226,8 @@ static int refusal(tide_runtime *runtime)
     return TIDE_OK;
 }
 
-int tide_call(tide_runtime *runtime, const tide_request *request,
-              tide_reply_fn fn, uint64_t *id)
+static int begin(tide_runtime *runtime, const char *function,
+                 const tide_request *request, tide_reply_fn fn, uint64_t *id)
 {
     tide_request own;
     struct call *call;
@@ -246,6 +246,7 @@ int tide_call(tide_runtime *runtime, const tide_request *request,
     call->ud = own.ud;
     call->free_ud = own.free_ud;
     call->host.done = on_done;
+    call->host.function = function;
     code = host_call_begin(runtime, &call->host, &own,
                            host_due_ns(runtime, own.timeout_ms));
     if (code != TIDE_OK) {
@@ -255,6 +256,25 @@ int tide_call(tide_runtime *runtime, const tide_request *request,
     if (id != NULL)
         *id = call->host.id;
     return TIDE_OK;
+}
+
+int tide_call(tide_runtime *runtime, const tide_request *request,
+              tide_reply_fn fn, uint64_t *id)
+{
+    return begin(runtime, NULL, request, fn, id);
+}
+
+int tide_begin_reload(tide_runtime *runtime, const char *text, tide_reply_fn fn,
+                      void *ud)
+{
+    tide_request request;
+
+    tide_request_init(&request);
+    request.name = text != NULL ? "text" : "file";
+    request.payload = text;
+    request.len = text != NULL ? strlen(text) : 0;
+    request.ud = ud;
+    return begin(runtime, "begin_reload", &request, fn, NULL);
 }
 
 int tide_cancel(tide_runtime *runtime, uint64_t id)

@@ -15,6 +15,7 @@ struct host_call {
     tide_runtime *runtime;
     struct task *task;
     uint64_t id;
+    const char *function; /* of host.lua; NULL: "call" */
     struct deadline deadline;
     bool is_late;
     /* Ends it, once; never from inside of host_call_begin(). */

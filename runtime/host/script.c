@@ -3,6 +3,7 @@
 #include "host/inside.h"
 
 #include "base/clock.h"
+#include "net/work.h"
 #include "script/task.h"
 #include "script/watchdog.h"
 
@@ -152,6 +153,8 @@ int tide_load(tide_runtime *runtime, const char *path, const char *text)
 
     if (path == NULL)
         return TIDE_BADARG;
+    if (host_check(runtime) == TIDE_OK && !runtime->has_script)
+        work_prepare(runtime->vm->loop);
     code = run_to_its_end(runtime, &function);
     if (code == TIDE_OK)
         code = host_posts_open(runtime);

@@ -52,3 +52,14 @@ enum err work_start(struct loop *loop, void (*run)(void *ud),
     loop->open++;
     return ERR_OK;
 }
+
+static void do_nothing(void *ud)
+{
+    (void)ud;
+}
+
+void work_prepare(struct loop *loop)
+{
+    if (work_start(loop, do_nothing, do_nothing, NULL) != ERR_OK)
+        return; /* so it waits */
+}

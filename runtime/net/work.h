@@ -8,4 +8,7 @@
 enum err work_start(struct loop *loop, void (*run)(void *ud),
                     void (*done)(void *ud), void *ud) MUST_CHECK;
 
+/* Starts the threads: else the first who needs them waits until all run. */
+void work_prepare(struct loop *loop);
+
 #endif

@@ -17,6 +17,7 @@ struct notice {
 
 struct handshake {
     struct pg_link *link; /* NULL: abandoned */
+    struct loop *loop;
     PGconn *pq;
     handshake_fn fn;
     PostgresPollingStatusType status;
@@ -98,6 +99,13 @@ static void on_run(void *ud)
     handshake->status = PQconnectPoll(handshake->pq);
 }
 
+static void on_finish(void *ud)
+{
+    struct handshake *handshake = ud;
+
+    PQfinish(handshake->pq);
+}
+
 static void on_done(void *ud)
 {
     struct handshake *handshake = ud;
@@ -106,7 +114,9 @@ static void on_done(void *ud)
     handshake_fn fn = handshake->fn;
 
     if (link == NULL) {
-        PQfinish(handshake->pq);
+        if (work_start(handshake->loop, on_finish, free, handshake) == ERR_OK)
+            return;
+        on_finish(handshake);
         free(handshake);
         return;
     }
@@ -126,6 +136,7 @@ enum err handshake_step(struct handshake **out, struct pg_link *link,
     if (handshake == NULL)
         return ERR_NOMEM;
     handshake->link = link;
+    handshake->loop = link->pg->loop;
     handshake->pq = link->pq;
     handshake->fn = fn;
     PQsetNoticeReceiver(link->pq, on_early_notice, handshake);

@@ -4,6 +4,7 @@
  * once in its place could be one more than max_connections there.  A copy of
  * the socket says when that process has gone, which takes about a millisecond.
  */
+#include "net/work.h"
 #include "pg/link.h"
 
 #include <errno.h>
@@ -71,13 +72,11 @@ static int copy_socket(const struct pg_link *link)
     return fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
-void link_part(struct pg_link *link)
+/* libpq has let go of it. */
+static void await_end(struct pg_link *link)
 {
     struct pg_pool *pg = link->pg;
 
-    link->last_fd = copy_socket(link);
-    link->watch = NULL;
-    PQfinish(link->pq); /* says goodbye */
     if (link->last_fd < 0) {
         end(link, true);
         return;
@@ -96,4 +95,28 @@ void link_part(struct pg_link *link)
     link->deadline = (struct deadline){ .fn = on_patience_over };
     deadline_start(pg->loop, &link->deadline,
                    loop_now_ns(pg->loop) + PATIENCE_NS);
+}
+
+static void on_finish(void *ud)
+{
+    struct pg_link *link = ud;
+
+    PQfinish(link->pq);
+}
+
+static void on_finished(void *ud)
+{
+    await_end(ud);
+}
+
+void link_part(struct pg_link *link)
+{
+    link->last_fd = copy_socket(link);
+    link->watch = NULL;
+    /* with TLS it has root certificates to free */
+    if (link->pq != NULL && PQsslInUse(link->pq) &&
+        work_start(link->pg->loop, on_finish, on_finished, link) == ERR_OK)
+        return;
+    PQfinish(link->pq); /* says goodbye */
+    await_end(link);
 }

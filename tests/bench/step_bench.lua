@@ -18,8 +18,9 @@ end
 -- Wall time, then processor time.
 local function report(prefix, words)
   for i, part in ipairs(PARTS) do
-    bench.figure(("%s_%s"):format(prefix, part), tonumber(words[2 + i]), "us")
-    bench.figure(("%s_cpu_%s"):format(prefix, part), tonumber(words[2 + #PARTS + i]), "us")
+    local name, cpu_name = prefix .. "_" .. part, prefix .. "_cpu_" .. part
+    bench.figure(name, tonumber(words[2 + i]), "us")
+    bench.figure(cpu_name, tonumber(words[2 + #PARTS + i]), "us")
   end
 end
 

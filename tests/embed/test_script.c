@@ -263,6 +263,56 @@ static void test_what_a_version_left_running_ends_after_its_calls(void **state)
     assert_done(tide_close(runtime));
 }
 
+/* The next version waits while it loads: others are answered meanwhile. */
+static void test_a_reload_that_was_begun_goes_on_in_steps(void **state)
+{
+    static const char next[] = "local tide = require 'tidepool'\n"
+                               "tide.sleep(0.1)\n"
+                               "tide.handler('echo', function() return "
+                               "'next' end)\n";
+    tide_runtime *runtime = open_script(SCRIPT);
+    struct answer reload = { 0 }, other;
+    int others = 0;
+
+    (void)state;
+    assert_done(tide_begin_reload(runtime, next, on_reply, &reload));
+    assert_int_equal(reload.count, 0);
+    while (reload.count == 0) {
+        ask(runtime, &other, "echo", "before");
+        others += strcmp(other.payload, "before") == 0;
+        if (others == 1)
+            assert_code(tide_reload(runtime, ""), TIDE_SCRIPT);
+    }
+    assert_true(others > 10);
+    assert_code(reload.code, TIDE_OK);
+    ask(runtime, &other, "echo", "after");
+    assert_string_equal(other.payload, "next");
+
+    memset(&reload, 0, sizeof(reload));
+    assert_done(tide_begin_reload(runtime, "error 'bad'", on_reply, &reload));
+    step_until(runtime, reload.count > 0);
+    assert_code(reload.code, TIDE_SCRIPT);
+    assert_non_null(strstr(reload.error, "bad"));
+    ask(runtime, &other, "echo", "after");
+    assert_string_equal(other.payload, "next");
+    assert_done(tide_close(runtime));
+}
+
+static void test_close_ends_a_reload_that_was_begun(void **state)
+{
+    tide_runtime *runtime = open_script(SCRIPT);
+    struct answer reload = { 0 };
+
+    (void)state;
+    assert_done(tide_begin_reload(runtime, "require'tidepool'.sleep(3600)",
+                                  on_reply, &reload));
+    assert_done(tide_step(runtime, 1000000, NULL));
+    assert_done(tide_close(runtime));
+
+    assert_int_equal(reload.count, 1);
+    assert_true(reload.code != TIDE_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +327,8 @@ int main(void)
         cmocka_unit_test(test_a_script_that_fails_may_be_loaded_again),
         cmocka_unit_test(test_reload_replaces_handlers_and_lets_calls_finish),
         cmocka_unit_test(test_what_a_version_left_running_ends_after_its_calls),
+        cmocka_unit_test(test_a_reload_that_was_begun_goes_on_in_steps),
+        cmocka_unit_test(test_close_ends_a_reload_that_was_begun),
     };
 
     return cmocka_run_group_tests_name("script", tests, NULL, NULL);

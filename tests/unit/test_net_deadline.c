@@ -147,6 +147,31 @@ static void test_deadlines_of_any_number_fire_each_at_its_time(void **state)
     drop_loop(loop);
 }
 
+static void
+test_a_turn_that_is_over_leaves_deadlines_to_a_later_one(void **state)
+{
+    struct loop *loop = make_loop();
+    struct alarm alarms[3] = { { .calls = 0 } };
+    unsigned calls = 0;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        start(&alarms[i], loop, 0);
+    while (calls < 3) {
+        unsigned before = calls;
+
+        calls = 0;
+        loop_turn_until(loop, 1); /* long ago */
+        for (int i = 0; i < 3; i++)
+            calls += alarms[i].calls;
+        assert_in_range(calls, before, before + 1);
+    }
+
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(alarms[i].calls, 1);
+    drop_loop(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +182,8 @@ int main(void)
         cmocka_unit_test(
             test_deadline_started_for_the_past_by_itself_does_not_spin),
         cmocka_unit_test(test_deadlines_of_any_number_fire_each_at_its_time),
+        cmocka_unit_test(
+            test_a_turn_that_is_over_leaves_deadlines_to_a_later_one),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -220,6 +220,27 @@ static void test_loop_new_fails_without_memory(void **state)
     loop_free(NULL);
 }
 
+/* One before the poll and one after it. */
+static void test_a_turn_that_is_over_leaves_jobs_to_the_next(void **state)
+{
+    struct loop *loop = make_loop();
+    struct step a = step_of(loop, 'a');
+    struct step b = step_of(loop, 'b');
+    struct step c = step_of(loop, 'c');
+
+    (void)state;
+    loop_defer(loop, LOOP_RUN, &a.job);
+    loop_defer(loop, LOOP_RUN, &b.job);
+    loop_defer(loop, LOOP_RUN, &c.job);
+    loop_turn_until(loop, 1); /* long ago */
+    assert_string_equal(order, "ab");
+    assert_int_equal(loop_next_timeout_ms(loop), 0);
+    loop_turn_until(loop, 1);
+
+    assert_string_equal(order, "abc");
+    drop_loop(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +259,8 @@ int main(void)
         cmocka_unit_test_setup(test_loop_borrows_the_loop_of_its_host,
                                clear_order),
         cmocka_unit_test(test_loop_new_fails_without_memory),
+        cmocka_unit_test_setup(test_a_turn_that_is_over_leaves_jobs_to_the_next,
+                               clear_order),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -162,6 +162,34 @@ static void test_watch_open_fails_without_memory(void **state)
     drop_loop(loop);
 }
 
+static void test_a_turn_that_is_over_leaves_events_to_the_next(void **state)
+{
+    struct loop *loop = make_loop();
+    struct seen seen[3] = { { .does_close = true },
+                            { .does_close = true },
+                            { .does_close = true } };
+    int pairs[3][2];
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        make_pair(pairs[i]);
+        assert_ok(
+            watch_open(&seen[i].watch, loop, pairs[i][0], on_ready, &seen[i]));
+        watch_want(seen[i].watch, WATCH_READ);
+        assert_int_equal(write(pairs[i][1], "x", 1), 1);
+    }
+    for (unsigned turn = 1; turn <= 3; turn++) {
+        loop_turn_until(loop, 1); /* long ago */
+        assert_int_equal(seen[0].calls + seen[1].calls + seen[2].calls, turn);
+    }
+
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(seen[i].calls, 1);
+        close(pairs[i][1]);
+    }
+    drop_loop(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +200,7 @@ int main(void)
             test_watch_shows_an_error_as_both_and_can_be_wanted_again),
         cmocka_unit_test(test_watch_open_refuses_what_cannot_be_watched),
         cmocka_unit_test(test_watch_open_fails_without_memory),
+        cmocka_unit_test(test_a_turn_that_is_over_leaves_events_to_the_next),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
