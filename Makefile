@@ -144,11 +144,13 @@ $(BUILD)/tests/embed/test_%: $(BUILD)/tests/embed/test_%.o $(EMBED_HELPER) $(BUI
 		-Wl,-rpath,$(abspath $(BUILD)) -lcmocka -luv -pthread \
 		$(shell pkg-config --libs luajit 2>/dev/null) $(LDLIBS)
 
+embed-programs: $(EMBED_PROGRAMS)
+	@ln -sf libtidepool.so $(BUILD)/$(SONAME)
+
 embed: SHELL := bash
 embed: .SHELLFLAGS := -o pipefail -c
-embed: $(EMBED_PROGRAMS)
-	@ln -sf libtidepool.so $(BUILD)/$(SONAME)
-	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e 'timeout 120' $^ | $(TIDY_TAP)
+embed: embed-programs
+	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e 'timeout 120' $(EMBED_PROGRAMS) | $(TIDY_TAP)
 
 # ---- tests/bench: side by side with pgbench, redis-benchmark, nginx and Node
 
@@ -183,6 +185,17 @@ asan:
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined live
 	@BUILD=$(ASAN_BUILD) prove --failures tests/cli/drain.t tests/cli/https.t
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined embed
+
+# ---- threads under TSan, and memory under valgrind; not in make test
+
+TSAN_BUILD := build-tsan
+TSAN_TESTS := life post script step servers stress
+tsan: export TSAN_OPTIONS = halt_on_error=1
+tsan: $(BUILD)/tidepool
+	$(MAKE) BUILD=$(TSAN_BUILD) SANITIZE=thread embed-programs
+	@for name in $(TSAN_TESTS); do \
+		TIDEPOOL=$(BUILD)/tidepool timeout 600 $(TSAN_BUILD)/tests/embed/test_$$name || exit 1; \
+	done
 
 # ---- lint
 

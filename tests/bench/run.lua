@@ -12,7 +12,8 @@ local bench = require "bench"
 local core = require "tidepool.core"
 
 local MODULES = { "acquire_bench", "postgres_bench", "redis_bench", "http_bench",
-  "overload_bench", "load_bench", "beside_bench", "memory_bench", "step_bench" }
+  "overload_bench", "load_bench", "beside_bench", "memory_bench", "step_bench",
+  "embed_bench" }
 
 core.log_setup { level = "error" }
 

@@ -11,6 +11,7 @@
  * one has to wait for it does, and of that "machine" tells, a loop that is
  * always the same.  "skip WHY" where it cannot be measured.
  */
+#include "samples.h"
 #include "silent.h"
 #include "tidepool.h"
 
@@ -19,12 +20,9 @@
 #include <poll.h>
 #include <sched.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { SAMPLES_MAX = 2000000, PENDING_MAX = 10000, COLLECT_MAX = 256 };
@@ -48,14 +46,6 @@ struct moment {
 
 static struct samples samples[KINDS];
 
-static uint64_t clock_ns(clockid_t id)
-{
-    struct timespec now;
-
-    clock_gettime(id, &now);
-    return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
-}
-
 static struct moment now(void)
 {
     return (struct moment){ clock_ns(CLOCK_MONOTONIC),
@@ -75,25 +65,6 @@ static void keep(enum kind kind, struct moment from)
         return;
     all->wall_ns[all->len] = (uint32_t)(to.wall_ns - from.wall_ns);
     all->cpu_ns[all->len++] = (uint32_t)(to.cpu_ns - from.cpu_ns);
-}
-
-static int compare(const void *a, const void *b)
-{
-    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
-
-    return (left > right) - (left < right);
-}
-
-static void print_times(uint32_t *times_ns, size_t len)
-{
-    static const double parts[] = { 0.5, 0.99, 0.999, 1 };
-
-    qsort(times_ns, len, sizeof(*times_ns), compare);
-    for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
-        size_t at = (size_t)((double)len * parts[i]);
-
-        printf(" %.1f", times_ns[at < len ? at : len - 1] / 1e3);
-    }
 }
 
 static void print_samples(void)
