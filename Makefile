@@ -65,11 +65,16 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(COMPILE) -c -o $@ $<
 
-# Lua modules as C arrays of their source text.
-$(BUILD)/lua_modules.c: $(LUA_SOURCES) lua/embed.sh
-	$(call say,EMBED,$@)
+# Lua modules as C arrays, by a program of the machine that builds.
+$(BUILD)/lua/embed: lua/embed.c
+	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)sh lua/embed.sh $(LUA_SOURCES) > $@.tmp && mv $@.tmp $@
+	$(Q)$(CC) $(TIDE_CPPFLAGS) $(CPPFLAGS) -std=c11 -O1 -Wall -Wextra -Werror -o $@ $< \
+		$(shell pkg-config --libs luajit 2>/dev/null)
+
+$(BUILD)/lua_modules.c: $(LUA_SOURCES) $(BUILD)/lua/embed
+	$(call say,EMBED,$@)
+	$(Q)$(BUILD)/lua/embed $(LUA_SOURCES) > $@.tmp && mv $@.tmp $@
 
 $(BUILD)/lua_modules.o: $(BUILD)/lua_modules.c
 	$(Q)$(COMPILE) -c -o $@ $<

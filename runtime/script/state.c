@@ -12,13 +12,18 @@ static const size_t STRING_MAX_BYTES = (size_t)1 << 30;
 int luaopen_cjson(lua_State *L);
 int luaopen_lpeg(lua_State *L);
 
+/* By its text when the bytecode is another LuaJIT's. */
 static int load_module(lua_State *L)
 {
     const struct lua_module *module = lua_touserdata(L, lua_upvalueindex(1));
 
-    if (luaL_loadbufferx(L, module->text, module->text_len, module->chunk,
-                         "t") != 0)
-        return lua_error(L);
+    if (luaL_loadbufferx(L, module->code, module->code_len, module->chunk,
+                         "b") != 0) {
+        lua_pop(L, 1);
+        if (luaL_loadbufferx(L, module->text, module->text_len, module->chunk,
+                             "t") != 0)
+            return lua_error(L);
+    }
     lua_pushvalue(L, LUA_ENVIRONINDEX);
     lua_setfenv(L, -2);
     lua_pushstring(L, module->name);

@@ -185,7 +185,7 @@ static void test_open_says_so_when_the_hosts_memory_is_out(void **state)
 
     (void)state;
     tide_options_init(&options);
-    for (long most = 0; most < 600000; most += 60000) {
+    for (long most = 0; most < 300000; most += 30000) {
         long left = most;
 
         options.allocate = allocate_some;
