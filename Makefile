@@ -8,6 +8,7 @@
 #                 SPECS="tests/live/redis_spec.lua ..." runs these only
 #   make embed    programs that embed the library
 #   make cli      the command line and the quickstart, from outside
+#   make tsan     embed under TSan; make valgrind  unit and embed under memcheck
 #   make asan     unit, live, embed and the ends of services under ASan and UBSan
 #   make bench    installs what is missing, measures side by side with others;
 #                 BENCH="select redis ..." runs these only
@@ -191,16 +192,22 @@ asan:
 	@BUILD=$(ASAN_BUILD) prove --failures tests/cli/drain.t tests/cli/https.t
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined embed
 
-# ---- threads under TSan, and memory under valgrind; not in make test
+# ---- threads under TSan, and memory under valgrind: by hand, not in make test
 
 TSAN_BUILD := build-tsan
-TSAN_TESTS := life post script step servers stress
 tsan: export TSAN_OPTIONS = halt_on_error=1
-tsan: $(BUILD)/tidepool
-	$(MAKE) BUILD=$(TSAN_BUILD) SANITIZE=thread embed-programs
-	@for name in $(TSAN_TESTS); do \
-		TIDEPOOL=$(BUILD)/tidepool timeout 600 $(TSAN_BUILD)/tests/embed/test_$$name || exit 1; \
-	done
+tsan:
+	$(MAKE) BUILD=$(TSAN_BUILD) SANITIZE=thread embed
+
+VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
+	--show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible
+# Those that race the clock lose under it on a busy machine.
+HASTY := net_deadline net_listener net_pool_clock http_limits http_server http_smuggling
+valgrind: export TEST_SLOWNESS = 20
+valgrind: export STRESS_ROUNDS = 3
+valgrind: $(UNIT_PROGRAMS) embed-programs
+	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e 'timeout 600 $(VALGRIND)' \
+		$(filter-out $(HASTY:%=$(BUILD)/tests/unit/test_%),$(UNIT_PROGRAMS)) $(EMBED_PROGRAMS)
 
 # ---- lint
 
@@ -329,5 +336,5 @@ deb:
 clean:
 	rm -rf build build-*
 
-.PHONY: all unit live cli embed bench bench-programs asan lint types run test install uninstall deb \
+.PHONY: all unit live cli embed embed-programs tsan valgrind bench bench-programs asan lint types run test install uninstall deb \
 	clean

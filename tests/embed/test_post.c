@@ -269,14 +269,25 @@ static void *interrupt(void *ud)
     return code == TIDE_OK ? ud : NULL;
 }
 
+/* TSan keeps a signal until the thread calls a function that it has wrapped, so
+ * it never comes to a loop of Lua, which calls none. */
+#ifdef __SANITIZE_THREAD__
+enum { HAS_SIGNALS = false };
+#else
+enum { HAS_SIGNALS = true };
+#endif
+
 static void test_an_interrupt_ends_a_loop_that_never_ends(void **state)
 {
-    tide_runtime *runtime = open_runtime();
+    tide_runtime *runtime;
     pthread_t thread;
     tide_result result;
     void *is_done = NULL;
 
     (void)state;
+    if (!HAS_SIGNALS)
+        skip();
+    runtime = open_runtime();
     assert_done(tide_set(runtime, "script.run_abort", "60s"));
     assert_done(tide_load(runtime, "post.lua", SCRIPT));
     assert_done(post(runtime, 1, "spin", ""));
