@@ -161,13 +161,23 @@ function sandbox.new(path, ...) return new(false, path, ...) end
 -- The same for a script that has all of Lua.
 function sandbox.new_trusted(path, ...) return new(true, path, ...) end
 
+-- The first part of run(), for who has something to do between.  Gives true; or nil, err.
+function sandbox.compile(generation)
+  local err
+  generation.chunk, err = core.load_script(generation.path, generation.env,
+    generation.text)
+  if not generation.chunk then return nil, err end
+  return true
+end
+
 -- Loads the script of a generation and runs it in the calling task with the arguments
 -- given.  Gives true; or nil, err with file:line and, where it failed while running, a
 -- traceback.  What it began is left to be ended.
 function sandbox.run(generation, ...)
-  local chunk, err = core.load_script(generation.path, generation.env, generation.text)
-  if not chunk then return nil, err end
-  local ok, value = sandbox.call(chunk, ...)
+  local ok, value = generation.chunk ~= nil, nil
+  if not ok then ok, value = sandbox.compile(generation) end
+  if not ok then return nil, value end
+  ok, value = sandbox.call(generation.chunk, ...)
   if not ok then return nil, value end
   generation.value = value
   return true

@@ -275,7 +275,7 @@ bool loop_is_over(const struct loop *loop)
 bool loop_may_handle(struct loop *loop)
 {
     bool may_handle = !loop->has_handled || loop->until_ns == 0 ||
-                      loop_now_ns(loop) < loop->until_ns + EVENTS_NS;
+                      loop_system_ns() < loop->until_ns + EVENTS_NS;
 
     loop->has_handled = true;
     return may_handle;
