@@ -195,6 +195,8 @@ void pool_line_expire(struct pool *pool);
 /* A step waits for pool_tick() because it would end a wait. */
 bool pool_line_has_work(const struct pool *pool);
 
+/* A lease or a statement ended so, without having been served. */
+void pool_count_end(struct pool *pool, enum demand_end end);
 void pool_tell_timeout(const struct pool *pool, const char *site,
                        uint64_t since_ns);
 

@@ -3,8 +3,8 @@
 #include "pool/lanes_inside.h"
 
 /* item ends without having been on a lane, or off it again. */
-static void note_queued(const struct lanes *lanes, const struct lane_item *item,
-                        enum demand_end end, uint64_t now_ns)
+static void end_queued(const struct lanes *lanes, const struct lane_item *item,
+                       enum demand_end end, uint64_t now_ns)
 {
     const struct flight_demand demand = {
         .end = end,
@@ -13,6 +13,7 @@ static void note_queued(const struct lanes *lanes, const struct lane_item *item,
         .wait_ns = elapsed_ns(item->since_ns, now_ns),
     };
 
+    pool_count_end(lanes->pool, end);
     flight_demand(lanes->pool->flight, &demand, now_ns);
 }
 
@@ -46,8 +47,7 @@ enum err lanes_add(struct lanes *lanes, struct lane_item *item, uint64_t now_ns)
     item->sent_ns = 0;
     lanes->pool->stats.arrivals++;
     if (set->queue.len > 0 && set->queue.len >= most) {
-        lanes->pool->stats.busy++;
-        note_queued(lanes, item, DEMAND_BUSY, now_ns);
+        end_queued(lanes, item, DEMAND_BUSY, now_ns);
         return ERR_BUSY;
     }
     list_push_back(&set->queue, &item->node);
@@ -68,8 +68,7 @@ void lanes_return(struct lanes *lanes, struct lane_item *item)
 void lanes_expire(struct lanes *lanes, struct lane_item *item, uint64_t now_ns)
 {
     lanes_remove(lanes, item);
-    lanes->pool->stats.timeouts++;
-    note_queued(lanes, item, DEMAND_TIMEOUT, now_ns);
+    end_queued(lanes, item, DEMAND_TIMEOUT, now_ns);
     pool_tell_timeout(lanes->pool, NULL, item->since_ns);
 }
 
@@ -82,14 +81,13 @@ void lanes_remove(struct lanes *lanes, struct lane_item *item)
 void lanes_cancel(struct lanes *lanes, struct lane_item *item, uint64_t now_ns)
 {
     lanes_remove(lanes, item);
-    lanes->pool->stats.cancelled++;
-    note_queued(lanes, item, DEMAND_CANCELLED, now_ns);
+    end_queued(lanes, item, DEMAND_CANCELLED, now_ns);
 }
 
 static void refuse(struct lane_set *set, struct lane_item *item, enum err err,
                    enum demand_end end, const struct pool_waiter *waiter)
 {
-    note_queued(set->owner, item, end, set->owner->pool->now_ns);
+    end_queued(set->owner, item, end, set->owner->pool->now_ns);
     set->owner->ops->refuse(set->owner, item, err, waiter);
 }
 
@@ -213,7 +211,6 @@ void lane_queue_shed(struct lane_set *set, uint64_t now_ns)
         struct lane_item *item = victim(set, now_ns);
 
         lane_queue_leave(set, item);
-        pool->stats.shed++;
         pool->shed_ns = pool->now_ns;
         refuse(set, item, ERR_BUSY, DEMAND_SHED, NULL);
     }

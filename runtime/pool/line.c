@@ -65,29 +65,37 @@ static void attribute(struct pool *pool, struct pool_waiter *waiter,
 
 /* ---- ending a wait */
 
-static void count_end(struct pool *pool, const struct pool_waiter *waiter,
-                      enum demand_end end)
+void pool_count_end(struct pool *pool, enum demand_end end)
 {
     struct pool_stats *stats = &pool->stats;
 
     switch (end) {
-    case DEMAND_SERVED: stats->waits++; return; /* noted when it comes back */
     case DEMAND_TIMEOUT: stats->timeouts++; break;
     case DEMAND_REFUSED: stats->refused++; break;
     case DEMAND_BUSY: stats->busy++; break;
     case DEMAND_SHED: stats->shed++; break;
     case DEMAND_CLOSED: stats->closed++; break;
     case DEMAND_CANCELLED: stats->cancelled++; break;
+    case DEMAND_SERVED: /* counted and noted when it comes back */
     case DEMAND_ENDS: break;
     }
-    if (!waiter->shared)
-        flight_demand(pool->flight,
-                      &(struct flight_demand){
-                          .end = end,
-                          .class = waiter->class,
-                          .wait_ns = pool->now_ns - waiter->since_ns,
-                      },
-                      pool->now_ns);
+}
+
+/* Lanes wait for the sake of their statements: of these each counts. */
+static void count_end(struct pool *pool, const struct pool_waiter *waiter,
+                      enum demand_end end)
+{
+    pool->stats.waits += end == DEMAND_SERVED;
+    if (end == DEMAND_SERVED || waiter->shared)
+        return;
+    pool_count_end(pool, end);
+    flight_demand(pool->flight,
+                  &(struct flight_demand){
+                      .end = end,
+                      .class = waiter->class,
+                      .wait_ns = pool->now_ns - waiter->since_ns,
+                  },
+                  pool->now_ns);
 }
 
 static void warn_if_slow(struct pool *pool, const struct pool_waiter *waiter)

@@ -225,6 +225,53 @@ static void test_statements_that_leave_are_noted(void **state)
     flight_free(yard.fake.flight);
 }
 
+/* ---- counting */
+
+/* Of a lane that does not come each statement that waited for it is one, and
+ * what the lane itself waited for is none. */
+static void test_each_statement_that_fails_is_counted_once(void **state)
+{
+    const struct pool_stats *stats;
+    struct conn *conn;
+    struct yard yard;
+
+    (void)state;
+    init_yard(&yard);
+    open_yard(&yard, 1);
+    stats = pool_stats(yard.fake.pool);
+    conn = fake_try(&yard.fake);
+    add_many(&yard, LANE_READ, 5);
+    pump(&yard);
+    lanes_cancel(&yard.lanes, &yard.items[0], yard.fake.now_ns);
+    lanes_expire(&yard.lanes, &yard.items[1], yard.fake.now_ns);
+    pool_close(yard.fake.pool, yard.fake.now_ns + SECOND, yard.fake.now_ns);
+    assert_int_equal(yard.refused, 3);
+    assert_int_equal(stats->closed, 3);
+    assert_int_equal(stats->cancelled, 1);
+    assert_int_equal(stats->timeouts, 1);
+    fake_release(&yard.fake, conn, CONN_CLEAN);
+    close_yard(&yard);
+}
+
+static void test_wait_for_a_lane_that_nobody_needs_is_not_counted(void **state)
+{
+    struct conn *conn;
+    struct yard yard;
+
+    (void)state;
+    init_yard(&yard);
+    open_yard(&yard, 1);
+    conn = fake_try(&yard.fake);
+    assert_ok(add(&yard, LANE_READ, US));
+    pump(&yard);
+    lanes_expire(&yard.lanes, &yard.items[0], yard.fake.now_ns);
+    pump(&yard);
+    assert_int_equal(pool_stats(yard.fake.pool)->cancelled, 0);
+    assert_int_equal(pool_stats(yard.fake.pool)->timeouts, 1);
+    fake_release(&yard.fake, conn, CONN_CLEAN);
+    close_yard(&yard);
+}
+
 /* ---- the alarm */
 
 /* Lets time pass, in which the lanes run when they asked for it. */
@@ -747,6 +794,8 @@ int main(void)
         cmocka_unit_test(test_statements_that_wait_exhaust_the_pool),
         cmocka_unit_test(test_own_time_of_each_is_noted),
         cmocka_unit_test(test_statements_that_leave_are_noted),
+        cmocka_unit_test(test_each_statement_that_fails_is_counted_once),
+        cmocka_unit_test(test_wait_for_a_lane_that_nobody_needs_is_not_counted),
         cmocka_unit_test(test_group_is_made_of_what_is_queued),
         cmocka_unit_test(test_two_groups_of_group_max_are_in_flight),
         cmocka_unit_test(test_counts_have_the_groups_in_flight),
