@@ -105,7 +105,8 @@ uint64_t pool_watch_lanes(struct pool *pool, uint64_t now_ns)
     pool_enter(pool, now_ns);
     pool_watch_alarm(pool);
     pool_leave_to_tick(pool);
-    if (oldest_ns == UINT64_MAX || pool->stress == POOL_EXHAUSTED)
+    /* it waits for long already: the rest is for the pool's events to tell */
+    if (oldest_ns == UINT64_MAX || elapsed_ns(oldest_ns, now_ns) >= PATIENCE_NS)
         return WHEEL_NEVER;
     return oldest_ns + PATIENCE_NS;
 }

@@ -199,6 +199,11 @@ static struct lane_item *victim(const struct lane_set *set, uint64_t now_ns)
 }
 
 /* One that a lane has had goes on: its turn was due. */
+static bool is_first_kept(const struct lane_set *set)
+{
+    return lane_item_of(list_first(&set->queue))->sent_ns != 0;
+}
+
 void lane_queue_shed(struct lane_set *set, uint64_t now_ns)
 {
     struct pool *pool = set->owner->pool;
@@ -207,11 +212,22 @@ void lane_queue_shed(struct lane_set *set, uint64_t now_ns)
     while (set->queue.len > 0 &&
            codel_sheds(&set->codel, &pool->settings, lane_queue_first_ns(set),
                        now_ns) &&
-           lane_item_of(list_first(&set->queue))->sent_ns == 0) {
+           !is_first_kept(set)) {
         struct lane_item *item = victim(set, now_ns);
 
         lane_queue_leave(set, item);
         pool->shed_ns = pool->now_ns;
         refuse(set, item, ERR_BUSY, DEMAND_SHED, NULL);
     }
+}
+
+uint64_t lane_queue_shed_ns(const struct lane_set *set)
+{
+    const struct pool_settings *settings = &set->owner->pool->settings;
+
+    if (set->queue.len == 0 || settings->codel_target_ns == 0)
+        return WHEEL_NEVER;
+    if (is_first_kept(set))
+        return set->codel.end_ns;
+    return codel_due_ns(&set->codel, settings, lane_queue_first_ns(set));
 }

@@ -397,10 +397,7 @@ static uint64_t pump(struct lane_set *set, uint64_t now_ns)
     while (end_lane(set, now_ns, &due_ns))
         continue;
     rest_lanes(set);
-    if (set->queue.len > 0)
-        due_ns = earlier_ns(due_ns, codel_due_ns(&set->codel,
-                                                 &set->owner->pool->settings,
-                                                 lane_queue_first_ns(set)));
+    due_ns = earlier_ns(due_ns, lane_queue_shed_ns(set));
     until_ns = late_ns(set);
     if (until_ns > now_ns)
         due_ns = earlier_ns(due_ns, until_ns);

@@ -21,5 +21,7 @@ uint64_t lane_queue_first_ns(const struct lane_set *set);
 struct lane_item *lane_queue_next(const struct lane_set *set);
 /* Refuses what has waited for too long, while the queue stands. */
 void lane_queue_shed(struct lane_set *set, uint64_t now_ns);
+/* When that is to be looked at again; WHEEL_NEVER. */
+uint64_t lane_queue_shed_ns(const struct lane_set *set);
 
 #endif

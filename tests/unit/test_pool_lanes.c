@@ -272,6 +272,55 @@ static void test_wait_for_a_lane_that_nobody_needs_is_not_counted(void **state)
     close_yard(&yard);
 }
 
+/* ---- when they run again */
+
+/* It was on a lane, so it is not shed; all the time it is over the target. */
+static void test_statement_that_is_kept_lets_the_lanes_rest(void **state)
+{
+    struct conn *conn;
+    struct yard yard;
+
+    (void)state;
+    init_yard(&yard);
+    yard.fake.settings.codel_target_ns = 5 * MS;
+    yard.fake.settings.codel_interval_ns = 20 * MS;
+    open_yard(&yard, 1);
+    assert_ok(add(&yard, LANE_READ, US));
+    pump(&yard);
+    lane_leave(yard.on[0]);
+    conn = yard.lane[0].conn;
+    lanes_return(&yard.lanes, &yard.items[0]);
+    for (int i = 0; i < 10; i++) {
+        yard.fake.now_ns += 10 * MS;
+        assert_true(pump(&yard) > yard.fake.now_ns);
+    }
+    assert_int_equal(yard.refused, 0);
+    pool_release(yard.fake.pool, conn, yard.fake.now_ns);
+    close_yard(&yard);
+}
+
+/* No connect is possible, so there is nothing to tell of lanes that are behind;
+ * the next tick refuses all. */
+static void test_statement_that_waits_for_long_lets_the_lanes_rest(void **state)
+{
+    struct yard yard;
+
+    (void)state;
+    init_yard(&yard);
+    open_yard(&yard, 1);
+    fake_release(&yard.fake, fake_try(&yard.fake), CONN_BROKEN);
+    assert_ok(add(&yard, LANE_READ, US));
+    yard.fake.now_ns += 2 * SECOND;
+    yard.fake.has_no_memory = true;
+    assert_true(lanes_pump(&yard.lanes, yard.fake.now_ns) > yard.fake.now_ns);
+    assert_true(pool_is_down(yard.fake.pool));
+    assert_int_equal(yard.refused, 0);
+    fake_settle(&yard.fake);
+    assert_int_equal(yard.refused, 1);
+    yard.fake.has_no_memory = false;
+    close_yard(&yard);
+}
+
 /* ---- the alarm */
 
 /* Lets time pass, in which the lanes run when they asked for it. */
@@ -796,6 +845,9 @@ int main(void)
         cmocka_unit_test(test_statements_that_leave_are_noted),
         cmocka_unit_test(test_each_statement_that_fails_is_counted_once),
         cmocka_unit_test(test_wait_for_a_lane_that_nobody_needs_is_not_counted),
+        cmocka_unit_test(test_statement_that_is_kept_lets_the_lanes_rest),
+        cmocka_unit_test(
+            test_statement_that_waits_for_long_lets_the_lanes_rest),
         cmocka_unit_test(test_group_is_made_of_what_is_queued),
         cmocka_unit_test(test_two_groups_of_group_max_are_in_flight),
         cmocka_unit_test(test_counts_have_the_groups_in_flight),
