@@ -335,11 +335,15 @@ void budget_set_max(const struct budget_share *share, uint32_t max)
 /* ---- taking and giving */
 
 /* For a second nobody had an idle connection to ask for the ghosts that are
- * there: all are ghosts, or the others are held for long.  One more must go. */
+ * there: all are ghosts, or the others are held for long.  One more must go;
+ * with more ghosts than max has become, only when nobody lives. */
 static bool is_haunted(const struct budget_row *row,
                        const struct budget_tally *tally, uint64_t now_ns)
 {
-    if (tally->used != row->max || tally->ghosts == 0 ||
+    bool is_full = tally->used == row->max;
+    bool is_dead = tally->used > row->max && tally->used == tally->ghosts;
+
+    if (tally->ghosts == 0 || (!is_full && !is_dead) ||
         elapsed_ns(row->asked_ns, now_ns) < GRACE_NS)
         return false;
     for (uint32_t i = 0; i < row->high; i++)

@@ -134,6 +134,26 @@ static bool gives_share(const struct budget_tally *tally,
     return helps && elapsed_ns(need->oldest_ns, now_ns) >= PATIENCE_NS;
 }
 
+static bool is_anyone_over(const struct budget_tally *tally)
+{
+    for (unsigned slot = 0; slot < BUDGET_SLOTS; slot++)
+        if (tally->taken[slot] > tally->fair)
+            return true;
+    return false;
+}
+
+/* There are more than max.  When there are more workers than that, all have
+ * their fair share of one: then who is asked first gives. */
+static bool must_shrink(const struct budget_row *row,
+                        const struct budget_tally *tally, uint32_t mine)
+{
+    uint32_t living = tally->used - tally->leaving - tally->ghosts;
+
+    if (mine > tally->fair)
+        return true;
+    return living > row->max && !is_anyone_over(tally);
+}
+
 static enum budget_answer decide(struct budget_row *row, unsigned slot,
                                  const struct budget_offer *offer,
                                  uint64_t now_ns, uint64_t *at_ns)
@@ -148,7 +168,7 @@ static enum budget_answer decide(struct budget_row *row, unsigned slot,
     mine = tally.taken[slot];
     *at_ns = now_ns + LOOK_AGAIN_NS;
     if (tally.used - tally.leaving > row->max)
-        return mine > tally.fair ? BUDGET_SHRINK : BUDGET_KEEP;
+        return must_shrink(row, &tally, mine) ? BUDGET_SHRINK : BUDGET_KEEP;
     need = need_of_others(row, &tally, slot, now_ns);
     spare = row->max - (tally.used - tally.leaving);
     if (need.wanted <= spare || (mine <= offer->keeps && !need.is_without))

@@ -396,6 +396,24 @@ static void test_a_lowered_max_takes_from_those_over_their_share(void **state)
     end(&world);
 }
 
+/* Each has its fair share of one, and that is too many. */
+static void test_more_workers_than_max_shrink_to_it(void **state)
+{
+    struct world world;
+
+    (void)state;
+    begin(&world, 3, 3);
+    for (unsigned i = 0; i < 3; i++)
+        take_all(&world, i, 1);
+    budget_set_max(&world.shares[2], 2);
+    assert_int_equal(offer(&world, 0, true, 0), BUDGET_SHRINK);
+    assert_int_equal(offer(&world, 1, true, 0), BUDGET_KEEP);
+    budget_give(&world.shares[0], world.permits[0][--world.taken[0]], false,
+                world.now_ns);
+    assert_int_equal(offer(&world, 1, true, 0), BUDGET_KEEP);
+    end(&world);
+}
+
 static void test_parts_go_by_the_workers_that_are_there(void **state)
 {
     struct world world;
@@ -475,6 +493,31 @@ static void test_when_all_are_ghosts_one_may_ask_after_a_second(void **state)
     world.now_ns += 999 * MS;
     assert_int_equal(take(&world, 1, 1), BUDGET_REFUSED);
     world.now_ns += MS;
+    assert_int_equal(
+        budget_take(&world.shares[1], &wish, world.now_ns, &permit, &at_ns),
+        BUDGET_TAKEN);
+    assert_int_equal(
+        budget_take(&world.shares[1], &wish, world.now_ns, &permit, &at_ns),
+        BUDGET_REFUSED);
+    end(&world);
+}
+
+static void test_one_may_ask_when_ghosts_are_more_than_max_has_become(void **st)
+{
+    struct world world;
+    const struct budget_wish wish = { .wanted = 1 };
+    uint32_t permit;
+    uint64_t at_ns;
+
+    (void)st;
+    begin(&world, 2, 3);
+    take_all(&world, 0, 3);
+    for (unsigned i = 0; i < 3; i++)
+        budget_set_backend(&world.shares[0], world.permits[0][i],
+                           7001 + (int)i);
+    (void)budget_dead(world.budget, FIRST_PID, world.now_ns, NULL);
+    budget_set_max(&world.shares[1], 1);
+    world.now_ns += SECOND;
     assert_int_equal(
         budget_take(&world.shares[1], &wish, world.now_ns, &permit, &at_ns),
         BUDGET_TAKEN);
@@ -616,6 +659,7 @@ int main(void)
         cmocka_unit_test(test_one_permit_goes_round_among_busy_workers),
         cmocka_unit_test(test_min_connections_are_kept_but_from_who_has_none),
         cmocka_unit_test(test_max_that_was_set_is_everybodys),
+        cmocka_unit_test(test_more_workers_than_max_shrink_to_it),
         cmocka_unit_test(
             test_a_worker_that_restarts_keeps_the_max_that_was_set),
         cmocka_unit_test(test_a_lowered_max_takes_from_those_over_their_share),
@@ -623,6 +667,8 @@ int main(void)
         cmocka_unit_test(test_ghosts_of_the_dead_count_until_they_are_buried),
         cmocka_unit_test(test_ghosts_that_nobody_can_ask_for_go_after_a_second),
         cmocka_unit_test(test_when_all_are_ghosts_one_may_ask_after_a_second),
+        cmocka_unit_test(
+            test_one_may_ask_when_ghosts_are_more_than_max_has_become),
         cmocka_unit_test(test_one_more_goes_to_ask_when_all_else_is_held),
         cmocka_unit_test(
             test_a_new_process_of_a_dead_ones_number_inherits_nothing),
