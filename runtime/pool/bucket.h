@@ -8,15 +8,20 @@
 #include <stdint.h>
 
 /* When the next token may be taken; now_ns or before: now.  The bucket gets
- * rate tokens a second and holds burst; rate 0: as many as one likes. */
-static inline uint64_t bucket_ready_ns(uint64_t full_ns, uint64_t rate,
+ * rate tokens a second and holds burst; rate 0: as many as one likes.  It lacks
+ * no more than it holds, whatever rate and burst were before. */
+static inline uint64_t bucket_ready_ns(uint64_t *full_ns, uint64_t rate,
                                        uint64_t burst, uint64_t now_ns)
 {
     uint64_t step_ns = rate > 0 ? 1000000000 / rate : 0;
 
-    if (rate == 0 || full_ns <= now_ns || full_ns <= (burst - 1) * step_ns)
+    if (rate == 0 || *full_ns <= now_ns)
         return 0;
-    return full_ns - (burst - 1) * step_ns;
+    if (*full_ns > now_ns + burst * step_ns)
+        *full_ns = now_ns + burst * step_ns;
+    if (*full_ns <= (burst - 1) * step_ns)
+        return 0;
+    return *full_ns - (burst - 1) * step_ns;
 }
 
 /* Takes one. */

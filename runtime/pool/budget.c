@@ -417,7 +417,7 @@ static enum budget_verdict try_take(struct budget_row *row, unsigned slot,
 
     budget_tally(row, now_ns, &tally);
     free = row->max > tally.used ? row->max - tally.used : 0;
-    *at_ns = bucket_ready_ns(row->full_ns, wish->rate, row->max, now_ns);
+    *at_ns = bucket_ready_ns(&row->full_ns, wish->rate, row->max, now_ns);
     if (free <= budget_ahead(row, &tally, slot, now_ns) &&
         !is_haunted(row, &tally, now_ns)) {
         verdict = BUDGET_REFUSED;

@@ -95,7 +95,7 @@ static bool take_alone(struct pool *pool)
 {
     uint64_t rate = pool->settings.connect_rate;
     uint64_t ready_ns = bucket_ready_ns(
-        pool->full_ns, rate, pool->settings.max_connections, pool->now_ns);
+        &pool->full_ns, rate, pool->settings.max_connections, pool->now_ns);
 
     if (is_delayed(pool, ready_ns))
         return false;

@@ -394,6 +394,30 @@ static void test_connects_wait_for_connect_rate(void **state)
     fake_end(&fake);
 }
 
+/* What is owed from before, at one a second, does not hold it up. */
+static void test_a_higher_connect_rate_counts_at_once(void **state)
+{
+    struct fake fake;
+    struct wait_log logs[2] = { 0 };
+
+    (void)state;
+    fake_init(&fake);
+    fake.settings.max_connections = 2;
+    fake.settings.connect_rate = 1;
+    fake_start_open(&fake);
+    fake_release(&fake, fake_try(&fake), CONN_BROKEN);
+    assert_ok(fake_wait(&fake, &logs[0]));
+    fake_release(&fake, fake_opened(&fake), CONN_BROKEN);
+    fake.settings.connect_rate = 100;
+    fake_set(&fake);
+    assert_ok(fake_wait(&fake, &logs[1]));
+    fake_pass(&fake, 20 * MS);
+    assert_int_equal(fake_count(&fake, CONN_OPENING), 1);
+    fake_opened(&fake);
+    fake_release(&fake, logs[1].conn, CONN_CLEAN);
+    fake_end(&fake);
+}
+
 /* ---- by chance */
 
 enum { CALLERS = 12, STEPS = 3000 };
@@ -476,6 +500,7 @@ int main(void)
         cmocka_unit_test(test_max_that_one_worker_is_set_is_that_of_all),
         cmocka_unit_test(test_a_survivor_asks_for_a_dead_workers_connections),
         cmocka_unit_test(test_connects_wait_for_connect_rate),
+        cmocka_unit_test(test_a_higher_connect_rate_counts_at_once),
         cmocka_unit_test(test_all_are_served_whatever_they_do),
     };
 
