@@ -78,7 +78,7 @@ static bool is_failing(const struct pool *pool)
 bool pool_is_down(const struct pool *pool)
 {
     return pool->is_known && pool->is_last_failed && pool_usable(pool) == 0 &&
-           is_failing(pool);
+           is_failing(pool) && pool->last_error_ns >= pool->proven_ns;
 }
 
 void pool_forget_failures(struct pool *pool)
@@ -150,10 +150,16 @@ static uint32_t wanted(const struct pool *pool)
     return count;
 }
 
-/* Of those that are lacking, how many do not even open. */
+/* Of those that are lacking, how many do not even open.  A pool that refuses
+ * its callers because the last attempt failed lacks one, or with a budget it
+ * might never learn that the server is well again. */
 static uint32_t unmet(const struct pool *pool)
 {
-    return over(lacking(pool), pool_count(pool, CONN_OPENING));
+    uint32_t count = lacking(pool);
+
+    if (pool_usable(pool) == 0 && pool->is_last_failed)
+        count = larger(count, 1);
+    return over(count, pool_count(pool, CONN_OPENING));
 }
 
 /* While no address answers one attempt probes for all. */

@@ -91,6 +91,7 @@ struct pool {
     bool is_last_failed; /* the latest attempt failed, see last_error */
     struct err_text last_error;
     uint64_t last_error_ns;
+    uint64_t proven_ns; /* when a test last passed: the server was well */
     uint64_t failed_phase_ns[WAIT_PHASES + 1]; /* of that attempt */
 
     enum pool_alarm stress; /* what is seen now ... */

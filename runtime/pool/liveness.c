@@ -78,6 +78,7 @@ void pool_test_failed(struct pool *pool, struct conn *conn,
 
 static void test_passed(struct pool *pool, struct conn *conn)
 {
+    pool->proven_ns = pool->now_ns;
     conn->byte_ns = pool->now_ns;
     conn->proven_ns = pool->now_ns;
     conn->phase_ns[WAIT_PHASES] = pool->now_ns;

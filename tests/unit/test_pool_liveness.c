@@ -68,6 +68,39 @@ static void test_waiter_gets_the_connection_when_the_test_passed(void **state)
     fake_end(&fake);
 }
 
+/* A connect failed, long ago; then the only connection passes its test and goes
+ * for its age.  The server is there: nobody is refused. */
+static void test_passed_test_makes_an_older_failure_forgotten(void **state)
+{
+    struct fake fake;
+    struct wait_log logs[2] = { 0 };
+    struct conn *conn;
+
+    (void)state;
+    fake_init(&fake);
+    fake.settings.test_before_acquire = true;
+    fake.settings.test_after_ns = SECOND / 2;
+    fake.settings.max_lifetime_ns = SECOND;
+    conn = fake_start_open(&fake);
+    assert_ptr_equal(fake_try(&fake), conn);
+    assert_ok(fake_wait(&fake, &logs[0]));
+    fake_failed(&fake, "refused");
+    pool_wait_cancel(fake.pool, &logs[0].waiter, fake.now_ns);
+    fake_release(&fake, conn, CONN_CLEAN);
+    fake.settings.max_connections = 1;
+    fake_set(&fake);
+    fake_pass(&fake, SECOND * 85 / 100);
+    assert_ok(fake_wait(&fake, &logs[1]));
+    fake_pass(&fake, SECOND / 5);
+    fake_tested(&fake, true);
+    assert_int_equal(fake.closed_for, CLOSE_LIFETIME);
+    assert_int_equal(logs[1].calls, 0);
+    fake_opened(&fake);
+    assert_err(logs[1].err, ERR_OK);
+    fake_release(&fake, logs[1].conn, CONN_CLEAN);
+    fake_end(&fake);
+}
+
 static void test_test_belongs_to_the_pool_when_the_waiter_leaves(void **state)
 {
     struct fake fake;
@@ -282,6 +315,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_connection_is_tested_only_after_a_quiet_time),
+        cmocka_unit_test(test_passed_test_makes_an_older_failure_forgotten),
         cmocka_unit_test(test_byte_puts_off_the_test),
         cmocka_unit_test(test_waiter_gets_the_connection_when_the_test_passed),
         cmocka_unit_test(test_test_belongs_to_the_pool_when_the_waiter_leaves),

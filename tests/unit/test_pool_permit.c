@@ -255,6 +255,25 @@ static void test_who_waits_for_others_permits_is_told_so(void **state)
     end(&house);
 }
 
+/* Others have all, and it refuses its callers, so nobody else would ask. */
+static void test_who_failed_to_connect_tries_again_with_others_permit(void **st)
+{
+    struct house house;
+
+    (void)st;
+    begin(&house, 2, 1);
+    join(&house, 0);
+    fake_failed(&house.fakes[0], "refused");
+    fake_closed(&house.fakes[0]);
+    join(&house, 1);
+    turn(&house);
+    assert_int_equal(fake_open_count(&house.fakes[1]), 1);
+    assert_true(pool_is_down(house.fakes[0].pool));
+    pass(&house, 3 * SECOND);
+    assert_false(pool_is_down(house.fakes[0].pool));
+    end(&house);
+}
+
 /* ---- settings */
 
 static void test_min_connections_are_kept_in_parts(void **state)
@@ -496,6 +515,8 @@ int main(void)
             test_a_lease_that_comes_back_goes_to_who_is_below_its_share),
         cmocka_unit_test(test_a_lane_that_rests_is_given_too),
         cmocka_unit_test(test_who_waits_for_others_permits_is_told_so),
+        cmocka_unit_test(
+            test_who_failed_to_connect_tries_again_with_others_permit),
         cmocka_unit_test(test_min_connections_are_kept_in_parts),
         cmocka_unit_test(test_max_that_one_worker_is_set_is_that_of_all),
         cmocka_unit_test(test_a_survivor_asks_for_a_dead_workers_connections),
