@@ -2,14 +2,16 @@
 #
 #   make          builds build/tidepool, build/libtidepool.so, build/libtidepool.a
 #   make run      installs what is missing, builds, serves examples/quickstart
-#   make test     installs what is missing, then unit, live, cli, embed, lint and asan
+#   make test     installs what is missing, then unit, sim, live, cli, embed, lint and asan
 #   make unit     unit tests only: no servers, seconds
 #   make live     tests on a Postgres and a Redis that the tests start;
 #                 SPECS="tests/live/redis_spec.lua ..." runs these only
 #   make embed    programs that embed the library
 #   make cli      the command line and the quickstart, from outside
+#   make sim      a million random schedules against the pool on a virtual clock;
+#                 SCHEDULES=n runs so many, SEED=n this one, with its trace
 #   make tsan     embed under TSan; make valgrind  unit and embed under memcheck
-#   make asan     unit, live, embed and the ends of services under ASan and UBSan
+#   make asan     unit, sim, live, embed and the ends of services under ASan and UBSan
 #   make bench    installs what is missing, measures side by side with others;
 #                 BENCH="select redis ..." runs these only
 #   make lint     floors, clang-format, clang-tidy, luacheck
@@ -122,6 +124,30 @@ unit: .SHELLFLAGS := -o pipefail -c
 unit: $(UNIT_PROGRAMS)
 	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e 'timeout 120' $^ | $(TIDY_TAP)
 
+# ---- tests/sim: the pool on a virtual clock, seeded; see tests/README.md
+
+SIM_SOURCES := $(wildcard tests/sim/*.c)
+SIM_OBJECTS := $(SIM_SOURCES:%.c=$(BUILD)/%.o)
+SIM := $(BUILD)/tests/sim/sim
+
+$(BUILD)/tests/sim/%.o: TIDE_CPPFLAGS += -Itests/sim
+
+$(SIM): $(SIM_OBJECTS) $(BUILD)/libtidepool.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(SIM_OBJECTS) \
+		$(BUILD)/libtidepool.a $(TIDE_LDLIBS) $(LDLIBS)
+
+SCHEDULES ?= 1000000
+SEED ?=
+SIM_OPTIONS = $(if $(SEED),--seed $(SEED),--schedules $(SCHEDULES))
+
+sim: $(SIM)
+	@$(PROVE) -v -e '' $(SIM) :: $(SIM_OPTIONS)
+
+# As many as a few seconds allow, for `make test`.
+sim-share: $(SIM)
+	@$(PROVE) -v -e '' $(SIM) :: --schedules $(SCHEDULES) --seconds 8
+
 # ---- tests/live: busted inside the runtime, on servers of its own
 
 SPECS := $(wildcard tests/live/*_spec.lua)
@@ -188,6 +214,7 @@ asan: export TEST_JIT = off
 asan: export TEST_SLOWNESS = 3
 asan:
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined unit
+	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined sim-share
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined live
 	@BUILD=$(ASAN_BUILD) prove --failures tests/cli/drain.t tests/cli/https.t
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined embed
@@ -266,7 +293,7 @@ test:
 		echo "== $$part took $$(($$(date +%s) - start)) s"; \
 	done
 
-TEST_PARTS := unit live cli embed lint asan
+TEST_PARTS := unit sim-share live cli embed lint asan
 
 # ---- what is put on a machine
 
@@ -336,5 +363,5 @@ deb:
 clean:
 	rm -rf build build-*
 
-.PHONY: all unit live cli embed embed-programs tsan valgrind bench bench-programs asan lint types run test install uninstall deb \
+.PHONY: all unit sim sim-share live cli embed embed-programs tsan valgrind bench bench-programs asan lint types run test install uninstall deb \
 	clean
