@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -35,6 +36,7 @@ struct options {
 /* What one process has done. */
 struct result {
     uint64_t runs, events, failures;
+    struct tally sum;
     uint64_t seed; /* of the first failure */
     char why[400];
 };
@@ -136,6 +138,7 @@ static void run_job(const struct options *options, unsigned job,
         if (!run(&schedule, false))
             note_failure(result, options->first + i);
         result->events += at_work->events;
+        tally_add(&result->sum, &at_work->sum);
         if (result->failures > 0 && !options->counts)
             break;
     }
@@ -145,11 +148,23 @@ static void add(struct result *sum, const struct result *part)
 {
     sum->runs += part->runs;
     sum->events += part->events;
+    tally_add(&sum->sum, &part->sum);
     if (part->failures > 0 && (sum->failures == 0 || part->seed < sum->seed)) {
         sum->seed = part->seed;
         memcpy(sum->why, part->why, sizeof(sum->why));
     }
     sum->failures += part->failures;
+}
+
+/* Of the processes that have ended: what the machine did besides is not in it.
+ */
+static double processor_seconds(void)
+{
+    struct rusage usage;
+
+    (void)getrusage(RUSAGE_CHILDREN, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 static pid_t start_job(const struct options *options, unsigned job,
@@ -290,10 +305,15 @@ static int report(const struct options *options, const struct result *sum,
 {
     bool is_well = is_whole && sum->failures == 0;
 
-    printf("# %llu schedules, %llu events, in %.1f s: %.0f a second on %u "
-           "processes\n",
+    printf("# %llu schedules, %llu events, in %.1f s on %u processes: %.0f a "
+           "second, %.0f a second of processor time\n",
            (unsigned long long)sum->runs, (unsigned long long)sum->events, took,
-           (double)sum->runs / took, options->jobs);
+           options->jobs, (double)sum->runs / took,
+           (double)sum->runs / processor_seconds());
+#define XX(name) \
+    printf("# %12llu " #name "\n", (unsigned long long)sum->sum.name);
+    TALLY_MAP(XX)
+#undef XX
     if (sum->failures > 0)
         printf("# %llu failed, the first is seed %llu: %s\n",
                (unsigned long long)sum->failures, (unsigned long long)sum->seed,

@@ -73,6 +73,7 @@ static void on_closed(void *ud)
     leases_look(world);
     lanes_refuse_all(&worker->lanes, ERR_CLOSED);
     rule_tally(worker);
+    tally_add(&world->sum, &worker->tally);
     pool_free(worker->pool);
     worker->pool = NULL;
     worker->is_there = false;
@@ -192,6 +193,7 @@ void worker_kill(struct worker *worker)
     while ((node = list_first(&worker->links)) != NULL)
         link_orphan(container_of(node, struct link, node));
     free(worker->pool); /* as the kernel does */
+    tally_add(&world->sum, &worker->tally);
     worker->is_there = false;
     (void)budget_dead(world->budget, worker->pid, world->now_ns,
                       &worker->share.bell);

@@ -15,12 +15,26 @@ struct pending_fate {
     uint64_t ns;
 };
 
-/* What the pool's counters must say. */
+/* What the pool's counters must say.  busy: or shed. */
+/* clang-format off */
+#define TALLY_MAP(XX)                                                        \
+    XX(arrivals) XX(acquires) XX(completions) XX(timeouts) XX(busy)          \
+    XX(refused) XX(closed) XX(cancelled) XX(connects) XX(connect_failures)   \
+    XX(closes)
+/* clang-format on */
+
 struct tally {
-    uint64_t arrivals, acquires, completions;
-    uint64_t timeouts, busy, refused, closed, cancelled; /* busy: or shed */
-    uint64_t connects, connect_failures, closes;
+#define XX(name) uint64_t name;
+    TALLY_MAP(XX)
+#undef XX
 };
+
+static inline void tally_add(struct tally *sum, const struct tally *tally)
+{
+#define XX(name) sum->name += tally->name;
+    TALLY_MAP(XX)
+#undef XX
+}
 
 /* One process with its pool. */
 struct worker {

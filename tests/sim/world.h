@@ -36,6 +36,7 @@ struct world {
     struct worker workers[WORKERS_MAX];
     unsigned n_workers;
     struct budget *budget; /* or NULL: it is one worker */
+    struct tally sum;      /* of workers that are gone */
     int last_pid, last_backend;
     struct ghost ghosts[GHOSTS_MAX];
     unsigned n_ghosts;
