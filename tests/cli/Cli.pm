@@ -13,7 +13,8 @@ use POSIX qw(WNOHANG);
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(directory put slurp start run serve stop ended eventually
-    request descendants is_alive $tidepool $slowness);
+    request descendants is_alive servers crash_postgres is_crashed $tidepool
+    $slowness);
 
 our $slowness = $ENV{TEST_SLOWNESS} || 1;
 our $tidepool = abs_path(($ENV{BUILD} || "build") . "/tidepool");
@@ -137,6 +138,54 @@ sub request
         defined $body ? { content => $body } : {});
     return ($reply->{status}, $reply->{content}, $reply->{headers});
 }
+
+# A Postgres, made with a schema or none, and a Redis; the first is killed, and started
+# again after so many seconds, when the file $dir/crash says so.
+my $SERVERS = <<'LUA';
+local tide, servers = require "tidepool", require "tidepool.servers"
+local directory, schema = ...
+local redis = assert(servers.redis { directory = directory .. "/redis" })
+local postgres = assert(servers.postgres { directory = directory .. "/postgres",
+  schema = schema })
+io.stdout:write("REDIS_URL=", redis.url, "\nDATABASE_URL=", postgres.url, "\n")
+io.stdout:flush()
+while true do
+  tide.sleep(0.01)
+  local file = io.open(directory .. "/crash")
+  if file then
+    local seconds = file:read "*n"
+    file:close()
+    postgres:kill()
+    tide.sleep(seconds)
+    assert(postgres:restart())
+    os.remove(directory .. "/crash")
+  end
+end
+LUA
+
+# Private servers in $dir; their urls are in {env} as the environment has them.
+sub servers
+{
+    my ($dir, @schema) = @_;
+    put("$dir/servers.lua", $SERVERS);
+    my $process = start($dir, ["run", "servers.lua", "--trusted", "--", $dir, @schema]);
+    eventually {
+        return 1 if defined ended($process);
+        $process->{env} = { slurp($process->{out}) =~ /^(\w+_URL)=(.*)\n/mg };
+        $process->{env}{DATABASE_URL};
+    } 60;
+    return $process;
+}
+
+sub crash_postgres
+{
+    my ($servers, $seconds) = @_;
+    put("$servers->{dir}/crash.new", $seconds);
+    rename "$servers->{dir}/crash.new", "$servers->{dir}/crash";
+}
+
+# Until it is started again.
+sub is_crashed { return -e "$_[0]{dir}/crash" }
 
 sub is_alive
 {

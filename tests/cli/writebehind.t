@@ -19,27 +19,6 @@ my ($PLAYERS, $ITEMS, $COUNTERS) = (40, 10, 4);
 srand $SEED;
 diag "WRITEBEHIND_SEED=$SEED";
 
-# A Postgres that is killed, and started again, when a file says so.
-my $SERVER = <<'LUA';
-local tide, servers = require "tidepool", require "tidepool.servers"
-local directory = ...
-local server = assert(servers.postgres { directory = directory .. "/server" })
-io.stdout:write("DATABASE_URL=", server.url, "\n")
-io.stdout:flush()
-while true do
-  tide.sleep(0.01)
-  local file = io.open(directory .. "/kill")
-  if file then
-    local seconds = file:read "*n"
-    file:close()
-    server:kill()
-    tide.sleep(seconds or 0)
-    assert(server:restart())
-    os.remove(directory .. "/kill")
-  end
-end
-LUA
-
 my $APP = <<'LUA';
 local tide = require "tidepool"
 local notes, log, players, items, counters = ...
@@ -122,12 +101,10 @@ LUA
 
 my $dir = directory();
 mkdir "$dir/log";
-put("$dir/server.lua", $SERVER);
 put("$dir/app.lua", $APP);
-my $server = start($dir, ["run", "server.lua", "--trusted", "--", $dir]);
-my $database;
-eventually { ($database) = slurp($server->{out}) =~ /^DATABASE_URL=(.*)$/m } 60;
-$database or BAIL_OUT("no Postgres: " . slurp($server->{err}));
+my $servers = servers($dir);
+my $database = $servers->{env}{DATABASE_URL}
+    or BAIL_OUT("no Postgres: " . slurp($servers->{err}));
 
 sub app
 {
@@ -179,8 +156,7 @@ my $process = app(0);
 for my $round (1 .. $ROUNDS) {
     sleep 0.2 + rand 0.4;
     if ($round % 2) {
-        put("$dir/kill.new", rand 0.5);
-        rename "$dir/kill.new", "$dir/kill";
+        crash_postgres($servers, rand 0.5);
         sleep rand 0.8;
         $away++;
     } else {
@@ -193,7 +169,8 @@ for my $round (1 .. $ROUNDS) {
     $process = app($round);
     is_missing_little($before, notes($round)->{recovered}, $round);
     check($process, "round $round");
-    ok eventually { !-e "$dir/kill" }, "Postgres is back" or diag slurp($server->{err});
+    ok eventually { !is_crashed($servers) }, "Postgres is back"
+        or diag slurp($servers->{err});
 }
 cmp_ok $away, ">", 0, "Postgres was killed, too";
 
@@ -207,5 +184,5 @@ my @missing = grep { $_->[1] > $recovered->{ $_->[0] } } @{ $last->{puts} };
 is scalar @missing, 0, "has lost nothing";
 check($process, "at the end");
 stop($process, "TERM");
-stop($server, "TERM");
+stop($servers, "TERM");
 done_testing;
