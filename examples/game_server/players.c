@@ -326,6 +326,8 @@ int main(int argc, char **argv)
         default: return 2;
         }
     }
+    if (crowd.answers != NULL)
+        setvbuf(crowd.answers, NULL, _IOLBF, 0);
     if (crowd.len < 2 || crowd.len > PLAYERS_MAX)
         return 2;
     signal(SIGTERM, on_term);

@@ -29,6 +29,12 @@ for i = 1, #words, 2 do
   options[name] = tonumber(words[i + 1]) or words[i + 1]
 end
 
+local begun = core.now()
+local function say(text, ...)
+  io.stdout:write(("%6.1f s  "):format(core.now() - begun), text:format(...), "\n")
+  io.stdout:flush()
+end
+
 -- ---- programs
 
 local directory = assert(core.mkdtemp((os.getenv "TMPDIR" or "/tmp") .. "/tidepool-game-"))
@@ -84,6 +90,7 @@ end
 
 -- Runs for so long, with a new version of the script in the middle.
 local function phase(server, name, seconds)
+  say("the database is %s", name)
   tide.sleep(seconds / 2)
   copy_script()
   tide.sleep(seconds / 2)
@@ -115,26 +122,30 @@ end
 local function triple(text, name)
   local list = {}
   for value in text:match(name .. " (%d+ %d+ %d+)"):gmatch "%d+" do
-    list[#list + 1] = ("%8.2f"):format(value / 1000)
+    list[#list + 1] = ("%7.2f"):format(value / 1000)
   end
-  return table.concat(list)
+  return table.concat(list) .. " |"
 end
 
+local TIMES = { "duration_us", "cpu_us", "lateness_us" }
 local COUNTS = { "missed", "moves", "done", "refused", "failed", "busy", "loss_max_ms",
                  "reloads" }
+local HEADINGS = {
+  "               tick, ms              own CPU, ms          starts late, ms"
+    .. "                 trades                       lost by a",
+  "database ticks" .. ("    p50    p99    max |"):rep(3)
+    .. " missed    moves   done refused failed   busy kill, ms reloads",
+}
+local ROW = "%-8s%6s%s%7s%9s%7s%8s%7s%7s%9s%8s"
 
 local function print_table()
-  print(("%-8s%7s %-24s %-24s"):format("", "", "     tick, ms", "     starts late, ms")
-    .. "                 trades                          lost by a")
-  print(("%-8s%7s %8s%8s%8s %8s%8s%8s"):format("database", "ticks", "p50", "p99", "max",
-    "p50", "p99", "max") .. (" %7s %8s %6s %7s %6s %5s %8s %7s"):format("missed", "moves",
-    "done", "refused", "failed", "busy", "kill, ms", "reloads"))
+  print(table.concat(HEADINGS, "\n"))
   for _, one in ipairs(phases) do
-    local counts = {}
+    local times, counts = {}, {}
+    for i, name in ipairs(TIMES) do times[i] = triple(one.text, name) end
     for i, name in ipairs(COUNTS) do counts[i] = one.text:match(name .. " (%d+)") end
-    print(("%-8s%7s %s %s"):format(one.name, one.text:match "ticks (%d+)",
-      triple(one.text, "duration_us"), triple(one.text, "lateness_us"))
-      .. (" %7s %8s %6s %7s %6s %5s %8s %7s"):format(unpack(counts)))
+    print(ROW:format(one.name, one.text:match "ticks (%d+)", table.concat(times),
+      unpack(counts)))
   end
 end
 
@@ -144,7 +155,7 @@ local failures = 0
 
 local function check(is_right, what, ...)
   if not is_right then failures = failures + 1 end
-  print((is_right and "ok      " or "NOT OK  ") .. what:format(...))
+  say((is_right and "ok      " or "NOT OK  ") .. what, ...)
 end
 
 -- A state that goes back is noted.
@@ -227,14 +238,14 @@ local function main(postgres, redis)
     "--players", options.players, "--moves", options.moves, "--trades", options.trades,
     "--seed", options.seed, "--answers", path "answers")
   wait_log(players, "all are online")
-  print(("%d players are online"):format(options.players))
+  say("%d players are online", options.players)
   run_phases(server, postgres)
   check(finish(players) == 0, "the players have an answer to each trade")
   check(finish(server) == 0, "the server saved all and ended")
-  print_table()
-  print(wait_log(players, "(players %d+ .-)\n"))
   check_trades(postgres)
   check_states(postgres)
+  print(wait_log(players, "(players %d+ .-)\n"))
+  print_table()
 end
 
 local postgres, redis

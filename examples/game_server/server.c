@@ -46,15 +46,20 @@ struct server {
     uint64_t tick, due_ns;
     bool is_ending;
     unsigned reloads, missed;
-    struct figures durations, lateness;
+    struct figures durations, cpu, lateness;
 };
 
-static uint64_t now_ns(void)
+static uint64_t clock_ns(clockid_t clock)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
 }
 
 /* ---- the script */
@@ -156,6 +161,7 @@ static void print_figures(struct server *server)
 
     printf("figures ticks %zu", server->durations.len);
     figures_print(&server->durations, "duration_us");
+    figures_print(&server->cpu, "cpu_us");
     figures_print(&server->lateness, "lateness_us");
     printf(" missed %u moves %u done %u refused %u failed %u busy %u"
            " saves_failed %u dirty_max %u loss_max_ms %u reloads %u\n",
@@ -227,7 +233,7 @@ static void look_around(struct server *server)
 
 static void tick(struct server *server)
 {
-    uint64_t start = now_ns();
+    uint64_t start = now_ns(), cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 
     figures_add(&server->lateness, start - server->due_ns);
     world_receive(&server->world);
@@ -241,6 +247,7 @@ static void tick(struct server *server)
     }
     server->tick++;
     server->due_ns += TICK;
+    figures_add(&server->cpu, clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu);
     figures_add(&server->durations, now_ns() - start);
     while (server->due_ns + BEHIND_TICKS * TICK < now_ns()) {
         server->due_ns += TICK;
