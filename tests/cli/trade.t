@@ -47,7 +47,7 @@ print(tide.encode { sums = sums, trades = trades })
 LUA
 
 my $dir = directory();
-my $log = `make -s -C $example OUT=$dir BUILD=@{[abs_path($ENV{BUILD} || "build")]} 2>&1`;
+my $log = `make -s -C $example OUT=$dir TREE=@{[abs_path($ENV{BUILD} || "build")]} 2>&1`;
 $? == 0 or BAIL_OUT("the example is not built: $log");
 put("$dir/check.lua", $CHECK);
 put("$dir/game.lua", slurp("$example/game.lua"));
