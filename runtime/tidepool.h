@@ -386,9 +386,11 @@ TIDE_API int tide_interrupt(tide_runtime *runtime);
 
 /*
  * Takes no more calls, posts and operations on pools, for good, and turns the
- * loop until those there are have ended, timeout_ms at most.  Returns 0,
- * TIDE_TIMEOUT when some still run (they go on, and tide_close() cancels them),
- * TIDE_MISUSED from inside of a callback, TIDE_THREAD, TIDE_FORKED.
+ * loop until those there are have ended and what scripts put into write-behinds
+ * is stored, timeout_ms at most and two seconds more.  Returns 0, TIDE_TIMEOUT
+ * when some still run (they go on, and tide_close() cancels them) or something
+ * is not stored (the sentence says how much), TIDE_MISUSED from inside of a
+ * callback, TIDE_NOMEM, TIDE_THREAD, TIDE_FORKED.
  */
 TIDE_API int tide_drain(tide_runtime *runtime, uint64_t timeout_ms);
 

@@ -15,6 +15,7 @@ local state = require "tidepool.state"
 local state_hooks = require "tidepool.state_hooks"
 local task = require "tidepool.task"
 local tide = require "tidepool"
+local writebehind = require "tidepool.writebehind"
 
 local LOAD_SECONDS = 30
 local HOOK_SECONDS = 10 -- for on_unload and on_load together
@@ -168,6 +169,13 @@ function host.call(name, payload, format)
     finish_if_idle(env)
   end)
   return handlers.call(env, name, payload, format)
+end
+
+-- What scripts have put into write-behinds, in so many milliseconds; then these take no
+-- more.  Gives nil, or what is not stored.
+function host.store_changes(milliseconds)
+  local count = writebehind.finish(tonumber(milliseconds) / 1000)
+  return count > 0 and ("%d changes of write-behinds are not stored"):format(count) or nil
 end
 
 return host

@@ -349,17 +349,19 @@ function writebehind.open(opts)
 end
 
 -- At the end of the process, while the pools are open: stores all, trying for so many
--- seconds, and ends all.
+-- seconds, and ends all.  Gives how many changes are not stored.
 function writebehind.finish(seconds)
-  local open = {}
+  local open, left = {}, 0
   for _, own in pairs(engines) do
     open[#open + 1] = function()
       own:drain(seconds)
+      left = left + own:count()
       own:stop()
       return true
     end
   end
   Task.all(open)
+  return left
 end
 
 -- Whether there is anything that store() stores.

@@ -7,9 +7,12 @@
 #include "script/task.h"
 #include "script/watchdog.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static const uint64_t LIMIT_NS = 60000000000ULL;
+static const uint64_t STOP_NS = 2000000000; /* to end write-behinds */
 
 /* A function of host.lua, called with texts; it gives nil, or a sentence on
  * what is wrong. */
@@ -113,10 +116,10 @@ int tide_set(tide_runtime *runtime, const char *key, const char *value)
 }
 
 /* host.lua has limits of its own, which a host's clock may never reach. */
-static void turn_until_done(const struct host_function *function)
+static void turn_until_done(const struct host_function *function,
+                            uint64_t end_ns)
 {
     struct loop *loop = function->runtime->vm->loop;
-    uint64_t end_ns = loop_system_ns() + LIMIT_NS;
 
     while (!function->is_done) {
         uint64_t left_ns = elapsed_ns(loop_system_ns(), end_ns);
@@ -127,6 +130,20 @@ static void turn_until_done(const struct host_function *function)
     }
 }
 
+/* Runs it in a task until it has returned, or is cancelled at end_ns. */
+static int run_until(tide_runtime *runtime, struct host_function *function,
+                     uint64_t end_ns)
+{
+    int code = run_protected(runtime, start, function);
+
+    if (code != TIDE_OK)
+        return code;
+    runtime->is_stepping = true;
+    turn_until_done(function, end_ns);
+    runtime->is_stepping = false;
+    return function->has_failed ? TIDE_SCRIPT : TIDE_OK;
+}
+
 static int run_to_its_end(tide_runtime *runtime, struct host_function *function)
 {
     int code = host_check_outside(runtime);
@@ -135,13 +152,7 @@ static int run_to_its_end(tide_runtime *runtime, struct host_function *function)
         return code;
     if (runtime->is_closed)
         return host_fail(runtime, TIDE_CLOSED, "the runtime is drained");
-    code = run_protected(runtime, start, function);
-    if (code != TIDE_OK)
-        return code;
-    runtime->is_stepping = true;
-    turn_until_done(function);
-    runtime->is_stepping = false;
-    return function->has_failed ? TIDE_SCRIPT : TIDE_OK;
+    return run_until(runtime, function, loop_system_ns() + LIMIT_NS);
 }
 
 int tide_load(tide_runtime *runtime, const char *path, const char *text)
@@ -184,6 +195,22 @@ static bool is_busy(const tide_runtime *runtime)
     return runtime->calls.len > 0 || runtime->operations.len > 0;
 }
 
+/* What scripts have put into write-behinds, until end_ns of the system's
+ * clock. */
+static int store_changes(tide_runtime *runtime, uint64_t end_ns)
+{
+    char left_ms[24];
+    struct host_function function = { .runtime = runtime,
+                                      .name = "store_changes",
+                                      .args = { left_ms, NULL } };
+    int code;
+
+    snprintf(left_ms, sizeof(left_ms), "%" PRIu64,
+             elapsed_ns(loop_system_ns(), end_ns) / 1000000);
+    code = run_until(runtime, &function, end_ns + STOP_NS);
+    return code == TIDE_SCRIPT ? TIDE_TIMEOUT : code;
+}
+
 int tide_drain(tide_runtime *runtime, uint64_t timeout_ms)
 {
     struct loop *loop = runtime->vm->loop;
@@ -200,5 +227,7 @@ int tide_drain(tide_runtime *runtime, uint64_t timeout_ms)
         loop_turn(loop,
                   (int)(elapsed_ns(loop_system_ns(), end_ns) / 1000000) + 1);
     runtime->is_stepping = false;
-    return is_busy(runtime) ? TIDE_TIMEOUT : TIDE_OK;
+    if (is_busy(runtime))
+        return TIDE_TIMEOUT;
+    return runtime->has_script ? store_changes(runtime, end_ns) : TIDE_OK;
 }

@@ -128,6 +128,31 @@ static void test_close_ends_calls_and_drain_waits_for_them(void **state)
     assert_code(waits.code, TIDE_CANCELLED);
 }
 
+/* A write-behind whose server is not there. */
+static const char PUT[] =
+    "local tide = require 'tidepool'\n"
+    "local wb = assert(tide.writebehind { db = tide.postgres(),\n"
+    "  table = 'states', flush = 60 })\n"
+    "tide.handler('put', function() assert(wb:put('a', 1)) end)\n";
+
+static void test_drain_says_what_write_behinds_could_not_store(void **state)
+{
+    tide_runtime *runtime = open_runtime();
+    struct answer answer;
+
+    (void)state;
+    assert_done(tide_set(runtime, "database.postgres_url",
+                         "postgres://u@/d?host=/nonexistent"));
+    assert_done(tide_load(runtime, "put.lua", PUT));
+    ask(runtime, &answer, "put", NULL);
+    assert_code(answer.code, TIDE_OK);
+
+    assert_code(tide_drain(runtime, 100), TIDE_TIMEOUT);
+    assert_string_equal(tide_last_error(runtime),
+                        "1 changes of write-behinds are not stored");
+    assert_done(tide_close(runtime));
+}
+
 static void on_reply_try_all(void *ud, const tide_reply *reply)
 {
     tide_runtime *runtime = *(tide_runtime **)ud;
@@ -321,6 +346,7 @@ int main(void)
         cmocka_unit_test(test_a_call_ends_at_its_timeout),
         cmocka_unit_test(test_a_call_is_cancelled_once),
         cmocka_unit_test(test_close_ends_calls_and_drain_waits_for_them),
+        cmocka_unit_test(test_drain_says_what_write_behinds_could_not_store),
         cmocka_unit_test(test_a_callback_may_call_but_not_turn_the_loop),
         cmocka_unit_test(test_settings_are_checked_one_by_one),
         cmocka_unit_test(test_nothing_of_the_surroundings_counts),
