@@ -5,10 +5,10 @@
  *                [--count 0] [--seed 1] [--answers FILE]
  *
  * Each makes so many moves a second, all together so many trades a second, of
- * which there are count at most, 0: no limit.  A trade is sent again until it is
- * answered, with the same id.  Ends after count trades, or at a SIGTERM, when
- * all are answered; FILE has "ID OUTCOME" for each.  The same seed makes the
- * same choices.
+ * which there are count at most, 0: no limit.  A trade is sent again until it
+ * is answered, with the same id.  Ends after count trades, or at a SIGTERM,
+ * when all are answered; FILE has "ID OUTCOME" for each.  The same seed makes
+ * the same choices.
  */
 #include "figures.h"
 #include "protocol.h"
@@ -278,7 +278,8 @@ static int connect_to(uint16_t port)
                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     int size = 8 << 20, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+    if (fd < 0 ||
+        connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
         return -1;
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) != 0)
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));

@@ -20,12 +20,7 @@ enum {
 
 /* Keys of posts: players have their numbers, pairs have both, others these;
  * scores one for each slice of players, for they wait until a batch is sent. */
-enum {
-    KEY_SAVES = 0,
-    KEY_TOP = PLAYERS_MAX + 1,
-    KEY_STATS,
-    KEY_SCORES
-};
+enum { KEY_SAVES = 0, KEY_TOP = PLAYERS_MAX + 1, KEY_STATS, KEY_SCORES };
 
 enum post_kind {
     POST_LOGIN,
@@ -325,11 +320,10 @@ static void save(struct world *world, uint32_t rest)
         const struct player *player = &world->players[i];
 
         if (player->is_online)
-            len += (size_t)snprintf(text + len, size - len,
-                                    "%u %llu %d %d %llu\n", i,
-                                    (unsigned long long)player->n, player->x,
-                                    player->y,
-                                    (unsigned long long)player->score);
+            len +=
+                (size_t)snprintf(text + len, size - len, "%u %llu %d %d %llu\n",
+                                 i, (unsigned long long)player->n, player->x,
+                                 player->y, (unsigned long long)player->score);
     }
     if (len > 0) {
         (void)post(world, KEY_SAVES, "save", text,
@@ -385,8 +379,8 @@ void world_receive(struct world *world)
         socklen_t from_len = sizeof(letter->from);
         ssize_t len =
             recvfrom(world->socket, &letter->message, sizeof(letter->message),
-                     MSG_DONTWAIT | MSG_TRUNC,
-                     (struct sockaddr *)&letter->from, &from_len);
+                     MSG_DONTWAIT | MSG_TRUNC, (struct sockaddr *)&letter->from,
+                     &from_len);
 
         if (len < 0)
             return;

@@ -37,7 +37,7 @@ struct letter {
 
 struct world {
     int socket;
-    tide_runtime *runtime; /* NULL: the world alone, for measurements */
+    tide_runtime *runtime;  /* NULL: the world alone, for measurements */
     struct player *players; /* by number */
     uint32_t top;           /* the highest number there is */
     struct letter *inbox;
