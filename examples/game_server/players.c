@@ -2,10 +2,10 @@
  * players.c - thousands of players, simulated: they log in, move, and trade.
  *
  *   game_players --port N [--players 1000] [--moves 4] [--trades 100]
- *                [--count 0] [--seed 1] [--answers FILE]
+ *                [--count N] [--seed 1] [--answers FILE]
  *
- * Each makes so many moves a second, all together so many trades a second, of
- * which there are count at most, 0: no limit.  A trade is sent again until it
+ * Each makes so many moves a second; when all are online, all together make so
+ * many trades a second, count at most.  A trade is sent again until it
  * is answered, with the same id.  Ends after count trades, or at a SIGTERM,
  * when all are answered; FILE has "ID OUTCOME" for each.  The same seed makes
  * the same choices.
@@ -28,10 +28,11 @@
 
 enum {
     STEP_MS = 10,
-    AGAIN_MS = 500, /* without an answer a message is sent again */
-    BUSY_MS = 200,  /* or when the answer was to */
-    LOGINS = 20,    /* in a step, at most */
-    LAST_MS = 60000 /* for what has no answer at the end */
+    LOGIN_MS = 1000,     /* without an answer a login is sent again */
+    AGAIN_MS = 500,      /* and a trade; then after twice as long, and so on */
+    AGAIN_MAX_MS = 4000, /* to this, each time up to a half less */
+    LOGINS = 20,         /* in a step, at most */
+    LAST_MS = 60000      /* for what has no answer at the end */
 };
 
 struct player {
@@ -39,7 +40,7 @@ struct player {
     char token[TOKEN_LEN];
     uint64_t login_at_ms; /* when it asks next */
     struct message trade; /* number 0: none */
-    uint64_t began_ns, trade_at_ms;
+    uint64_t began_ns, trade_at_ms, trade_wait_ms;
 };
 
 struct crowd {
@@ -49,7 +50,8 @@ struct crowd {
     uint32_t next; /* who moves */
     double moves_due, trades_due;
     uint64_t random, seed, last_id;
-    uint64_t left; /* trades to begin */
+    uint64_t left;  /* trades to begin */
+    bool has_begun; /* all were online */
     FILE *answers;
     unsigned online, pending, logins, moves, done, refused, again, resent, tops;
     struct figures waits;
@@ -101,7 +103,7 @@ static void log_in(struct crowd *crowd, uint64_t now_ms)
         if (player->is_online || now_ms < player->login_at_ms)
             continue;
         put(crowd, i, &message);
-        player->login_at_ms = now_ms + 2 * AGAIN_MS;
+        player->login_at_ms = now_ms + LOGIN_MS;
         count++;
     }
 }
@@ -139,10 +141,22 @@ static void begin_trade(struct crowd *crowd, uint64_t now_ms)
                           .take = (give + 1 + pick(crowd, ITEMS - 1)) % ITEMS,
                           .count = 1 + pick(crowd, 4) };
     player->began_ns = now_ns();
+    player->trade_wait_ms = AGAIN_MS;
     player->trade_at_ms = now_ms + AGAIN_MS;
     put(crowd, number, &player->trade);
     crowd->pending++;
     crowd->left--;
+}
+
+/* Longer each time, and not all at once. */
+static void wait_again(struct crowd *crowd, struct player *player,
+                       uint64_t now_ms)
+{
+    uint64_t wait_ms = 2 * player->trade_wait_ms;
+
+    player->trade_wait_ms = wait_ms < AGAIN_MAX_MS ? wait_ms : AGAIN_MAX_MS;
+    player->trade_at_ms = now_ms + player->trade_wait_ms -
+                          pick(crowd, (uint32_t)player->trade_wait_ms / 2);
 }
 
 static void trade_again(struct crowd *crowd, uint64_t now_ms)
@@ -152,8 +166,8 @@ static void trade_again(struct crowd *crowd, uint64_t now_ms)
 
         if (player->trade.number == 0 || now_ms < player->trade_at_ms)
             continue;
-        player->trade_at_ms = now_ms + AGAIN_MS;
         put(crowd, i, &player->trade);
+        wait_again(crowd, player, now_ms);
         crowd->resent++;
     }
 }
@@ -180,8 +194,7 @@ static void end_trade(struct crowd *crowd, struct player *player,
                 is_done ? "done" : "refused");
 }
 
-static void hear(struct crowd *crowd, const struct message *message,
-                 uint64_t now_ms)
+static void hear(struct crowd *crowd, const struct message *message)
 {
     struct player *player;
 
@@ -201,19 +214,18 @@ static void hear(struct crowd *crowd, const struct message *message,
         end_trade(crowd, player, message);
     } else if (message->kind == ANSWER_AGAIN) {
         crowd->again++;
-        player->trade_at_ms = now_ms + BUSY_MS;
     } else if (message->kind == ANSWER_TOP) {
         crowd->tops++;
     }
 }
 
-static void hear_all(struct crowd *crowd, uint64_t now_ms)
+static void hear_all(struct crowd *crowd)
 {
     struct message message;
 
     while (recv(crowd->socket, &message, sizeof(message), MSG_DONTWAIT) ==
            sizeof(message))
-        hear(crowd, &message, now_ms);
+        hear(crowd, &message);
 }
 
 /* ---- the whole */
@@ -227,7 +239,7 @@ static void step(struct crowd *crowd, const struct rates *rates,
 {
     static const double MOST = 1000; /* to catch up with */
 
-    hear_all(crowd, now_ms);
+    hear_all(crowd);
     log_in(crowd, now_ms);
     trade_again(crowd, now_ms);
     crowd->moves_due += rates->moves * seconds;
@@ -238,14 +250,13 @@ static void step(struct crowd *crowd, const struct rates *rates,
     if (crowd->trades_due > MOST)
         crowd->trades_due = MOST;
     for (; crowd->trades_due >= 1; crowd->trades_due--)
-        if (!is_ending && crowd->left > 0 && crowd->online > 1)
+        if (!is_ending && crowd->left > 0 && crowd->has_begun)
             begin_trade(crowd, now_ms);
 }
 
 static void run(struct crowd *crowd, const struct rates *rates)
 {
     uint64_t before_ns = now_ns(), end_ns = 0, top_ns = 0;
-    bool said = false;
 
     for (;;) {
         struct pollfd item = { .fd = crowd->socket, .events = POLLIN };
@@ -253,9 +264,9 @@ static void run(struct crowd *crowd, const struct rates *rates)
 
         step(crowd, rates, now / 1000000, (double)(now - before_ns) / 1e9);
         before_ns = now;
-        if (!said && crowd->online == crowd->len) {
+        if (!crowd->has_begun && crowd->online == crowd->len) {
             printf("all are online\n");
-            said = true;
+            crowd->has_begun = true;
         }
         if (now > top_ns + 1000000000) {
             struct message top = { .kind = MESSAGE_TOP };

@@ -13,14 +13,14 @@ local servers = require "tidepool.servers"
 local tide = require "tidepool"
 
 local ITEMS, EACH = 3, 10 -- as in game.lua
-local START_SECONDS, END_SECONDS = 60, 90
+local START_SECONDS, END_SECONDS = 180, 90
 local FOLDER = core.realpath(arg[0]):match "^(.*)/"
 
 core.log_setup { level = "error" }
 
 local options = { players = 3000, moves = 4, trades = 150, seconds = 20, gone = 30,
                   seed = 1, programs = FOLDER }
-local words = { ... }
+local words = { ... } -- pairs of --name value
 for i = 1, #words, 2 do
   local name = words[i]:match "^%-%-(%a+)$"
   if not name or not options[name] or not words[i + 1] then
@@ -37,7 +37,8 @@ end
 
 -- ---- programs
 
-local directory = assert(core.mkdtemp((os.getenv "TMPDIR" or "/tmp") .. "/tidepool-game-"))
+local TEMPORARY = os.getenv "TMPDIR" or "/tmp"
+local directory = assert(core.mkdtemp(TEMPORARY .. "/tidepool-game-"))
 assert(core.chmod(directory, tonumber("711", 8))) -- Postgres runs as another account
 local function path(name) return directory .. "/" .. name end
 
@@ -46,7 +47,8 @@ local function start(name, env, ...)
   local log, args = path(name .. ".log"), { "setpriv", "--pdeathsig", "KILL", "--",
     options.programs .. "/" .. name }
   for _, word in ipairs { ... } do args[#args + 1] = tostring(word) end
-  local process = assert(core.process { log = log, env = env, cwd = directory, args = args })
+  local process = assert(core.process { args = args, log = log, env = env,
+                                        cwd = directory })
   return { process = process, log = log, name = name }
 end
 
@@ -162,12 +164,14 @@ end
 local AUDIT = [[
   CREATE TABLE older (player int, before bigint, after bigint);
   CREATE FUNCTION note_older() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    IF NEW.version <= OLD.version OR (NEW.value->>'n')::bigint < (OLD.value->>'n')::bigint
+    IF NEW.version <= OLD.version
+      OR (NEW.value->>'n')::bigint < (OLD.value->>'n')::bigint
     THEN INSERT INTO older VALUES (NEW.player, OLD.version, NEW.version);
     END IF;
     RETURN NEW;
   END $$;
-  CREATE TRIGGER no_older BEFORE UPDATE ON states FOR EACH ROW EXECUTE FUNCTION note_older();
+  CREATE TRIGGER no_older BEFORE UPDATE ON states
+    FOR EACH ROW EXECUTE FUNCTION note_older();
 ]]
 
 local SUMS = [[SELECT count(*) FROM (SELECT sum(count) AS n FROM inventory GROUP BY item)
@@ -208,8 +212,8 @@ local function check_trades(postgres)
   local told, told_count = pairs_of(core.read_file(path "answers"), "(%d+) (%a+)\n")
   local rows, count = pairs_of(assert(postgres:psql "SELECT id, outcome FROM trades"),
     "(%d+)|(%a+)\n")
-  check(number(postgres, SUMS:format(EACH)) == ITEMS, "the sum of each of %d items is right",
-    ITEMS)
+  check(number(postgres, SUMS:format(EACH)) == ITEMS,
+    "the sum of each of %d items is right", ITEMS)
   check(number(postgres, WRONG:format(EACH)) == 0, "each player has what the trades say")
   check(told_count > 0 and differing(told, rows) == 0,
     "%d trades were answered: each is there, once, as it was answered", told_count)

@@ -140,6 +140,7 @@ static bool open_script(struct server *server)
         return false;
     if (tide_set(server->runtime, "database.postgres_url", database) != 0 ||
         tide_set(server->runtime, "redis.url", redis) != 0 ||
+        tide_set(server->runtime, "database.pool.max_connections", "16") != 0 ||
         tide_load(server->runtime, server->script, NULL) != TIDE_OK) {
         fprintf(stderr, "%s\n", tide_last_error(server->runtime));
         return false;

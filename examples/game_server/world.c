@@ -13,6 +13,7 @@ enum {
     SIZE = 10000, /* of the world: x and y are below */
     BATCH = 64,
     LINE_MAX_LEN = 100,
+    REQUESTS_MAX = 512, /* of players, until they are answered */
     POST_TIMEOUT_MS = 10000,
     FINISH_TIMEOUT_MS = 25000,
     RECEIVE_BUFFER = 8 << 20
@@ -112,6 +113,20 @@ static bool post(struct world *world, uint64_t key, const char *name,
     return false;
 }
 
+/* Players are refused before the posts are full: saves must not be. */
+static bool post_for(struct world *world, uint64_t key, const char *name,
+                     const char *payload, struct errand errand)
+{
+    if (world->n_requests >= REQUESTS_MAX) {
+        world->counts.busy++;
+        return false;
+    }
+    if (!post(world, key, name, payload, errand))
+        return false;
+    world->n_requests++;
+    return true;
+}
+
 static void login(struct world *world, const struct letter *letter)
 {
     const struct message *message = &letter->message;
@@ -128,7 +143,7 @@ static void login(struct world *world, const struct letter *letter)
     } else if (!player->is_logging_in) {
         snprintf(payload, sizeof(payload), "%u %.*s", message->player,
                  TOKEN_LEN, message->token);
-        player->is_logging_in = post(
+        player->is_logging_in = post_for(
             world, message->player, "login", payload,
             (struct errand){ .kind = POST_LOGIN, .player = message->player });
     }
@@ -140,20 +155,26 @@ static uint64_t pair(uint32_t a, uint32_t b)
     return a < b ? (uint64_t)a << 32 | b : (uint64_t)b << 32 | a;
 }
 
+/* One that is on its way already is answered when that ends. */
 static void trade(struct world *world, const struct message *message)
 {
-    char payload[LINE_MAX_LEN];
+    struct player *player = &world->players[message->player];
     struct errand errand = { .kind = POST_TRADE,
                              .player = message->player,
                              .number = message->number };
+    char payload[LINE_MAX_LEN];
 
+    if (player->is_trading)
+        return;
     snprintf(payload, sizeof(payload), "%llu %u %u %u %u %u",
              (unsigned long long)message->number, message->player,
              message->other, message->give, message->take, message->count);
-    if (message->other > PLAYERS_MAX || world->runtime == NULL ||
-        !world->players[message->other].is_online ||
-        !post(world, pair(message->player, message->other), "trade", payload,
-              errand))
+    if (message->other <= PLAYERS_MAX && world->runtime != NULL &&
+        world->players[message->other].is_online)
+        player->is_trading =
+            post_for(world, pair(message->player, message->other), "trade",
+                     payload, errand);
+    if (!player->is_trading)
         answer_kind(world, message->player, ANSWER_AGAIN, message->number);
 }
 
@@ -182,7 +203,7 @@ static void obey(struct world *world, const struct letter *letter)
     } else if (message->kind == MESSAGE_TRADE) {
         trade(world, message);
     } else if (message->kind == MESSAGE_TOP && world->runtime != NULL) {
-        (void)post(
+        (void)post_for(
             world, KEY_TOP, "top", "",
             (struct errand){ .kind = POST_TOP, .player = message->player });
     }
@@ -256,30 +277,43 @@ static void note_stats(struct counts *counts, const char *text)
         counts->loss_max_ms = loss_ms;
 }
 
-/* Its text ends with a zero byte, unlike the result's. */
-static void settle(struct world *world, const struct errand *errand,
-                   const tide_result *result)
+static void end_trade(struct world *world, const struct errand *errand,
+                      const char *outcome)
 {
+    world->players[errand->player].is_trading = false;
+    if (outcome == NULL) {
+        world->counts.failed++;
+        answer_kind(world, errand->player, ANSWER_AGAIN, errand->number);
+    } else {
+        answer_trade(world, errand,
+                     strcmp(outcome, "done") == 0 ? OUTCOME_DONE
+                                                  : OUTCOME_REFUSED);
+    }
+}
+
+static void settle(struct world *world, const tide_result *result)
+{
+    const struct errand *errand = result->ud;
     bool is_ok = result->code == TIDE_OK;
-    char text[LINE_MAX_LEN + TOKEN_LEN] = "";
+    char text[LINE_MAX_LEN + TOKEN_LEN] = ""; /* ended by a zero byte */
 
     if (is_ok)
         snprintf(text, sizeof(text), "%.*s", (int)result->len,
                  (const char *)result->payload);
     switch (errand->kind) {
     case POST_LOGIN:
+        world->n_requests--;
         world->players[errand->player].is_logging_in = false;
         if (is_ok)
             end_login(world, errand->player, text);
         break;
     case POST_TRADE:
-        world->counts.failed += !is_ok;
-        if (!is_ok)
-            answer_kind(world, errand->player, ANSWER_AGAIN, errand->number);
-        else
-            answer_trade(world, errand,
-                         strcmp(text, "done") == 0 ? OUTCOME_DONE
-                                                   : OUTCOME_REFUSED);
+        world->n_requests--;
+        end_trade(world, errand, is_ok ? text : NULL);
+        break;
+    case POST_TOP:
+        world->n_requests--;
+        end_top(world, errand->player, text);
         break;
     case POST_SAVE: /* the next one has all that this one had */
     case POST_FINISH:
@@ -287,7 +321,6 @@ static void settle(struct world *world, const struct errand *errand,
         if (!is_ok)
             fprintf(stderr, "a save failed: %s\n", result->error);
         break;
-    case POST_TOP: end_top(world, errand->player, text); break;
     case POST_STATS: note_stats(&world->counts, text); break;
     }
 }
@@ -301,11 +334,18 @@ void world_collect(struct world *world)
         if (tide_collect(world->runtime, results, BATCH, &count) != TIDE_OK)
             return;
         for (size_t i = 0; i < count; i++)
-            settle(world, results[i].ud, &results[i]);
+            settle(world, &results[i]);
     }
 }
 
 /* ---- saves */
+
+static void post_save(struct world *world, uint64_t key, const char *name,
+                      const char *payload, enum post_kind kind)
+{
+    if (!post(world, key, name, payload, (struct errand){ .kind = kind }))
+        world->counts.saves_failed++;
+}
 
 /* Those whose number has this rest: a post for the write-behind, and one for
  * the leaderboard, which may have to wait for Redis. */
@@ -326,10 +366,8 @@ static void save(struct world *world, uint32_t rest)
                                  player->y, (unsigned long long)player->score);
     }
     if (len > 0) {
-        (void)post(world, KEY_SAVES, "save", text,
-                   (struct errand){ .kind = POST_SAVE });
-        (void)post(world, KEY_SCORES + rest, "scores", text,
-                   (struct errand){ .kind = POST_SAVE });
+        post_save(world, KEY_SAVES, "save", text, POST_SAVE);
+        post_save(world, KEY_SCORES + rest, "scores", text, POST_SAVE);
     }
     free(text);
 }
@@ -344,8 +382,7 @@ void world_finish(struct world *world)
 {
     for (uint32_t rest = 0; rest < SAVE_TICKS; rest++)
         save(world, rest);
-    (void)post(world, KEY_SAVES, "finish", "",
-               (struct errand){ .kind = POST_FINISH });
+    post_save(world, KEY_SAVES, "finish", "", POST_FINISH);
 }
 
 void world_ask_stats(struct world *world)

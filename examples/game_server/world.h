@@ -19,7 +19,7 @@ struct player {
     struct sockaddr_in address;
     char token[TOKEN_LEN];
     bool is_online; /* has a token; the rest is known */
-    bool is_logging_in;
+    bool is_logging_in, is_trading;
     int32_t x, y, dx, dy;
     uint64_t n; /* ticks that it has lived: each save has more */
     uint64_t score;
@@ -42,6 +42,7 @@ struct world {
     uint32_t top;           /* the highest number there is */
     struct letter *inbox;
     size_t n_letters;
+    unsigned n_requests; /* of players, posted */
     struct counts counts;
 };
 

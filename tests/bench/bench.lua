@@ -171,9 +171,9 @@ function bench.start(words, log, env)
   return process
 end
 
--- Waits until the log matches the pattern; gives what it captures.
-function bench.wait_log(log, pattern)
-  local limit = core.now() + START_SECONDS
+-- Waits until the log matches the pattern, so many seconds at most; gives what it captures.
+function bench.wait_log(log, pattern, seconds)
+  local limit = core.now() + (seconds or START_SECONDS)
   while core.now() < limit do
     local found = (core.read_file(log) or ""):match(pattern)
     if found then return found end

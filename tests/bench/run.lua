@@ -13,7 +13,7 @@ local core = require "tidepool.core"
 
 local MODULES = { "acquire_bench", "postgres_bench", "redis_bench", "http_bench",
   "overload_bench", "load_bench", "beside_bench", "memory_bench", "step_bench",
-  "embed_bench" }
+  "embed_bench", "tick_bench" }
 
 core.log_setup { level = "error" }
 
