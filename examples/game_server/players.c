@@ -2,13 +2,14 @@
  * players.c - thousands of players, simulated: they log in, move, and trade.
  *
  *   game_players --port N [--players 1000] [--moves 4] [--trades 100]
- *                [--count N] [--seed 1] [--answers FILE]
+ *                [--count N] [--seed 1] [--again 4000] [--answers FILE]
  *
  * Each makes so many moves a second; when all are online, all together make so
- * many trades a second, count at most.  A trade is sent again until it
- * is answered, with the same id.  Ends after count trades, or at a SIGTERM,
- * when all are answered; FILE has "ID OUTCOME" for each.  The same seed makes
- * the same choices.
+ * many trades a second, count at most.  A trade is sent again, with the same
+ * id, until it is answered: after 0.5 s, then twice as long, up to --again
+ * milliseconds.  Ends after count trades, or at a SIGTERM, when all are
+ * answered; FILE has "ID OUTCOME" for each.  The same seed makes the same
+ * choices.
  */
 #include "figures.h"
 #include "protocol.h"
@@ -30,7 +31,7 @@ enum {
     STEP_MS = 10,
     LOGIN_MS = 1000,     /* without an answer a login is sent again */
     AGAIN_MS = 500,      /* and a trade; then after twice as long, and so on */
-    AGAIN_MAX_MS = 4000, /* to this, each time up to a half less */
+    AGAIN_MAX_MS = 4000, /* up to this, each time up to a half less */
     LOGINS = 20,         /* in a step, at most */
     LAST_MS = 60000      /* for what has no answer at the end */
 };
@@ -49,7 +50,7 @@ struct crowd {
     uint32_t len;
     uint32_t next; /* who moves */
     double moves_due, trades_due;
-    uint64_t random, seed, last_id;
+    uint64_t random, seed, last_id, again_max_ms;
     uint64_t left;  /* trades to begin */
     bool has_begun; /* all were online */
     FILE *answers;
@@ -154,7 +155,8 @@ static void wait_again(struct crowd *crowd, struct player *player,
 {
     uint64_t wait_ms = 2 * player->trade_wait_ms;
 
-    player->trade_wait_ms = wait_ms < AGAIN_MAX_MS ? wait_ms : AGAIN_MAX_MS;
+    player->trade_wait_ms =
+        wait_ms < crowd->again_max_ms ? wait_ms : crowd->again_max_ms;
     player->trade_at_ms = now_ms + player->trade_wait_ms -
                           pick(crowd, (uint32_t)player->trade_wait_ms / 2);
 }
@@ -317,10 +319,13 @@ int main(int argc, char **argv)
         { "trades", required_argument, NULL, 't' },
         { "count", required_argument, NULL, 'c' },
         { "seed", required_argument, NULL, 's' },
+        { "again", required_argument, NULL, 'w' },
         { "answers", required_argument, NULL, 'a' },
         { NULL, 0, NULL, 0 }
     };
-    struct crowd crowd = { .len = 1000, .seed = 1, .left = UINT64_MAX };
+    struct crowd crowd = {
+        .len = 1000, .seed = 1, .again_max_ms = AGAIN_MAX_MS, .left = UINT64_MAX
+    };
     struct rates rates = { .moves = 4, .trades = 100 };
     uint16_t port = 0;
     int option;
@@ -334,6 +339,7 @@ int main(int argc, char **argv)
         case 't': rates.trades = atof(optarg); break;
         case 'c': crowd.left = strtoull(optarg, NULL, 10); break;
         case 's': crowd.seed = strtoull(optarg, NULL, 10) & 0x7fffffff; break;
+        case 'w': crowd.again_max_ms = strtoull(optarg, NULL, 10); break;
         case 'a': crowd.answers = fopen(optarg, "w"); break;
         default: return 2;
         }

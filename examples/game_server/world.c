@@ -351,7 +351,8 @@ static void post_save(struct world *world, uint64_t key, const char *name,
  * the leaderboard, which may have to wait for Redis. */
 static void save(struct world *world, uint32_t rest)
 {
-    size_t size = (world->top / SAVE_TICKS + 1) * LINE_MAX_LEN, len = 0;
+    size_t size = ((size_t)world->top / SAVE_TICKS + 1) * LINE_MAX_LEN;
+    size_t len = 0;
     char *text = malloc(size);
 
     if (text == NULL)

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 # trade.t - players of examples/game_server trade at random while their server and Postgres
 # are killed at random moments: after each restart the sum of items is right and each player
-# has what the trades say, and every trade that was answered is there, once, as answered.
+# has what the trades say, every trade that was answered is there, once, as answered, and no
+# state was stored over a newer one.
 # TRADES says how many (300; the long form is 10000), TRADE_SEED which, and which moments.
 use strict;
 use warnings;
@@ -21,6 +22,19 @@ my $MOST_SECONDS = 60 + $TRADES / 10;
 my $example = abs_path("$Bin/../../examples/game_server");
 srand $SEED;
 diag "TRADE_SEED=$SEED";
+
+my $AUDIT = <<'LUA';
+local db = require("tidepool").postgres()
+assert(db:exec "CREATE TABLE older (player int)")
+assert(db:exec [[CREATE FUNCTION note_older() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF NEW.version <= OLD.version OR (NEW.value->>'n')::bigint < (OLD.value->>'n')::bigint THEN
+    INSERT INTO older VALUES (NEW.player);
+  END IF;
+  RETURN NEW;
+END $$]])
+assert(db:exec [[CREATE TRIGGER no_older BEFORE UPDATE ON states
+  FOR EACH ROW EXECUTE FUNCTION note_older()]])
+LUA
 
 my $CHECK = <<'LUA';
 local tide = require "tidepool"
@@ -43,6 +57,8 @@ sums.wrong = assert(db:one [[
   due AS (SELECT player, item, sum(change) AS change FROM changes GROUP BY 1, 2)
   SELECT count(*)::int AS n FROM inventory LEFT JOIN due USING (player, item)
     WHERE count <> 10 + coalesce(change, 0)]]).n
+sums.older = assert(db:one "SELECT count(*)::int AS n FROM older").n
+sums.states = assert(db:one "SELECT count(*)::int AS n FROM states").n
 print(tide.encode { sums = sums, trades = trades })
 LUA
 
@@ -83,17 +99,23 @@ sub check
     my ($status, $out, $err) = run($dir, ["run", "check.lua"], %env);
     is $status, 0, "$when: the tables can be read" or diag($err), return;
     my $found = decode_json($out);
-    my $sum = 10 * $found->{sums}{players};
-    is_deeply $found->{sums}, { players => $found->{sums}{players}, negative => 0, a => $sum,
-        b => $sum, c => $sum, wrong => 0 }, "the sums are right, and who has what";
+    my %sums = %{ $found->{sums} };
+    my $sum = 10 * $sums{players};
+    is_deeply \%sums, { players => $PLAYERS, states => $sums{states}, negative => 0,
+        a => $sum, b => $sum, c => $sum, wrong => 0, older => 0 },
+        "the sums are right, who has what, and no state went back";
     my @wrong = grep { ($found->{trades}{$_} || "") ne $told{$_} } keys %told;
     is_deeply \@wrong, [], keys(%told) . " answered trades are there as they were answered";
     return $found;
 }
 
+put("$dir/audit.lua", $AUDIT);
+my ($status, undef, $said) = run($dir, ["run", "audit.lua"], %env);
+is $status, 0, "states are watched" or BAIL_OUT($said);
 my $server = game();
 my $players = program("game_players", "--port", $port, "--players", $PLAYERS, "--moves", 1,
-    "--trades", $RATE, "--count", $TRADES, "--seed", $SEED, "--answers", "$dir/answers");
+    "--trades", $RATE, "--count", $TRADES, "--seed", $SEED, "--again", 500,
+    "--answers", "$dir/answers");
 eventually { slurp($players->{out}) =~ /^all are online/m }
     or BAIL_OUT("the players: " . slurp($players->{err}));
 
@@ -128,6 +150,7 @@ my $found = check("at the end") or BAIL_OUT("no tables");
 my %told = answers();
 is keys %told, $TRADES, "all trades were answered";
 is keys %{ $found->{trades} }, $TRADES, "and no other is there";
+is $found->{sums}{states}, $PLAYERS, "states were stored";
 is stop($server, "TERM"), 0, "the server ends in order" or diag slurp($server->{err});
 stop($servers, "TERM");
 done_testing;
