@@ -123,6 +123,20 @@ static void reload(struct server *server)
         fprintf(stderr, "not reloaded: %s\n", tide_last_error(server->runtime));
 }
 
+/* Saves have connections of their own, so that they do not wait for trades. */
+static bool set_up(tide_runtime *runtime, const char *database,
+                   const char *redis)
+{
+    return tide_set(runtime, "database.postgres_url", database) == TIDE_OK &&
+           tide_set(runtime, "database.pool.max_connections", "14") ==
+               TIDE_OK &&
+           tide_set(runtime, "database.saves.postgres_url", database) ==
+               TIDE_OK &&
+           tide_set(runtime, "database.saves.pool.max_connections", "2") ==
+               TIDE_OK &&
+           tide_set(runtime, "redis.url", redis) == TIDE_OK;
+}
+
 static bool open_script(struct server *server)
 {
     const char *database = getenv("DATABASE_URL"), *redis = getenv("REDIS_URL");
@@ -138,9 +152,7 @@ static bool open_script(struct server *server)
     options.max_posts = MAX_POSTS;
     if (tide_open(&server->runtime, &options) != TIDE_OK)
         return false;
-    if (tide_set(server->runtime, "database.postgres_url", database) != 0 ||
-        tide_set(server->runtime, "redis.url", redis) != 0 ||
-        tide_set(server->runtime, "database.pool.max_connections", "16") != 0 ||
+    if (!set_up(server->runtime, database, redis) ||
         tide_load(server->runtime, server->script, NULL) != TIDE_OK) {
         fprintf(stderr, "%s\n", tide_last_error(server->runtime));
         return false;
@@ -209,7 +221,7 @@ static void wait_for_tick(struct server *server)
         wait_ms = wait_ms < RECEIVE_MS ? wait_ms : RECEIVE_MS;
         if (next_ms >= 0 && next_ms < wait_ms)
             wait_ms = next_ms;
-        if (wait_ms == 0 && next_ms != 0)
+        if (wait_ms == TIDE_OK && next_ms != 0)
             break;
         poll(&item, 1, wait_ms);
         world_receive(&server->world);
