@@ -12,8 +12,8 @@ local LOCK_SECONDS = 2
 
 local sessions = tide.session { redis = cache, db = db, name = "game", ttl = 3600 }
 local logins = tide.ratelimit { rate = 2, burst = 10 }
-local board = tide.leaderboard { redis = cache, db = saves, name = "scores", mode = "last",
-                                 flush = 0.05, snapshot = 5 }
+local board = tide.leaderboard { redis = cache, db = saves, name = "scores",
+                                 mode = "last", flush = 0.05, snapshot = 5 }
 -- In the directory that the server runs in is its log: what a kill leaves there, the next
 -- one stores.
 local states = assert(tide.writebehind { db = saves, table = "states", key = "player",

@@ -4,8 +4,8 @@
  *   game_players --port N [--players 1000] [--moves 4] [--trades 100]
  *                [--count N] [--seed 1] [--again 4000] [--answers FILE]
  *
- * Each makes so many moves a second; when all are online, all together make so
- * many trades a second, count at most.  A trade is sent again, with the same
+ * When all are online, each makes so many moves a second, and all together make
+ * so many trades a second, count at most.  A trade is sent again, with the same
  * id, until it is answered: after 0.5 s, then twice as long, up to --again
  * milliseconds.  Ends after count trades, or at a SIGTERM, when all are
  * answered; FILE has "ID OUTCOME" for each.  The same seed makes the same
@@ -247,7 +247,8 @@ static void step(struct crowd *crowd, const struct rates *rates,
     crowd->moves_due += rates->moves * seconds;
     if (crowd->moves_due > MOST)
         crowd->moves_due = MOST;
-    move(crowd);
+    if (crowd->has_begun)
+        move(crowd);
     crowd->trades_due += rates->trades * seconds;
     if (crowd->trades_due > MOST)
         crowd->trades_due = MOST;
