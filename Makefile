@@ -161,8 +161,13 @@ live: $(BUILD)/tidepool
 
 # ---- tests/cli: the built program from outside
 
+# These load the machine, or measure; the others mostly wait, so two at a time.
+CLI_ALONE := $(patsubst %,tests/cli/%.t,attacks budget drain overload record reload tune workers)
+CLI_BESIDE := $(filter-out $(CLI_ALONE),$(wildcard tests/cli/*.t))
+
 cli: all
-	@BUILD=$(BUILD) prove --failures tests/cli/*.t
+	@BUILD=$(BUILD) prove --failures $(CLI_ALONE)
+	@BUILD=$(BUILD) prove --failures -j2 $(CLI_BESIDE)
 
 # ---- tests/embed: programs that know tidepool.h and libtidepool.so alone
 
