@@ -14,6 +14,9 @@
 #   make asan     unit, sim, live, embed and the ends of services under ASan and UBSan
 #   make bench    installs what is missing, measures side by side with others;
 #                 BENCH="select redis ..." runs these only
+#   make fuzz     libFuzzer on what reads bytes from outside, SECONDS=60 each;
+#                 TARGETS="toml resp ..." runs these only
+#   make fuzz-regress  what was found once, and the corpora, without libFuzzer
 #   make lint     floors, clang-format, clang-tidy, luacheck
 #   make types    lua/types/, for editors, of the manual lua/README.md
 #   make install  to $(DESTDIR)$(PREFIX); make uninstall takes it away
@@ -46,7 +49,11 @@ TIDE_LDLIBS := -llua5.1-cjson -llua5.1-lpeg \
 	$(shell pkg-config --libs $(LIBRARIES) 2>/dev/null) \
 	$(if $(HTTP_LIBRARY),$(shell pkg-config --libs $(HTTP_LIBRARY)),-lhttp_parser) -lm
 
+# Those of libFuzzer: see tests/fuzz.
 SANITIZE ?=
+ifneq ($(findstring fuzzer,$(SANITIZE)),)
+TIDE_CPPFLAGS += -DFUZZ_ENGINE
+endif
 ifneq ($(SANITIZE),)
 TIDE_CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 endif
@@ -240,6 +247,58 @@ valgrind: export STRESS_ROUNDS = 3
 valgrind: $(UNIT_PROGRAMS) embed-programs
 	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e 'timeout 600 $(VALGRIND)' \
 		$(filter-out $(HASTY:%=$(BUILD)/tests/unit/test_%),$(UNIT_PROGRAMS)) $(EMBED_PROGRAMS)
+# ---- tests/fuzz: targets fuzz_X.c and fuzz_X.lua, their corpora, what was found
+
+FUZZ_BUILD := build-fuzz
+FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_LUA := $(wildcard tests/fuzz/fuzz_*.lua)
+FUZZ_SHARED := $(patsubst %,$(BUILD)/tests/fuzz/%.o,input json_check lua_host) \
+	$(patsubst %,$(BUILD)/tests/unit/%.o,http_client redis_peer turns)
+FUZZ_PROGRAMS := $(FUZZ_C:%.c=$(BUILD)/%) $(FUZZ_LUA:%.lua=$(BUILD)/%)
+FUZZ_FOLDERS = $(sort $(wildcard tests/fuzz/corpus/* tests/fuzz/regress/*))
+SECONDS ?= 60
+TARGETS ?=
+
+$(BUILD)/tests/fuzz/%.o: TIDE_CPPFLAGS += -Itests/fuzz -Itests/unit
+
+FUZZ_LIBRARY := $(BUILD)/tests/fuzz/shared.a
+$(FUZZ_LIBRARY): $(FUZZ_SHARED)
+	$(Q)rm -f $@ && $(AR) qcs $@ $^
+
+FUZZ_LINK = $(CC) $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(1) $(FUZZ_LIBRARY) \
+	$(BUILD)/libtidepool.a -lcmocka $(TIDE_LDLIBS) $(LDLIBS)
+
+$(FUZZ_C:%.c=$(BUILD)/%): %: %.o $(FUZZ_LIBRARY) $(BUILD)/libtidepool.a
+	$(call say,LINK,$@)
+	$(Q)$(call FUZZ_LINK,-fsanitize=fuzzer $<)
+
+# One program for all targets in Lua: it looks at its name.
+$(BUILD)/tests/fuzz/lua_engine: %: %.o $(FUZZ_LIBRARY) $(BUILD)/libtidepool.a
+	$(call say,LINK,$@)
+	$(Q)$(call FUZZ_LINK,-fsanitize=fuzzer $<)
+
+$(FUZZ_LUA:%.lua=$(BUILD)/%): $(BUILD)/tests/fuzz/lua_engine
+	$(Q)ln -sf lua_engine $@
+
+# All targets, on files alone.
+$(BUILD)/tests/fuzz/replay: %: %.o $(FUZZ_C:%.c=$(BUILD)/%.o) $(FUZZ_LIBRARY) $(BUILD)/libtidepool.a
+	$(call say,LINK,$@)
+	$(Q)$(call FUZZ_LINK,$< $(filter $(BUILD)/tests/fuzz/fuzz_%.o,$^))
+
+fuzz-programs: $(FUZZ_PROGRAMS)
+
+fuzz:
+	@$(MAKE) --no-print-directory -j$(shell nproc) BUILD=$(FUZZ_BUILD) CC=clang CFLAGS=-O1 \
+		SANITIZE=fuzzer-no-link,address,undefined fuzz-programs
+	@sh tests/fuzz/run.sh $(FUZZ_BUILD)/tests/fuzz $(SECONDS) $(TARGETS)
+
+# By any compiler, under the sanitizers of make asan.
+fuzz-regress:
+	@$(MAKE) --no-print-directory -j$(shell nproc) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined \
+		fuzz-replay
+
+fuzz-replay: $(BUILD)/tests/fuzz/replay
+	@ASAN_OPTIONS=detect_leaks=0 $(PROVE) -e '' $< :: $(FUZZ_FOLDERS)
 
 # ---- lint
 
@@ -370,3 +429,5 @@ clean:
 
 .PHONY: all unit sim sim-share live cli embed embed-programs tsan valgrind bench bench-programs asan lint types run test install uninstall deb \
 	clean
+.PHONY: all unit live cli embed bench bench-programs asan fuzz fuzz-programs fuzz-regress \
+	fuzz-replay lint types run test install uninstall deb clean

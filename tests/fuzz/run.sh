@@ -1,0 +1,67 @@
+#!/bin/sh
+# run.sh - runs targets under libFuzzer, two at a time, and says how it went.
+#
+#   run.sh FOLDER SECONDS [TARGET...]
+#
+# FOLDER has the programs; what is found goes to FOLDER/found/TARGET, what is new
+# in the corpus to FOLDER/corpus/TARGET, where the next run goes on.  Exits with
+# status 1 when anything was found.
+set -u
+
+folder=$1
+seconds=$2
+shift 2
+test $# -gt 0 || set -- $(ls tests/fuzz | sed -n 's/^fuzz_\(.*\)\.\(c\|lua\)$/\1/p' | sort)
+
+# Findings end a target; leaks are looked for where nothing is kept on purpose.
+run_one() {
+  target=$1
+  mkdir -p "$folder/found/$target" "$folder/corpus/$target"
+  seeds=
+  for seed in "tests/fuzz/corpus/$target" "tests/fuzz/regress/$target"; do
+    test ! -d "$seed" || seeds="$seeds $seed"
+  done
+  dictionary=
+  test ! -f "tests/fuzz/dict/$target" || dictionary="-dict=tests/fuzz/dict/$target"
+  # shellcheck disable=SC2086
+  timeout -k 10 $((seconds + 120)) "$folder/fuzz_$target" -max_total_time="$seconds" \
+    -rss_limit_mb=1024 -timeout=20 -max_len=4096 -print_final_stats=1 $dictionary \
+    -artifact_prefix="$folder/found/$target/" "$folder/corpus/$target" $seeds \
+    >"$folder/$target.log" 2>&1
+  echo $? >"$folder/$target.status"
+}
+
+waiting=
+count=0
+for target in "$@"; do
+  run_one "$target" &
+  waiting="$waiting $!"
+  count=$((count + 1))
+  if [ "$count" = 2 ]; then
+    wait ${waiting}
+    waiting=
+    count=0
+  fi
+done
+wait
+
+number() { sed -n "s/^stat::$2: *//p" "$folder/$1.log" | tail -1; }
+last() { grep -o "$2: [0-9]*" "$folder/$1.log" | tail -1 | grep -o '[0-9]*$'; }
+
+failed=0
+printf '%-18s %12s %8s %9s %7s %6s\n' target executions edges features seconds found
+for target in "$@"; do
+  status=$(cat "$folder/$target.status")
+  found=no
+  if [ "$status" != 0 ]; then
+    found=YES
+    failed=1
+  fi
+  ran=$(sed -n 's/^Done [0-9]* runs in \([0-9]*\) second.*/\1/p' "$folder/$target.log")
+  printf '%-18s %12s %8s %9s %7s %6s\n' "$target" "$(number "$target" number_of_executed_units)" \
+    "$(last "$target" cov)" "$(last "$target" ft)" "${ran:--}" "$found"
+done
+if [ "$failed" = 1 ]; then
+  echo "see $folder/TARGET.log and $folder/found/TARGET"
+fi
+exit "$failed"
