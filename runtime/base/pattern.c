@@ -188,12 +188,12 @@ static const char *close_capture(struct pattern *pattern, const char *s,
 static const char *back_reference(struct pattern *pattern, const char *s,
                                   char digit)
 {
-    unsigned i = (unsigned)(digit - '1');
-    const struct pattern_capture *capture = &pattern->captures[i];
+    unsigned i = (unsigned)(digit - '1'); /* of %0 it is none */
+    const struct pattern_capture *capture;
 
-    if (digit == '0' || i >= pattern->n_captures ||
-        capture->len == PATTERN_OPEN)
+    if (i >= pattern->n_captures || pattern->captures[i].len == PATTERN_OPEN)
         return fail(pattern, "invalid capture index");
+    capture = &pattern->captures[i];
     if (capture->len > (size_t)(pattern->subject_end - s) ||
         memcmp(capture->at, s, capture->len) != 0)
         return NULL;

@@ -109,8 +109,9 @@ static void test_is_over_is_asked_now_and_then(void **state)
 
 static void test_wrong_patterns_have_a_sentence(void **state)
 {
-    static const char *const wrong[] = { "%",  "[",  "[^",  "[%", "[a", "a)",
-                                         "%1", "%b", "%ba", "%f", "%fa" };
+    static const char *const wrong[] = { "%",   "[",  "[^",   "[%",  "[a",
+                                         "a)",  "%1", "%b",   "%ba", "%f",
+                                         "%fa", "%0", "(a)%0" };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
