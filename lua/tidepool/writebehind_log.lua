@@ -59,15 +59,25 @@ local function remove(file)
   file.journal:close()
 end
 
--- The changes of a line, or nil.
+-- What a line has of one change; nil: it is none.
+local function entry_of(item)
+  if type(item) ~= "table" then return nil end
+  local key, text, version = item[1], item[2], item[3]
+  if type(key) ~= "string" or type(text) ~= "string" then return nil end
+  if type(version) ~= "string" or not version:find "^%d+$" then return nil end
+  return { key = key, text = text, version = tonumber(version) }
+end
+
+-- The changes of a line; nil: it is torn, or nothing that was written here.
 local function group_of(line)
   local length, text = line:match "^(%d+) (.*)$"
   if tonumber(length) ~= (text and #text) then return nil end
   local ok, list = pcall(cjson.decode, text)
-  if not ok then return nil end
+  if not ok or type(list) ~= "table" then return nil end
   local group = {}
-  for i, item in ipairs(list) do
-    group[i] = { key = item[1], text = item[2], version = tonumber(item[3]) }
+  for i = 1, #list do
+    group[i] = entry_of(list[i])
+    if not group[i] then return nil end
   end
   return group
 end
