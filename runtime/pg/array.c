@@ -61,6 +61,7 @@ static void tell_null(const struct walk *walk)
     walk->visitor->element(walk->visitor->ud, &value);
 }
 
+/* With a zero at the end, for which each escape makes room. */
 static size_t unescape(char *out, const char *text, size_t len)
 {
     size_t out_len = 0;
@@ -70,6 +71,7 @@ static size_t unescape(char *out, const char *text, size_t len)
             i++;
         out[out_len++] = text[i];
     }
+    out[out_len] = '\0';
     return out_len;
 }
 

@@ -51,6 +51,14 @@ static void test_floats_that_json_has_not_are_strings(void **state)
     assert_json(TYPE_FLOAT4, "-Infinity", "\"-Infinity\"");
 }
 
+/* What was in the memory of an element before is no part of it. */
+static void test_half_a_character_ends_with_its_element(void **state)
+{
+    (void)state;
+    assert_json(1009, "{\"\\\\aa\xbf\",\"\\\\a\xc3\"}",
+                "[\"\\\\aa\xef\xbf\xbd\",\"\\\\a\xef\xbf\xbd\"]");
+}
+
 static void test_strings_are_escaped(void **state)
 {
     (void)state;
@@ -118,6 +126,7 @@ int main(void)
         cmocka_unit_test(test_scalars_are_json_scalars),
         cmocka_unit_test(test_integers_beyond_two_to_53_are_strings),
         cmocka_unit_test(test_floats_that_json_has_not_are_strings),
+        cmocka_unit_test(test_half_a_character_ends_with_its_element),
         cmocka_unit_test(test_strings_are_escaped),
         cmocka_unit_test(test_json_stands_as_it_is),
         cmocka_unit_test(test_arrays_are_arrays),
