@@ -1,8 +1,9 @@
 -- fuzz_request.lua - requests to an app, without a socket: paths with parameters, query
--- strings, cookies, bodies as JSON.  Every one is answered with a status, and what handlers
--- are given is text.
+-- strings, cookies, bodies as JSON.  Every one is answered with a status, and what
+-- handlers are given is text.
 --
--- Input: lines: method, path with its query, headers "name: value"; an empty one; the body.
+-- Input: lines: method, path with its query, headers "name: value"; an empty one; then
+-- the body.
 
 local ask = require "tidepool.request"
 local cookie = require "tidepool.cookie"

@@ -53,7 +53,8 @@ end
 local function write_root(root, places)
   local lines = {}
   for name, value in pairs(root) do
-    lines[#lines + 1] = quote(name) .. " = " .. write(value, places, places[root][name].kind)
+    local kind = places[root][name].kind
+    lines[#lines + 1] = quote(name) .. " = " .. write(value, places, kind)
   end
   return table.concat(lines, "\n")
 end
