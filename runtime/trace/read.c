@@ -8,6 +8,9 @@
 
 enum { LINE_MAX_BYTES = 4096 };
 
+/* 31 years: sums of several fit in nanoseconds. */
+static const unsigned long long MOST_US = 1000000000000000;
+
 struct reader {
     struct trace *trace;
     const char *wanted; /* NULL: the only pool */
@@ -42,6 +45,8 @@ static enum err take_begin(struct reader *reader, const char *line)
         reader->zero_us = began_us;
     if (began_us < reader->zero_us)
         return complain(reader, "the parts are in the wrong order");
+    if (began_us - reader->zero_us > MOST_US)
+        return complain(reader, "a time of more than 31 years");
     reader->has_begun = true;
     reader->began_us = began_us;
     return ERR_OK;
@@ -151,6 +156,8 @@ static enum err take_demand(struct reader *reader, const char *line)
     if (sscanf(line, "%*u %*u %*s %15s %llu %llu %*u %15s", outcome, &wait_us,
                &service_us, class) != 4)
         return complain(reader, "expected eight words");
+    if (over_us > MOST_US || wait_us > MOST_US || service_us > MOST_US)
+        return complain(reader, "a time of more than 31 years");
     end = end_named(outcome);
     if (end < 0 ||
         (strcmp(what, "lease") != 0 && strcmp(what, "statement") != 0))

@@ -41,7 +41,6 @@ static void check(const struct trace *trace)
 {
     FUZZ_CHECK(trace->n_pools <= TRACE_POOLS_MAX);
     FUZZ_CHECK(trace->pool < trace->n_pools);
-    FUZZ_CHECK(pool_settings_check(&trace->settings, NULL) == ERR_OK);
     FUZZ_CHECK(trace->n_demands == 0 || trace->demands[0].at_ns == 0);
     for (size_t i = 0; i < trace->n_demands; i++) {
         const struct trace_demand *demand = &trace->demands[i];

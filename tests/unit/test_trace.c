@@ -161,6 +161,15 @@ static void test_wrong_files_are_explained(void **state)
         { "# tidepool trace 1 began_us 5\n# pool 0 m p\n"
           "1 0 loan served 1 1 1 1\n",
           NULL, "line 3: neither a lease" },
+        { "# tidepool trace 1 began_us 5\n# pool 0 m p\n"
+          "1 0 lease served 18446744073709551 5000 1 1\n",
+          NULL, "line 3: a time of more than 31 years" },
+        { "# tidepool trace 1 began_us 5\n# pool 0 m p\n"
+          "1 0 lease served 1 -1 1 1\n",
+          NULL, "line 3: a time of more than 31 years" },
+        { "# tidepool trace 1 began_us 5\n"
+          "# tidepool trace 1 began_us 18446744073709551615\n",
+          NULL, "line 2: a time of more than 31 years" },
     };
     struct trace trace;
     struct err_text why;
