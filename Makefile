@@ -12,11 +12,13 @@
 #                 SCHEDULES=n runs so many, SEED=n this one, with its trace
 #   make tsan     embed under TSan; make valgrind  unit and embed under memcheck
 #   make asan     unit, sim, live, embed and the ends of services under ASan and UBSan
+#   make asan     unit, live, embed, the ends of services and fuzz-regress under ASan
+#                 and UBSan
 #   make bench    installs what is missing, measures side by side with others;
 #                 BENCH="select redis ..." runs these only
-#   make fuzz     libFuzzer on what reads bytes from outside, SECONDS=60 each;
-#                 TARGETS="toml resp ..." runs these only
-#   make fuzz-regress  what was found once, and the corpora, without libFuzzer
+#   make fuzz     installs what is missing, libFuzzer on all that reads bytes from
+#                 outside, SECONDS=60 each; TARGETS="toml resp ..." runs these only
+#   make fuzz-regress  what it has found, and the corpora, by any compiler
 #   make lint     floors, clang-format, clang-tidy, luacheck
 #   make types    lua/types/, for editors, of the manual lua/README.md
 #   make install  to $(DESTDIR)$(PREFIX); make uninstall takes it away
@@ -227,6 +229,7 @@ asan: export TEST_SLOWNESS = 3
 asan:
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined unit
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined sim-share
+	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined fuzz-replay
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined live
 	@BUILD=$(ASAN_BUILD) prove --failures tests/cli/drain.t tests/cli/https.t
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined embed
@@ -288,6 +291,7 @@ $(BUILD)/tests/fuzz/replay: %: %.o $(FUZZ_C:%.c=$(BUILD)/%.o) $(FUZZ_LIBRARY) $(
 fuzz-programs: $(FUZZ_PROGRAMS)
 
 fuzz:
+	@.ci/deps fuzz
 	@$(MAKE) --no-print-directory -j$(shell nproc) BUILD=$(FUZZ_BUILD) CC=clang CFLAGS=-O1 \
 		SANITIZE=fuzzer-no-link,address,undefined fuzz-programs
 	@sh tests/fuzz/run.sh $(FUZZ_BUILD)/tests/fuzz $(SECONDS) $(TARGETS)
@@ -298,7 +302,7 @@ fuzz-regress:
 		fuzz-replay
 
 fuzz-replay: $(BUILD)/tests/fuzz/replay
-	@ASAN_OPTIONS=detect_leaks=0 $(PROVE) -e '' $< :: $(FUZZ_FOLDERS)
+	@ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 $(PROVE) -e '' $< :: $(FUZZ_FOLDERS)
 
 # ---- lint
 

@@ -6,6 +6,7 @@
 #include "fuzz.h"
 
 #include <dirent.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -24,8 +25,15 @@ void fuzz_register(const char *name, fuzz_fn fn)
     targets[n_targets++].fn = fn;
 }
 
-/* What an abort is about. */
 static char current[PATH_MAX_LEN];
+
+/* Says which input it was. */
+static void on_abort(int number)
+{
+    (void)number;
+    if (write(STDERR_FILENO, current, strlen(current)) > 0)
+        write(STDERR_FILENO, "\n", 1);
+}
 
 static void run(const char *name, const uint8_t *bytes, size_t size)
 {
@@ -79,13 +87,12 @@ static unsigned run_folder(const char *name, const char *folder)
 /* The folders of what is run are the arguments. */
 int main(int argc, char **argv)
 {
+    signal(SIGABRT, on_abort);
     printf("1..%d\n", argc - 1);
     for (int i = 1; i < argc; i++) {
         const char *name = strrchr(argv[i], '/');
         unsigned count;
 
-        printf("# %s\n", argv[i]);
-        fflush(stdout);
         count = run_folder(name != NULL ? name + 1 : argv[i], argv[i]);
         printf("%sok %d - %s: %u inputs\n", count > 0 ? "" : "not ", i, argv[i],
                count);
