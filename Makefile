@@ -259,7 +259,7 @@ FUZZ_SHARED := $(patsubst %,$(BUILD)/tests/fuzz/%.o,input json_check lua_host) \
 	$(patsubst %,$(BUILD)/tests/unit/%.o,http_client redis_peer turns)
 FUZZ_PROGRAMS := $(FUZZ_C:%.c=$(BUILD)/%) $(FUZZ_LUA:%.lua=$(BUILD)/%)
 FUZZ_FOLDERS = $(sort $(wildcard tests/fuzz/corpus/* tests/fuzz/regress/*))
-SECONDS ?= 60
+SECONDS ?= $(or $(FUZZ_SECONDS),60)
 TARGETS ?=
 
 $(BUILD)/tests/fuzz/%.o: TIDE_CPPFLAGS += -Itests/fuzz -Itests/unit
@@ -362,6 +362,8 @@ test:
 	done
 
 TEST_PARTS := unit sim-share live cli embed lint asan
+# asan replays what the fuzzer found; FUZZ_SECONDS=n has it look for more.
+TEST_PARTS := unit live cli embed lint asan $(if $(FUZZ_SECONDS),fuzz)
 
 # ---- what is put on a machine
 

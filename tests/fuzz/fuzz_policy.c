@@ -3,7 +3,8 @@
  * out of its state nor run for long, and settings never leave their rails.
  *
  * Input: a byte: 0 makes the rest the policy, others what its decide() gives;
- * a byte, the steps and pauses of the rails.
+ * a byte: its lower half is for the rails, its upper half how fast the server
+ * becomes slower.
  */
 #include "fuzz.h"
 
@@ -63,7 +64,17 @@ static void on_event(void *ud, const struct rails_event *event)
         FUZZ_CHECK((unsigned char)*at >= ' ');
 }
 
-/* Asks three times, a second apart. */
+/* Some work is done, later and later. */
+static void work(struct snapshot *snap, unsigned how, unsigned round)
+{
+    unsigned slower = (how >> 4) * round % 12;
+
+    snap->completions = snap->arrivals = 1000;
+    snap->service.count = snap->wait.count = 1000;
+    snap->service.p99 = snap->wait.p99 = 0.001 * (1U << slower);
+}
+
+/* Asks a few times, two seconds apart. */
 static void decide(struct policy_host *host, unsigned how)
 {
     struct snapshot snap = { .name = "main", .kind = "postgres" };
@@ -77,10 +88,11 @@ static void decide(struct policy_host *host, unsigned how)
     rails_init(&rails, &snap.settings);
     open_rails(&rails, how);
     rails.on_event = on_event;
-    for (int i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 6; i++) {
         struct policy_wish wish = { 0 };
         struct err_text why = { 0 };
 
+        work(&snap, how, i);
         if (policy_host_show(host, &snap, 1, &time, &why) != ERR_OK)
             return;
         if (policy_host_decide(host, "main", &wish, &why) != ERR_OK)
@@ -90,7 +102,7 @@ static void decide(struct policy_host *host, unsigned how)
             FUZZ_CHECK((how & 4) == 0);
             snap.settings = settings;
         }
-        time.now_ns += SECOND;
+        time.now_ns += 2 * SECOND;
     }
 }
 
