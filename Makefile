@@ -11,9 +11,8 @@
 #   make sim      a million random schedules against the pool on a virtual clock;
 #                 SCHEDULES=n runs so many, SEED=n this one, with its trace
 #   make tsan     embed under TSan; make valgrind  unit and embed under memcheck
-#   make asan     unit, sim, live, embed and the ends of services under ASan and UBSan
-#   make asan     unit, live, embed, the ends of services and fuzz-regress under ASan
-#                 and UBSan
+#   make asan     unit, sim, live, embed, the ends of services and fuzz-regress under
+#                 ASan and UBSan
 #   make bench    installs what is missing, measures side by side with others;
 #                 BENCH="select redis ..." runs these only
 #   make fuzz     installs what is missing, libFuzzer on all that reads bytes from
@@ -250,6 +249,7 @@ valgrind: export STRESS_ROUNDS = 3
 valgrind: $(UNIT_PROGRAMS) embed-programs
 	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e 'timeout 600 $(VALGRIND)' \
 		$(filter-out $(HASTY:%=$(BUILD)/tests/unit/test_%),$(UNIT_PROGRAMS)) $(EMBED_PROGRAMS)
+
 # ---- tests/fuzz: targets fuzz_X.c and fuzz_X.lua, their corpora, what was found
 
 FUZZ_BUILD := build-fuzz
@@ -361,9 +361,8 @@ test:
 		echo "== $$part took $$(($$(date +%s) - start)) s"; \
 	done
 
-TEST_PARTS := unit sim-share live cli embed lint asan
 # asan replays what the fuzzer found; FUZZ_SECONDS=n has it look for more.
-TEST_PARTS := unit live cli embed lint asan $(if $(FUZZ_SECONDS),fuzz)
+TEST_PARTS := unit sim-share live cli embed lint asan $(if $(FUZZ_SECONDS),fuzz)
 
 # ---- what is put on a machine
 
@@ -433,7 +432,5 @@ deb:
 clean:
 	rm -rf build build-*
 
-.PHONY: all unit sim sim-share live cli embed embed-programs tsan valgrind bench bench-programs asan lint types run test install uninstall deb \
-	clean
-.PHONY: all unit live cli embed bench bench-programs asan fuzz fuzz-programs fuzz-regress \
-	fuzz-replay lint types run test install uninstall deb clean
+.PHONY: all unit sim sim-share live cli embed embed-programs tsan valgrind bench bench-programs asan \
+	fuzz fuzz-programs fuzz-regress fuzz-replay lint types run test install uninstall deb clean
