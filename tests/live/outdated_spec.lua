@@ -4,24 +4,8 @@
 local core = require "tidepool.core"
 local servers = require "tidepool.servers"
 local support = require "support"
-local tide = require "tidepool"
 
-local eventually, must = support.eventually, support.must
-
--- Opens count connections and leaves them idle.
-local function fill(pool, count)
-  local calls, lent = {}, 0
-  for i = 1, count do
-    calls[i] = function()
-      return pool:with(function(conn)
-        lent = lent + 1
-        eventually("all are open", function() return lent == count end)
-        return conn:pid()
-      end)
-    end
-  end
-  return must(tide.all(calls))
-end
+local eventually, fill, must = support.eventually, support.fill, support.must
 
 local function pid_of(pool)
   return pool:with(function(conn) return conn:pid() end)

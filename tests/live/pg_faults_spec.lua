@@ -138,18 +138,8 @@ describe("Postgres faults", function()
   end)
 
   describe("a server that cannot be reached", function()
-    -- A port that nobody listens on: ours was just closed.
-    local function closed_port()
-      local server = must(core.listen {
-        address = "127.0.0.1:0", handler = function() return 200 end,
-      })
-      local port = server:address():match ":(%d+)$"
-      server:close()
-      return port
-    end
-
     it("refuses, with libpq's words, long before acquire_timeout", function()
-      local url = "postgresql://127.0.0.1:" .. closed_port() .. "/x"
+      local url = "postgresql://127.0.0.1:" .. support.closed_port() .. "/x"
       local pool = support.postgres({ max_connections = 2, acquire_timeout = 60 },
         { url = url, raw_url = true })
       local began = core.now()
@@ -201,7 +191,7 @@ describe("Postgres faults", function()
         assert(tide.all(jobs))
         tide.sleep(0.5)
         print("attempts", pool:stats().counters.connects)
-      ]]):format(closed_port()))
+      ]]):format(support.closed_port()))
       assert.are.equal(0, status, output)
       local attempts = tonumber(output:match "attempts%s+(%d+)")
       local _, lines = output:gsub("connect failed", "")

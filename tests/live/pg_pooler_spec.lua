@@ -2,70 +2,19 @@
 -- distribution has, on the shared server.
 
 local core = require "tidepool.core"
-local server = require "tidepool.server"
+local pgbouncer = require "pgbouncer"
 local support = require "support"
 local tide = require "tidepool"
 
 local must = support.must
 
-local CONFIG = [[
-[databases]
-single = host=%s user=%s dbname=%s pool_size=1
-* = host=%s user=%s
-[pgbouncer]
-unix_socket_dir = %s
-listen_addr =
-listen_port = 6432
-auth_type = any
-pool_mode = transaction
-default_pool_size = 3
-ignore_startup_parameters = extra_float_digits
-]]
-
--- From this version on it knows prepared statements.
-local KNOWS_PREPARED = 1.21
-local PREPARED = "max_prepared_statements = 100\n"
-
-local function write(path, text)
-  local file = must(io.open(path, "w"))
-  must(file:write(text))
-  file:close()
-end
-
--- As the account that Postgres' socket lets in; the program refuses root.
-local function as_account(words, directory)
-  local account = core.uid() == 0 and core.user "postgres"
-  if not account then return words end
-  must(core.chown(directory, account.uid, account.gid))
-  local prefix = { "setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups",
-    "--pdeathsig", "INT", "--" }
-  for _, word in ipairs(words) do prefix[#prefix + 1] = word end
-  return prefix
-end
-
 describe("Postgres behind PgBouncer in transaction mode", function()
-  local db, pooler, url_of, main, knows_prepared
+  local db, pooler
 
   setup(function()
-    local url = support.servers.postgres.url
-    local user, database, host = url:match "^postgres://([^@]*)@/([^?]*)%?host=([^&]*)"
-    local directory = support.directory .. "/pooler"
-    must(core.mkdir(directory))
-    local version = must(server.run { "pgbouncer", "--version" }):match "(%d+%.%d+)"
-    knows_prepared = tonumber(version) >= KNOWS_PREPARED
-    write(directory .. "/ini", CONFIG:format(host, user, database, host, user, directory)
-      .. (knows_prepared and PREPARED or ""))
-    local words = { "pgbouncer", "-q", directory .. "/ini" }
-    pooler = support.start(as_account(words, directory))
-    support.eventually("the pooler listens", function()
-      return core.stat(directory .. "/.s.PGSQL.6432")
-    end)
-    main = database
-    url_of = function(name)
-      return ("postgres://%s@/%s?host=%s&port=6432"):format(user, name, directory)
-    end
+    pooler = pgbouncer.start "pooler"
     db = support.postgres({ max_connections = 8, statement_cache = 0 }, {
-      url = url_of(database), raw_url = true,
+      url = pooler.url, raw_url = true,
     })
     must(db:exec "DROP TABLE IF EXISTS pooled")
     must(db:exec "CREATE TABLE pooled (id int PRIMARY KEY, n int NOT NULL)")
@@ -75,8 +24,7 @@ describe("Postgres behind PgBouncer in transaction mode", function()
   teardown(function()
     db:exec "DROP TABLE IF EXISTS pooled"
     db:close(1)
-    pooler:signal "INT"
-    pooler:wait()
+    pooler.stop()
   end)
 
   it("statements of many tasks give each its own answer", function()
@@ -152,7 +100,7 @@ describe("Postgres behind PgBouncer in transaction mode", function()
   it("writes share connections, and reads make no session read-only", function()
     -- One connection to the server has all prepared statements, whatever the version.
     local pool = support.postgres({ max_connections = 4 }, {
-      url = url_of "single", raw_url = true,
+      url = pooler.single_url, raw_url = true,
     })
     local shared = add_and_read(pool)
     assert.is_true(shared > 0)
@@ -162,12 +110,12 @@ describe("Postgres behind PgBouncer in transaction mode", function()
   end)
 
   it("prepared statements are the pooler's, where it knows them", function()
-    if not knows_prepared then
+    if not pooler.knows_prepared then
       pending("its version does not know them")
       return
     end
     local pool = support.postgres({ max_connections = 8 }, {
-      url = url_of(main), raw_url = true,
+      url = pooler.url, raw_url = true,
     })
     assert.is_true(add_and_read(pool) > 0)
     for _ = 1, 20 do assert.are.equal("off", is_read_only(pool)) end
@@ -184,7 +132,7 @@ describe("Postgres behind PgBouncer in transaction mode", function()
   it("is told of by tidepool check", function()
     local app = support.file("app.lua", "return require('tidepool').app()\n")
     local status, output = support.run { core.realpath "/proc/self/exe", "check", app,
-      "--set", "database.postgres_url=" .. url_of(main) }
+      "--set", "database.postgres_url=" .. pooler.url }
     assert.are.equal(0, status)
     assert.matches("warning: main: a pooler in transaction mode is in front", output)
   end)

@@ -230,6 +230,31 @@ function support.running(db, pattern)
   return #rows
 end
 
+-- Opens size connections and leaves them idle.
+function support.fill(pool, size)
+  local calls, lent = {}, 0
+  for i = 1, size do
+    calls[i] = function()
+      return pool:with(function(conn)
+        lent = lent + 1
+        support.eventually("all are open", function() return lent == size end)
+        return conn:pid()
+      end)
+    end
+  end
+  return must(tide.all(calls))
+end
+
+-- A port that nobody listens on: ours was just closed.
+function support.closed_port()
+  local server = must(core.listen {
+    address = "127.0.0.1:0", handler = function() return 200 end,
+  })
+  local port = server:address():match ":(%d+)$"
+  server:close()
+  return port
+end
+
 -- ---- programs from outside
 
 -- Writes text to a file of its own and gives its path.
