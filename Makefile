@@ -116,9 +116,10 @@ $(BUILD)/tests/unit/%.o: TIDE_CPPFLAGS += -Itests/unit
 .PRECIOUS: $(BUILD)/%.o
 
 # The allocation functions are wrapped so that a test can make the n-th fail.
+WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=strndup
 $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_HELPER_OBJECTS) $(BUILD)/libtidepool.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
+	$(Q)$(CC) $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) $(WRAP) \
 		-o $@ $< $(UNIT_HELPER_OBJECTS) $(BUILD)/libtidepool.a -lcmocka $(TIDE_LDLIBS) $(LDLIBS)
 
 # Every suite prints TAP, so that prove counts all of them.

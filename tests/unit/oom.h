@@ -5,9 +5,9 @@
 #include <stdbool.h>
 
 /*
- * Works on malloc, calloc and realloc as called by our own code, on the
- * calling thread: the linker wraps them (see the Makefile).  Libraries that
- * are linked dynamically, and strdup, are not affected.  One test for each
+ * Works on malloc, calloc, realloc, strdup and strndup as called by our own
+ * code, on the calling thread: the linker wraps them (see the Makefile).
+ * Libraries that are linked dynamically are not affected.  One test for each
  * constructor:
  *
  *     for (unsigned n = 1;; n++) {
