@@ -20,6 +20,9 @@ static const uint64_t BUDGET = 2000000;
 static const uint64_t CPU_LIMIT_NS = 200000000;
 static const double EVERY_MIN = 0.05, EVERY_MAX = 3600;
 enum { HOOK_STEP = 1000 };
+/* LuaJIT does not live through a failed allocation while it makes a state, so
+ * what that takes (12 KiB) is there before; the state keeps it. */
+enum { RESERVE_BYTES = 24 << 10, RESERVE_STEP = 16 };
 
 struct policy_host {
     lua_State *L;
@@ -28,13 +31,51 @@ struct policy_host {
     uint64_t every_ns;
     size_t bytes; /* that the state has now */
     size_t most_bytes;
+    char *reserve;   /* for making the state */
+    size_t reserved; /* bytes of it that were taken */
     uint64_t budget;
     uint64_t spent;  /* of the present call */
     uint64_t cpu_ns; /* when it began */
     bool is_over;    /* the budget */
+    bool is_short;   /* of memory, to read its text */
 };
 
 /* ---- limits */
+
+static bool is_reserved(const struct policy_host *host, const void *block)
+{
+    uintptr_t at = (uintptr_t)block, start = (uintptr_t)host->reserve;
+
+    return at >= start && at - start < RESERVE_BYTES;
+}
+
+static void *take_reserved(struct policy_host *host, const void *block,
+                           size_t old, size_t wanted)
+{
+    char *taken = host->reserve + host->reserved;
+
+    host->reserved += (wanted + RESERVE_STEP - 1) & ~(size_t)(RESERVE_STEP - 1);
+    if (old > 0)
+        memcpy(taken, block, old < wanted ? old : wanted);
+    return taken;
+}
+
+static void *resize(struct policy_host *host, void *block, size_t old,
+                    size_t wanted)
+{
+    void *moved;
+
+    if (host->L == NULL && wanted < RESERVE_BYTES - host->reserved)
+        return take_reserved(host, block, old, wanted);
+    if (!is_reserved(host, block))
+        return realloc(block, wanted);
+    if (wanted <= old)
+        return block;
+    moved = malloc(wanted);
+    if (moved != NULL)
+        memcpy(moved, block, old);
+    return moved;
+}
 
 static void *allocate(void *ud, void *block, size_t old, size_t wanted)
 {
@@ -42,13 +83,14 @@ static void *allocate(void *ud, void *block, size_t old, size_t wanted)
     void *moved;
 
     if (wanted == 0) {
-        free(block);
+        if (!is_reserved(host, block))
+            free(block);
         host->bytes -= old;
         return NULL;
     }
     if (wanted > old && wanted - old > host->most_bytes - host->bytes)
         return NULL;
-    moved = realloc(block, wanted);
+    moved = resize(host, block, old, wanted);
     if (moved != NULL)
         host->bytes += wanted - old;
     return moved;
@@ -127,7 +169,7 @@ static enum err run(struct policy_host *host, lua_CFunction function, void *ud,
         return ERR_TIMEOUT;
     if (status == 0)
         return ERR_OK;
-    return status == LUA_ERRMEM ? ERR_NOMEM : ERR_BADARG;
+    return status == LUA_ERRMEM || host->is_short ? ERR_NOMEM : ERR_BADARG;
 }
 
 /* ---- making it */
@@ -182,11 +224,14 @@ static int l_load(lua_State *L)
 {
     const struct policy_source *source = lua_touserdata(L, 1);
     const char *chunk;
+    int status;
 
     library_open(L);
     chunk = lua_pushfstring(L, "@%s", source->name);
-    if (luaL_loadbufferx(L, source->text, source->len, chunk, "t") != 0)
-        return lua_error(L);
+    status = luaL_loadbufferx(L, source->text, source->len, chunk, "t");
+    host_of(L)->is_short = status == LUA_ERRMEM;
+    if (status != 0)
+        return lua_error(L); /* as an error like any other */
     lua_call(L, 0, 1);
     take_module(L, source);
     make_ctx(L, source);
@@ -204,10 +249,12 @@ enum err policy_host_new(struct policy_host **out,
         return ERR_NOMEM;
     host->most_bytes =
         source->memory_bytes > 0 ? source->memory_bytes : MEMORY_BYTES;
+    assert(host->most_bytes > RESERVE_BYTES);
     host->budget = source->budget > 0 ? source->budget : BUDGET;
     host->rand.state = source->seed;
     host->name = strdup(source->name);
-    if (host->name != NULL)
+    host->reserve = malloc(RESERVE_BYTES);
+    if (host->name != NULL && host->reserve != NULL)
         host->L = lua_newstate(allocate, host);
     if (host->L != NULL) {
         luaJIT_setmode(host->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
@@ -227,6 +274,7 @@ void policy_host_free(struct policy_host *host)
         return;
     if (host->L != NULL)
         lua_close(host->L);
+    free(host->reserve);
     free(host->name);
     free(host);
 }

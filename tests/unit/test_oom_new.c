@@ -516,6 +516,11 @@ static enum err make_host(void)
     return policy_host_new(&host, &policy, &why);
 }
 
+static void drop_host(void)
+{
+    policy_host_free(host);
+}
+
 static void on_pilot_event(void *ud, const struct pilot_event *event)
 {
     (void)ud;
@@ -632,6 +637,7 @@ static void test_what_stands_alone_is_made_or_not(void **state)
         { "map_put", make_map, drop_map },
         { "pool_new", make_pool, drop_pool },
         { "flight_new", make_flight, drop_flight },
+        { "policy_host_new", make_host, drop_host },
         { "http_answer_new", make_answer, drop_answer },
         { "origin_new", make_origin, drop_origin },
     };
