@@ -91,8 +91,10 @@ static struct conn *open_link(void *ud)
     struct sim_driver *driver = ud;
     struct sim_link *link = calloc(1, sizeof(*link));
 
-    if (link == NULL)
+    if (link == NULL) {
+        driver->server->queue.has_failed = true;
         return NULL;
+    }
     link->driver = driver;
     list_init(&link->sent);
     list_push_back(&driver->links, &link->node);

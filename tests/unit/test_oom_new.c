@@ -31,6 +31,7 @@
 #include "redis/redis.h"
 #include "script/origin.h"
 #include "sim/replay.h"
+#include "sim/sim.h"
 #include "trace/recorder.h"
 
 #include <dirent.h>
@@ -474,6 +475,7 @@ static struct trace trace;
 static struct policy_host *host;
 static struct pilot *pilot;
 static struct sim_replay replay;
+static struct sim_report report;
 static struct origin_source source;
 static struct origin *origin;
 
@@ -559,6 +561,32 @@ static void drop_replay(void)
     sim_replay_free(&replay);
 }
 
+static enum err make_run(void)
+{
+    static const struct sim_phase phases[] = { { .rate = 50, .seconds = 2 } };
+    struct sim_config config = {
+        .hosts = 2,
+        .phases = phases,
+        .n_phases = 1,
+        .service = 0.01,
+        .connect = 0.01,
+        .cores = 2,
+        .server_max = 10,
+        .sample = 0.5,
+    };
+    struct rails rails;
+
+    pool_settings_init(&config.settings, 1);
+    rails_init(&rails, &config.settings);
+    config.rails = &rails;
+    return sim_run(&config, &report, &why);
+}
+
+static void drop_run(void)
+{
+    sim_report_free(&report);
+}
+
 static enum err make_origin(void)
 {
     origin = origin_new(&source, NULL, 0);
@@ -640,6 +668,7 @@ static void test_what_stands_alone_is_made_or_not(void **state)
         { "policy_host_new", make_host, drop_host },
         { "http_answer_new", make_answer, drop_answer },
         { "origin_new", make_origin, drop_origin },
+        { "sim_run", make_run, drop_run },
     };
 
     (void)state;
