@@ -7,6 +7,8 @@
 #   make live     tests on a Postgres and a Redis that the tests start;
 #                 SPECS="tests/live/redis_spec.lua ..." runs these only
 #   make embed    programs that embed the library
+#   make oom      requests of a service whose n-th allocation fails; OOM=all: also in
+#                 libraries
 #   make cli      the command line and the quickstart, from outside
 #   make sim      a million random schedules against the pool on a virtual clock;
 #                 SCHEDULES=n runs so many, SEED=n this one, with its trace
@@ -179,6 +181,22 @@ CLI_BESIDE := $(filter-out $(CLI_ALONE),$(wildcard tests/cli/*.t))
 cli: all
 	@BUILD=$(BUILD) prove --failures $(CLI_ALONE)
 	@BUILD=$(BUILD) prove --failures -j2 $(CLI_BESIDE)
+
+# ---- tests/oom: a request whose n-th allocation fails
+
+$(BUILD)/tests/oom/tidepool: $(BUILD)/tests/oom/hook.o $(MAIN_OBJECTS) $(BUILD)/libtidepool.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) $(WRAP) -o $@ $< $(MAIN_OBJECTS) \
+		$(BUILD)/libtidepool.a $(TIDE_LDLIBS) $(LDLIBS)
+
+$(BUILD)/tests/oom/hook.so: tests/oom/hook.c
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) -fvisibility=default -DPRELOAD -shared -o $@ $<
+
+# Sanitizers have an allocator of their own: there OOM=all cannot be.
+oom: all $(BUILD)/tests/oom/tidepool $(BUILD)/tests/oom/hook.so
+	@BUILD=$(BUILD) prove --failures --comments tests/oom/*.t
 
 # ---- tests/embed: programs that know tidepool.h and libtidepool.so alone
 
@@ -365,7 +383,7 @@ test:
 	done
 
 # asan replays what the fuzzer found; FUZZ_SECONDS=n has it look for more.
-TEST_PARTS := unit sim-share live cli embed lint asan $(if $(FUZZ_SECONDS),fuzz)
+TEST_PARTS := unit sim-share live oom cli embed lint asan $(if $(FUZZ_SECONDS),fuzz)
 
 # ---- what is put on a machine
 
@@ -435,5 +453,5 @@ deb:
 clean:
 	rm -rf build build-*
 
-.PHONY: all unit sim sim-share live cli embed embed-programs tsan valgrind bench bench-programs asan \
+.PHONY: all unit sim sim-share live cli oom embed embed-programs tsan valgrind bench bench-programs asan \
 	fuzz fuzz-programs fuzz-regress fuzz-replay lint types run test install uninstall deb clean
