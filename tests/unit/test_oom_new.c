@@ -32,6 +32,7 @@
 #include "script/origin.h"
 #include "sim/replay.h"
 #include "sim/sim.h"
+#include "tidepool.h"
 #include "trace/recorder.h"
 
 #include <dirent.h>
@@ -598,6 +599,27 @@ static void drop_origin(void)
     origin_unref(origin);
 }
 
+/* ---- host */
+
+static tide_runtime *runtime;
+
+static enum err make_runtime(void)
+{
+    tide_options options;
+
+    tide_options_init(&options);
+    switch (tide_open(&runtime, &options)) {
+    case TIDE_OK: return ERR_OK;
+    case TIDE_NOMEM: return ERR_NOMEM;
+    default: return ERR_INTERNAL;
+    }
+}
+
+static void drop_runtime(void)
+{
+    assert_int_equal(tide_close(runtime), TIDE_OK);
+}
+
 /* ---- each of them */
 
 struct maker {
@@ -669,6 +691,7 @@ static void test_what_stands_alone_is_made_or_not(void **state)
         { "http_answer_new", make_answer, drop_answer },
         { "origin_new", make_origin, drop_origin },
         { "sim_run", make_run, drop_run },
+        { "tide_open", make_runtime, drop_runtime },
     };
 
     (void)state;
