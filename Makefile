@@ -2,7 +2,8 @@
 #
 #   make          builds build/tidepool, build/libtidepool.so, build/libtidepool.a
 #   make run      installs what is missing, builds, serves examples/quickstart
-#   make test     installs what is missing, then unit, sim, live, cli, embed, lint and asan
+#   make test     installs what is missing, then unit, sim, live, oom, cli, embed, lint
+#                 and asan
 #   make unit     unit tests only: no servers, seconds
 #   make live     tests on a Postgres and a Redis that the tests start;
 #                 SPECS="tests/live/redis_spec.lua ..." runs these only
