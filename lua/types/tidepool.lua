@@ -393,7 +393,7 @@ function Tide.leaderboard(opts) end
 ---@field column? string
 ---@field constraint? string
 ---@field waited? tidepool.Waited seconds of a wait for a connection, by phase
----@field outcome? string "unknown": a write was on its way when the connection was lost; it may have happened
+---@field outcome? string "unknown": it was on its way when its time was up or the connection was lost: what it was to do may have happened
 ---@field status? integer what `tide.fail(err)` answers with. A script may set it: what the server says of a client's bad input (SQLSTATE classes 22 and 23) is 500 unless the handler does `err.status = 400`
 
 ---seconds of a wait for a connection, by phase

@@ -137,7 +137,8 @@ static void on_done(struct pg_request *request, enum err err,
     struct operation *operation = container_of(request, struct operation, pg);
 
     operation->rows = rows;
-    operation->is_unknown = err == ERR_LOST && request->was_sent;
+    operation->is_unknown =
+        err != ERR_OK && err != ERR_SERVER && request->was_sent;
     if (!request->was_sent && operation->lease == NULL &&
         (err == ERR_TIMEOUT || err == ERR_REFUSED || err == ERR_BUSY))
         host_operation_end_refused(operation, err, &request->waiter);

@@ -14,7 +14,7 @@ static void on_done(struct redis_request *request, enum err err,
     struct operation *operation =
         container_of(request, struct operation, redis);
 
-    operation->is_unknown = err == ERR_LOST && request->was_sent;
+    operation->is_unknown = err != ERR_OK && request->was_sent;
     if (err != ERR_OK && !request->was_sent && operation->lease == NULL &&
         (err == ERR_TIMEOUT || err == ERR_REFUSED || err == ERR_BUSY))
         host_operation_end_refused(operation, err, NULL);

@@ -78,9 +78,9 @@ enum pg_place {
  * NULL.  text (gone after the call) is a sentence, with the SQLSTATE where
  * there is one; NULL when err is ERR_OK.
  * ERR_BADARG: the caller gave a wrong number of parameters, or one that cannot
- * be sent.  ERR_LOST: request->was_sent tells whether the outcome is unknown.
- * ERR_TIMEOUT: was_sent tells whether it was running;
- * pool_explain(request->waiter) has the attribution when it was not.
+ * be sent.  ERR_LOST, ERR_TIMEOUT, ERR_CLOSED: request->was_sent tells whether
+ * the outcome is unknown; after a timeout pool_explain(request->waiter) has the
+ * attribution when it was not sent.
  */
 typedef void (*pg_request_fn)(struct pg_request *request, enum err err,
                               struct pg_rows *rows,

@@ -70,7 +70,7 @@ static void push_unanswered(lua_State *L, struct task *task, enum err err,
         return;
     }
     push_failure(L, box, err, text);
-    if (err == ERR_LOST && task->redis.was_sent) {
+    if (task->redis.was_sent) {
         lua_pushliteral(L, "unknown");
         lua_setfield(L, -2, "outcome");
     }

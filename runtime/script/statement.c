@@ -374,7 +374,7 @@ static void push_unanswered(lua_State *L, struct task *task, enum err err,
         return;
     }
     push_failure(L, box, err, text);
-    if (err == ERR_LOST && task->pg.was_sent)
+    if (task->pg.was_sent)
         set_field(L, "outcome", "unknown");
 }
 

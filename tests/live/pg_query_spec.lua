@@ -234,6 +234,22 @@ describe("Postgres statements", function()
       assert.is_true(err.retryable)
     end)
 
+    it("a write whose time was up says that it may have happened", function()
+      local one = support.postgres { max_connections = 1 }
+      must(one:exec "CREATE TABLE late (n int)")
+      local release = support.hold_lock(db, "late")
+      local done, err = one:exec { "INSERT INTO late VALUES (1)", timeout_ms = 100 }
+      assert.is_nil(done)
+      assert.are.same({ "timeout", "unknown" }, { err.code, err.outcome })
+      release()
+      support.given_back(one)
+      local let_go = support.hold(one)
+      done, err = one:exec { "INSERT INTO late VALUES (1)", timeout_ms = 20 }
+      assert.is_nil(done) -- it never left
+      assert.are.same({ "timeout" }, { err.code, err.outcome })
+      let_go()
+    end)
+
     it("timeout_ms is not felt by a statement that is in time", function()
       local row = must(db:one({ "SELECT $1::int AS n", timeout_ms = 5000 }, 3))
       assert.are.equal(3, row.n)

@@ -204,6 +204,18 @@ describe("Redis", function()
       assert.are.equal("echo", one:call("ECHO", "echo"))
     end)
 
+    it("of a write say that it may have happened, as it has", function()
+      local one = support.redis {
+        max_connections = 1, lanes = 1, statement_timeout = 0.05,
+      }
+      must(one:call "PING")
+      freeze(150)
+      local done, err = one:set("late", "written")
+      assert.is_nil(done)
+      assert.are.same({ "timeout", "unknown" }, { err.code, err.outcome })
+      eventually("it is written", function() return one:get "late" == "written" end)
+    end)
+
     it("are counted while they are due, and how long the first one waits", function()
       local one = support.redis { max_connections = 1, lanes = 1 }
       must(one:call "PING")
