@@ -105,12 +105,14 @@ static const struct command commands[] = {
     READ("ZREVRANK") READ("ZSCAN") READ("ZSCORE") READ("ZUNION")
 };
 
-/* The second words that are refused on lanes, with the first before them. */
+/* The second words that are no writes, with the first before them.  A script is
+ * loaded twice without harm. */
 static const struct command children[] = {
     REFUSED("CLIENT CACHING", pushes) MARK("CLIENT NO-EVICT", as_lease)
     MARK("CLIENT NO-TOUCH", as_lease) REFUSED("CLIENT REPLY", none)
     MARK("CLIENT SETINFO", as_lease) MARK("CLIENT SETNAME", as_lease)
     REFUSED("CLIENT TRACKING", pushes) REFUSED("SCRIPT DEBUG", as_tool)
+    READ("SCRIPT EXISTS") READ("SCRIPT LOAD")
 };
 /* clang-format on */
 
