@@ -10,6 +10,8 @@
 #   make embed    programs that embed the library
 #   make oom      requests of a service whose n-th allocation fails; OOM=all: also in
 #                 libraries
+#   make faults   proxies, server faults and histories, minutes: tests/README.md;
+#                 SPECS="tests/faults/matrix_spec.lua ..." runs these only
 #   make cli      the command line and the quickstart, from outside
 #   make sim      a million random schedules against the pool on a virtual clock;
 #                 SCHEDULES=n runs so many, SEED=n this one, with its trace
@@ -172,6 +174,26 @@ live: $(BUILD)/tidepool
 	@$(PROVE) -e 'timeout -k 20 600 $(BUILD)/tidepool run --trusted' tests/live/run.lua :: -- $(SPECS) \
 		2>$(BUILD)/live.log || { grep -v '^ts=' $(BUILD)/live.log; \
 			echo "log: $(BUILD)/live.log"; exit 1; }
+
+# ---- tests/faults: what breaks on purpose; a share of it is enough for each change
+
+FAULTS ?= all
+FAULT_PROGRAM := $(BUILD)/tests/faults/proxy
+FAULT_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/faults/*.c))
+
+$(FAULT_PROGRAM): $(FAULT_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+faults: SPECS := $(wildcard tests/faults/*_spec.lua)
+faults: $(BUILD)/tidepool $(FAULT_PROGRAM)
+	@BUILD=$(BUILD) FAULTS=$(FAULTS) $(PROVE) -v \
+		-e 'timeout -k 20 3000 $(BUILD)/tidepool run --trusted' tests/live/run.lua :: -- $(SPECS) \
+		2>$(BUILD)/faults.log || { grep -v '^ts=' $(BUILD)/faults.log; \
+			echo "log: $(BUILD)/faults.log"; exit 1; }
+
+faults-share:
+	@$(MAKE) --no-print-directory FAULTS=share faults
 
 # ---- tests/cli: the built program from outside
 
@@ -384,7 +406,7 @@ test:
 	done
 
 # asan replays what the fuzzer found; FUZZ_SECONDS=n has it look for more.
-TEST_PARTS := unit sim-share live oom cli embed lint asan $(if $(FUZZ_SECONDS),fuzz)
+TEST_PARTS := unit sim-share live faults-share oom cli embed lint asan $(if $(FUZZ_SECONDS),fuzz)
 
 # ---- what is put on a machine
 
@@ -454,5 +476,5 @@ deb:
 clean:
 	rm -rf build build-*
 
-.PHONY: all unit sim sim-share live cli oom embed embed-programs tsan valgrind bench bench-programs asan \
+.PHONY: all unit sim sim-share live faults faults-share cli oom embed embed-programs tsan valgrind bench bench-programs asan \
 	fuzz fuzz-programs fuzz-regress fuzz-replay lint types run test install uninstall deb clean
