@@ -192,8 +192,10 @@ faults: $(BUILD)/tidepool $(FAULT_PROGRAM)
 		2>$(BUILD)/faults.log || { grep -v '^ts=' $(BUILD)/faults.log; \
 			echo "log: $(BUILD)/faults.log"; exit 1; }
 
+# Without the servers' faults: one fault a moment and backend, short histories.
 faults-share:
-	@$(MAKE) --no-print-directory FAULTS=share faults
+	@$(MAKE) --no-print-directory FAULTS=share faults \
+		SPECS='$(patsubst %,tests/faults/%_spec.lua,proxy linear matrix history)'
 
 # ---- tests/cli: the built program from outside
 

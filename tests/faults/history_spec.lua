@@ -5,12 +5,13 @@
 local backends = require "backends"
 local history = require "history"
 local load = require "history_load"
+local recovery = require "recovery"
 local support = require "support"
 local tide = require "tidepool"
 
 local must = support.must
 local IS_SHARE = os.getenv "FAULTS" == "share"
-local SECONDS = IS_SHARE and 2 or 12
+local SECONDS = IS_SHARE and 1 or 12
 local SEED = tonumber(os.getenv "SEED") or 1
 
 -- ---- who breaks things: each is called again and again, and mends what it broke
@@ -51,9 +52,9 @@ local function terminated(backend, random)
 end
 
 local function stopped(backend, random)
-  backend.server.process:signal "STOP"
+  recovery.signal(backend.server, "STOP")
   hold(0.1 + 0.01 * random(30))
-  backend.server.process:signal "CONT"
+  recovery.signal(backend.server, "CONT")
   hold(0.01 * random(30))
 end
 
@@ -66,11 +67,11 @@ local RUNS = {
   { "postgres", "a bad network", bad_network, share = true },
   { "postgres", "bytes that change", bad_bytes, tls = true },
   { "postgres", "kill -9 and restarts", killed },
-  { "postgres", "storms of pg_terminate_backend", terminated, share = true },
+  { "postgres", "storms of pg_terminate_backend", terminated },
   { "postgres", "SIGSTOP", stopped },
   { "redis", "a bad network", bad_network, share = true },
   { "redis", "bytes that change", bad_bytes, tls = true },
-  { "redis", "kill -9 and restarts", killed, share = true },
+  { "redis", "kill -9 and restarts", killed },
   { "redis", "CLIENT KILL", client_killed },
   { "redis", "SIGSTOP", stopped },
 }

@@ -1,6 +1,7 @@
 -- recovery.lua - how soon a service answers again, and what callers saw meanwhile.
 
 local core = require "tidepool.core"
+local server = require "tidepool.server"
 local support = require "support"
 
 local recovery = {}
@@ -15,6 +16,14 @@ function recovery.measure(what, read)
   local seconds = core.now() - began
   print(("# recovery %s: %.3f s"):format(what, seconds))
   return seconds
+end
+
+-- Sends STOP or CONT to a server and to its processes.
+function recovery.signal(own, name)
+  local words = { "kill", "-" .. name, tostring(own.pid) }
+  local children = core.read_file(("/proc/%d/task/%d/children"):format(own.pid, own.pid))
+  for pid in (children or ""):gmatch "%d+" do words[#words + 1] = pid end
+  server.run(words) -- one that has ended meanwhile is no failure
 end
 
 -- Writes numbers one by one by each of count callers, write(id), until stop(): { ok =
