@@ -58,8 +58,8 @@ function History:register(key, kind, value, call)
     op.back = back
     if kind == "read" then op.value = result end
   end
-  if op.back and op.value:match "^[^:]*" ~= key then
-    self.wrong[#self.wrong + 1] = ("%s was answered %s"):format(key, op.value)
+  if op.back and tostring(op.value):match "^[^:]*" ~= key then
+    self.wrong[#self.wrong + 1] = ("%s was answered %s"):format(key, tostring(op.value))
   end
   local ops = self.registers[key] or {}
   self.registers[key] = ops

@@ -12,7 +12,7 @@
 
 local linear = {}
 
-local STEPS_MAX = 5000000
+local STEPS_MAX = 1000000
 
 -- The state after an operation, or nil when it could not give what it gave.
 local function step(state, op)

@@ -21,8 +21,10 @@ matrix.faults = {
   { "corrupt", "at down $down corrupt $scope" },
 }
 
--- Of the calls of a moment: none, the writes in flight, all.
-local NONE, WRITES, ALL = "none", "writes", "all"
+-- Of the calls of a moment: none; those on the two connections that are idle, for what
+-- showed life just now is not tested; the writes in flight, and one read, where it was
+-- thought slow and had a connection of its own; all.
+local NONE, IDLE, WRITES, ALL = "none", "idle", "writes", "all"
 
 local BREAK_ALL = {
   latency = NONE, bandwidth = NONE, cut = ALL, reset = ALL, ["black hole"] = ALL,
@@ -59,8 +61,8 @@ matrix.moments = {
     budgets = { cut = NONE, reset = NONE, ["black hole"] = NONE, stall = NONE } },
   { name = "release", up = 0, down = 0, scope = "old", once = true,
     budgets = {
-      latency = NONE, bandwidth = NONE, cut = NONE, reset = NONE, ["black hole"] = NONE,
-      stall = NONE, duplicate = NONE, corrupt = NONE } },
+      latency = NONE, bandwidth = NONE, cut = NONE, reset = NONE, ["black hole"] = IDLE,
+      stall = IDLE, duplicate = NONE, corrupt = NONE } },
   { name = "cancel", up = 0, down = 0, is_cancel = true, once = true,
     budgets = {
       latency = NONE, bandwidth = NONE, cut = NONE, reset = NONE, ["black hole"] = NONE,

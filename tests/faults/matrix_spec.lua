@@ -129,6 +129,7 @@ end
 
 function acts.release(backend, fault, moment)
   local pool = backend.open(moment.tls)
+  pool:set { statement_timeout = 5 * support.slowness }
   warm(backend, pool)
   must(backend.leave_dirty(pool, function() strike(backend, fault, moment) end))
   return pool, reads(backend, pool)
@@ -136,6 +137,7 @@ end
 
 function acts.cancel(backend, fault, moment)
   local pool = backend.open(moment.tls)
+  pool:set { statement_timeout = 5 * support.slowness }
   warm(backend, pool)
   local given_up = backend.give_up(pool, function(scope)
     return strike(backend, fault, moment, scope)
@@ -150,19 +152,20 @@ end
 -- ---- a cell
 
 local function budget_of(kind, results)
-  local limits = { none = 0, writes = GROUP_WRITES, all = #results }
+  local limits = { none = 0, idle = 2, writes = GROUP_WRITES + 1, all = #results }
   return limits[kind]
 end
 
 local function check_results(backend, results, kind)
-  local failed, last = 0, nil
+  local failed, failed_reads, last = 0, 0, nil
   for _, result in ipairs(results) do
     if not result.ok then
       failed, last = failed + 1, result.err
       assert.is_true(core.is_err(result.err), tostring(result.err))
       assert.is_true(matrix.codes[result.err.code], tostring(result.err))
-      assert.is_true(kind ~= "writes" or result.id ~= nil,
-        "a read failed: " .. tostring(result.err))
+      if not result.id then failed_reads = failed_reads + 1 end
+      assert.is_true(kind ~= "writes" or failed_reads <= 1,
+        "reads failed: " .. tostring(result.err))
     end
     if result.id then
       local count = backend.count(result.id)
