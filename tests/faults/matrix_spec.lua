@@ -152,8 +152,8 @@ end
 -- ---- a cell
 
 local function budget_of(kind, results)
-  local limits = { none = 0, one = 1, idle = 2, writes = GROUP_WRITES + 1 }
-  return limits[kind] or #results
+  local limits = { none = 0, one = 1, writes = GROUP_WRITES + 1 }
+  return limits[kind] or #results -- idle: all calls may be on the two lanes
 end
 
 -- libpq tells of a byte that begins no message as of an error without a SQLSTATE.
