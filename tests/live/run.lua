@@ -11,7 +11,8 @@ local ARCH_LIBRARIES = "/usr/lib/" .. (jit.arch == "x64" and "x86_64" or "aarch6
   .. "-linux-gnu/lua/5.1/?.so"
 
 package.path = table.concat({
-  "tests/live/?.lua", "tests/faults/?.lua", "/usr/share/lua/5.1/?.lua", "/usr/share/lua/5.1/?/init.lua",
+  "tests/live/?.lua", "tests/faults/?.lua", "/usr/share/lua/5.1/?.lua",
+  "/usr/share/lua/5.1/?/init.lua",
   package.path,
 }, ";")
 package.cpath = ARCH_LIBRARIES .. ";" .. package.cpath
