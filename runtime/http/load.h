@@ -35,6 +35,8 @@ enum load_error {
         LOAD_ERRORS
 };
 
+enum { LOAD_STATUSES = 600 };
+
 struct load_options {
     const char *host; /* NULL: unix_path counts */
     const char *port;
@@ -57,7 +59,7 @@ struct load_stats {
     uint64_t sent;
     uint64_t answered;
     uint64_t answered_at_stop; /* what the rate is of */
-    uint64_t by_class[6];      /* 1xx to 5xx, at their digit */
+    uint64_t by_status[LOAD_STATUSES]; /* what is beyond, at the last one */
     uint64_t errors[LOAD_ERRORS];
     uint64_t bytes_in;
     uint64_t bytes_out;

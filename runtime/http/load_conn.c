@@ -77,11 +77,11 @@ static void take_answer(struct load_conn *conn)
     struct load *load = conn->load;
     struct load_stats *stats = &load->stats;
     uint64_t now = loop_now_ns(load->loop);
-    int class = conn->answer->status / 100;
+    int status = conn->answer->status;
 
     stats->answered++;
-    stats->status = conn->answer->status;
-    stats->by_class[class < 6 ? class : 5]++;
+    stats->status = status;
+    stats->by_status[status < LOAD_STATUSES ? status : LOAD_STATUSES - 1]++;
     hist_record(&stats->latency, now - conn->due_ns);
     hist_record(&stats->service, now - conn->sent_ns);
     if (conn->answer->keeps_alive)

@@ -226,6 +226,28 @@ static void set_hist(lua_State *L, const char *key, const struct hist *hist)
     lua_setfield(L, -2, key);
 }
 
+/* by_class: counts of 1xx to 5xx; by_status: status -> count, where any. */
+static void set_statuses(lua_State *L, const struct load_stats *stats)
+{
+    double classes[6] = { 0 };
+
+    lua_newtable(L);
+    for (int status = 100; status < LOAD_STATUSES; status++) {
+        if (stats->by_status[status] == 0)
+            continue;
+        classes[status / 100] += (double)stats->by_status[status];
+        lua_pushnumber(L, (double)stats->by_status[status]);
+        lua_rawseti(L, -2, status);
+    }
+    lua_setfield(L, -2, "by_status");
+    lua_newtable(L);
+    for (int class = 1; class < 6; class ++) {
+        lua_pushnumber(L, classes[class]);
+        lua_rawseti(L, -2, class);
+    }
+    lua_setfield(L, -2, "by_class");
+}
+
 static void set_counts(lua_State *L, const struct load_stats *stats)
 {
 #define COUNT(name) field_number(L, #name, (double)stats->name)
@@ -241,12 +263,7 @@ static void set_counts(lua_State *L, const struct load_stats *stats)
     COUNT(peak_in_flight);
     COUNT(status);
 #undef COUNT
-    lua_newtable(L);
-    for (int class = 1; class < 6; class ++) {
-        lua_pushnumber(L, (double)stats->by_class[class]);
-        lua_rawseti(L, -2, class);
-    }
-    lua_setfield(L, -2, "by_class");
+    set_statuses(L, stats);
     lua_newtable(L);
     for (int i = 0; i < LOAD_ERRORS; i++)
         field_number(L, ERRORS[i], (double)stats->errors[i]);

@@ -151,6 +151,7 @@ subtest "methods, headers and bodies" => sub {
         "--body", "body", "--header", "Content-Type: text/plain");
     is $found->{method}, "POST", "method";
     is $found->{status}{"2xx"}, 3, "answered";
+    is_deeply $found->{statuses}, { 201 => 3 }, "each status";
     cmp_ok $found->{bytes_out}, ">", 3000, "sent";
     cmp_ok $found->{bytes_in}, ">", 3000, "came back";
 

@@ -97,7 +97,7 @@ static void test_sends_as_many_as_it_may(void **state)
 
     assert_int_equal(stats->sent, 100);
     assert_int_equal(stats->answered, 100);
-    assert_int_equal(stats->by_class[2], 100);
+    assert_int_equal(stats->by_status[200], 100);
     assert_int_equal(stats->latency.count, 100);
     assert_int_equal(stats->connects, 3);
     assert_int_equal(stats->peak_in_flight, 3);

@@ -104,13 +104,21 @@ local function classes(counts)
   return status
 end
 
+-- By their text, for JSON has no other keys.
+local function each_status(counts)
+  local statuses = {}
+  for status, count in pairs(counts) do statuses[tostring(status)] = count end
+  return statuses
+end
+
 local function result_of(words, stats, seen)
   local result = {
     tidepool_load = FORMAT, url = words.url, method = words.method,
     connections = words.connections, rate = words.rate, duration = words.duration,
     seconds = stats.seconds, requests_per_second = stats.rate,
     latency = stats.latency, service = stats.service,
-    status = classes(stats.by_class), errors = stats.errors,
+    status = classes(stats.by_class), statuses = each_status(stats.by_status),
+    errors = stats.errors,
     max_concurrent = stats.peak_in_flight,
     last_error = stats.why ~= "" and stats.why or nil,
   }
