@@ -23,6 +23,8 @@
 #   make fuzz     installs what is missing, libFuzzer on all that reads bytes from
 #                 outside, SECONDS=60 each; TARGETS="toml resp ..." runs these only
 #   make fuzz-regress  what it has found, and the corpora, by any compiler
+#   make soak     mixed load with kills and reloads for HOURS=1; SEED=n is another
+#                 schedule; figures and a picture in build/soak
 #   make lint     floors, clang-format, clang-tidy, luacheck
 #   make types    lua/types/, for editors, of the manual lua/README.md
 #   make install  to $(DESTDIR)$(PREFIX); make uninstall takes it away
@@ -264,6 +266,14 @@ bench:
 	@$(MAKE) -s --no-print-directory -j$(shell nproc) bench-programs
 	@BUILD=$(BUILD) $(BUILD)/tidepool run --trusted tests/bench/run.lua -- $(BENCH)
 
+# ---- tests/soak: hours of mixed load, with what goes wrong in them
+
+HOURS ?= 1
+SEED ?= 1
+
+soak: $(BUILD)/tidepool
+	@$(BUILD)/tidepool run --trusted tests/soak/run.lua -- $(HOURS) $(BUILD)/soak $(SEED)
+
 # ---- both once more, with the sanitizers, and Lua interpreted
 
 ASAN_BUILD := build-asan
@@ -478,5 +488,5 @@ deb:
 clean:
 	rm -rf build build-*
 
-.PHONY: all unit sim sim-share live faults faults-share cli oom embed embed-programs tsan valgrind bench bench-programs asan \
+.PHONY: all unit sim sim-share live faults faults-share cli oom embed embed-programs tsan valgrind bench bench-programs soak asan \
 	fuzz fuzz-programs fuzz-regress fuzz-replay lint types run test install uninstall deb clean
