@@ -12,6 +12,7 @@ enum { MAGIC = 0x74696465, VERSION = 1 }; /* "tide"; with every new layout */
 
 /* A ghost of which nobody can be asked, and the wait for another to ask. */
 static const uint64_t GRACE_NS = 1000000000;
+static const uint64_t HELD_NS = 5000000000; /* that one is held, too */
 /* Who is in need has others woken this often, and less and less. */
 static const uint64_t CALL_EVERY_NS = 50000000;
 static const uint64_t CALL_AT_LEAST_NS = 1000000000;
@@ -334,21 +335,22 @@ void budget_set_max(const struct budget_share *share, uint32_t max)
 
 /* ---- taking and giving */
 
-/* For a second nobody had an idle connection to ask for the ghosts that are
- * there: all are ghosts, or the others are held for long.  One more must go;
- * with more ghosts than max has become, only when nobody lives. */
+/* For so long nobody had an idle connection to ask for the ghosts that are
+ * there: all are ghosts, or the others are held.  One more must go, also with
+ * more ghosts than max has become; and, later, another where that is held. */
 static bool is_haunted(const struct budget_row *row,
                        const struct budget_tally *tally, uint64_t now_ns)
 {
-    bool is_full = tally->used == row->max;
-    bool is_dead = tally->used > row->max && tally->used == tally->ghosts;
+    uint32_t living = tally->used - tally->ghosts;
+    bool is_first = tally->used == row->max || living == 0;
+    uint64_t patience_ns = is_first ? GRACE_NS : HELD_NS;
 
-    if (tally->ghosts == 0 || (!is_full && !is_dead) ||
-        elapsed_ns(row->asked_ns, now_ns) < GRACE_NS)
+    if (tally->used < row->max || tally->ghosts == 0 || living >= row->max ||
+        elapsed_ns(row->asked_ns, now_ns) < patience_ns)
         return false;
     for (uint32_t i = 0; i < row->high; i++)
-        if (row->permits[i].owner == BUDGET_GHOST &&
-            elapsed_ns(row->permits[i].since_ns, now_ns) < GRACE_NS)
+        if (row->permits[i].owner != BUDGET_FREE &&
+            elapsed_ns(row->permits[i].since_ns, now_ns) < patience_ns)
             return false;
     return true;
 }

@@ -22,7 +22,8 @@
  * with what it was told to do.  Its permits become ghosts: they come back when
  * a living connection was told that the server's process is gone, or after 1 s
  * when it is not known.  When for 1 s nobody has an idle connection to ask
- * with, one more than max may be opened, to ask.
+ * with, one more than max may be opened, to ask; and another after 5 s in which
+ * that one was held, too.
  */
 #ifndef TIDEPOOL_POOL_BUDGET_H
 #define TIDEPOOL_POOL_BUDGET_H

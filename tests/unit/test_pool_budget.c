@@ -556,6 +556,40 @@ static void test_one_more_goes_to_ask_when_all_else_is_held(void **state)
     end(&world);
 }
 
+/* One that asked in vain, and was held from then on. */
+static void test_another_goes_to_ask_while_the_one_before_is_held(void **state)
+{
+    struct world world;
+    const struct budget_wish wish = { .wanted = 1 };
+    int32_t pids[BUDGET_ASK_MAX];
+    uint32_t permit;
+    uint64_t at_ns;
+
+    (void)state;
+    begin(&world, 2, 2);
+    take_all(&world, 0, 2);
+    for (int i = 0; i < 2; i++)
+        budget_set_backend(&world.shares[0], world.permits[0][i], 7001 + i);
+    (void)budget_dead(world.budget, FIRST_PID, world.now_ns, NULL);
+    for (int i = 0; i < 2; i++) {
+        world.now_ns += i == 0 ? SECOND : 5 * SECOND;
+        assert_int_equal(
+            budget_take(&world.shares[1], &wish, world.now_ns, &permit, &at_ns),
+            BUDGET_TAKEN);
+        assert_int_equal(
+            budget_ask(&world.shares[1], world.now_ns, pids, &at_ns), 2);
+        world.now_ns += 4999 * MS;
+        assert_int_equal(
+            budget_take(&world.shares[1], &wish, world.now_ns, &permit, &at_ns),
+            BUDGET_REFUSED);
+    }
+    world.now_ns += SECOND; /* as many as max live: no more */
+    assert_int_equal(
+        budget_take(&world.shares[1], &wish, world.now_ns, &permit, &at_ns),
+        BUDGET_REFUSED);
+    end(&world);
+}
+
 static void test_a_new_process_of_a_dead_ones_number_inherits_nothing(void **st)
 {
     struct world world;
@@ -670,6 +704,7 @@ int main(void)
         cmocka_unit_test(
             test_one_may_ask_when_ghosts_are_more_than_max_has_become),
         cmocka_unit_test(test_one_more_goes_to_ask_when_all_else_is_held),
+        cmocka_unit_test(test_another_goes_to_ask_while_the_one_before_is_held),
         cmocka_unit_test(
             test_a_new_process_of_a_dead_ones_number_inherits_nothing),
         cmocka_unit_test(test_connects_come_no_faster_than_the_rate),
