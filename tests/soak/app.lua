@@ -161,7 +161,7 @@ app:get("/limited", function(req)
 end)
 
 app:post("/lock/redis", function()
-  return answer(tide.lock("soak", { redis = cache, ttl = 2, timeout = 1 }, function(fence)
+  return answer(tide.lock("soak", { redis = cache, ttl = 2, timeout = 5 }, function(fence)
     tide.sleep(0.002)
     return { fence = fence }
   end))
@@ -169,7 +169,7 @@ end)
 
 -- A fence that is not above the one before is answered with 409.
 app:post("/lock/postgres", function()
-  local ok, err = tide.lock("soak", { postgres = db, timeout = 1 }, function(fence)
+  local ok, err = tide.lock("soak", { postgres = db, timeout = 5 }, function(fence)
     local done, failed = db:exec("UPDATE fences SET fence = $1 WHERE fence < $1", fence)
     if failed then return nil, failed end
     return done

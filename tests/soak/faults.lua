@@ -5,6 +5,7 @@ local call = require "tidepool.call"
 local core = require "tidepool.core"
 local server = require "tidepool.server"
 local tide = require "tidepool"
+local watch = require "watch"
 
 local AWAY_SECONDS = 3 -- that a server is, at most
 local LONGEST = 60 -- that a recovery is waited for
@@ -133,34 +134,56 @@ end
 
 -- ---- one of them
 
--- Seconds from since on until the service answers again, and until all workers do; new
--- connections all.  Gives nil when it does not.
-local function recovery(soak, since)
+-- The most that one of the workers has waited for the CPU, of those that were there.
+local function waits(pids, before)
+  local most, now = 0, {}
+  for _, pid in ipairs(pids) do
+    if pid then
+      local _, waited = watch.cpu(pid)
+      now[pid] = waited
+      most = math.max(most, waited - (before and before[pid] or waited))
+    end
+  end
+  return now, most
+end
+
+-- answers, whole: seconds from since on until the service answers again, and until all
+-- workers do; new connections all.  nil: it does not.  starved: seconds until it answers
+-- in which a worker waited for the CPU.  why: the last answer that was none.
+local function recovery(soak, since, pids)
   local first, answers, seen, count = nil, 0, {}, 0
+  local before, why, starved = waits(pids), nil, nil
   while core.now() < since + LONGEST do
     local status, body = call(soak.probe, { patience = LONGEST })
     if status == 200 then
-      first, answers = first or core.now(), answers + 1
+      if not first then
+        first = core.now()
+        starved = select(2, waits(pids, before))
+      end
+      answers = answers + 1
       count = count + (seen[body] and 0 or 1)
       seen[body] = true
       if answers >= ANSWERS and count == WORKERS then
-        return first - since, core.now() - since
+        return { answers = first - since, whole = core.now() - since,
+                 starved = starved, why = why }
       end
     else
+      why = tostring(body):gsub("[%c\"]", " ")
       first, answers, seen, count = nil, 0, {}, 0
       tide.sleep(0.01)
     end
   end
+  return { why = why }
 end
 
--- Does it, and waits until the service is well.  Gives kind, at, away, answers, whole,
--- ended.
+-- Does it, and waits until the service is well.  Gives what recovery() does, and kind,
+-- at, away, ended.
 function faults.run(soak, kind, away)
-  local at = core.now()
+  local pids, at = soak.worker_pids(), core.now()
   local ready = KINDS[kind](soak, away)
-  local answers, whole = recovery(soak, ready)
-  return { kind = kind, at = at, away = ready - at, answers = answers, whole = whole,
-           ended = core.now() }
+  local result = recovery(soak, ready, pids)
+  result.kind, result.at, result.away, result.ended = kind, at, ready - at, core.now()
+  return result
 end
 
 return faults

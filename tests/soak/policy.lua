@@ -5,7 +5,7 @@ local STEP = 2
 
 return {
   every = 3,
-  options = { least = 6, most = 14 },
+  options = { least = 10, most = 18 },
   decide = function(pool, ctx)
     local now = pool.settings.max_connections
     local up = ctx.random() < 0.5

@@ -24,6 +24,7 @@ local watch = require "watch"
 local START_SECONDS = 30
 local QUIET_SECONDS = 30 -- until nothing moves any more
 local STEADY_LOOKS = 4
+local REMOVE_TIMES = 100
 local MOST_MS = 500 -- of the latency in the picture
 local ACCOUNTS, BALANCE = 20, 1000
 
@@ -89,7 +90,7 @@ local function start_service(out)
       "--workers", "2", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--policy",
       "app/policy.lua", "--set", "policy.rails.max_connections=4..20",
       "--set", "database.pool.max_connections=16", "--set", "log.level=warn",
-      "--set", "redis.pool.max_connections=16", "--set", "server.limits.idle_timeout=5",
+      "--set", "redis.pool.max_connections=16", "--set", "server.limits.idle_timeout=30",
       "--set", "database.pool.idle_timeout=5", "--set", "redis.pool.idle_timeout=5" },
     log = log, cwd = soak.directory,
     env = { DATABASE_URL = soak.postgres.url, REDIS_URL = soak.redis.url,
@@ -247,11 +248,11 @@ local function write(path, text)
 end
 
 local function faults_csv(list, began)
-  local lines = { "seconds,kind,away,answers,whole" }
+  local lines = { "seconds,kind,away,answers,starved,whole,last_failure" }
   for _, fault in ipairs(list) do
-    lines[#lines + 1] = ("%.1f,%s,%.3f,%s,%s"):format(fault.at - began, fault.kind,
-      fault.away or 0, fault.answers and ("%.3f"):format(fault.answers) or "never",
-      fault.whole and ("%.3f"):format(fault.whole) or "never")
+    lines[#lines + 1] = ('%.1f,%s,%.3f,%.3f,%.3f,%.3f,"%s"'):format(fault.at - began,
+      fault.kind, fault.away or 0, fault.answers or math.huge, fault.starved or 0,
+      fault.whole or math.huge, fault.why or "")
   end
   return table.concat(lines, "\n") .. "\n"
 end
@@ -268,7 +269,8 @@ end
 
 local function plan_of(hours, seed)
   local seconds = hours * 3600
-  return { seconds = seconds, seed = seed, gap = math.max(1.5, math.min(15, seconds / 12)),
+  return { seconds = seconds, seed = seed,
+           gap = math.max(1.5, math.min(15, seconds / 12)),
            round = math.max(2, math.min(5, seconds / 20)),
            look = math.max(0.5, math.min(5, seconds / 60)),
            told = math.max(5, math.min(60, seconds / 10)) }
@@ -341,12 +343,21 @@ local function run(hours, out, seed)
   return text.is_well
 end
 
+-- After Ctrl-C nothing can wait, and a server that ends may still write there.
+local function remove(path)
+  for _ = 1, REMOVE_TIMES do
+    core.remove_tree(path)
+    if not core.stat(path) then return end
+    os.execute "sleep 0.1"
+  end
+end
+
 local function finish()
-  if soak.process then pcall(soak.process.signal, soak.process, "KILL") end
+  if soak.process then pcall(soak.process.signal, soak.process, "TERM") end
   for _, name in ipairs { "postgres", "redis" } do
     if soak[name] then pcall(soak[name].stop, soak[name]) end
   end
-  if soak.directory then core.remove_tree(soak.directory) end
+  if soak.directory then remove(soak.directory) end
 end
 
 local function main(hours, out, seed)

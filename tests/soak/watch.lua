@@ -10,47 +10,59 @@ local MIB = 1024 * 1024
 
 -- ---- a process
 
--- Resident memory in MiB, all and what is not of files, and descriptors; or nil when the
--- process is gone.
+-- Seconds that a process had of the CPU, and seconds that it had to wait for it.
+function watch.cpu(pid)
+  local text = core.read_file("/proc/" .. pid .. "/schedstat") or ""
+  local had, waited = text:match "^(%d+) (%d+)"
+  return (tonumber(had) or 0) / 1e9, (tonumber(waited) or 0) / 1e9
+end
+
+-- Resident memory in MiB, all and what is not of files, descriptors, and seconds of CPU;
+-- or nil when the process is gone.
 function watch.process(pid)
   local status = core.read_file("/proc/" .. pid .. "/status")
   local rss = status and status:match "VmRSS:%s*(%d+)"
   local files = core.list_dir("/proc/" .. pid .. "/fd")
   if not rss or not files then return nil end
+  local cpu, starved = watch.cpu(pid)
   return { pid = pid, rss = rss / 1024, anonymous = status:match "RssAnon:%s*(%d+)" / 1024,
-           descriptors = #files }
+           descriptors = #files, cpu = cpu, starved = starved }
 end
 
 -- ---- metrics
 
--- The page as a function: the sum of all series of this name with all of these labels.
+-- The page as a function: the sum of all series of this name, with this label if any.
 local function metrics(target)
   local page = setmetatable({ path = "/metrics" }, { __index = target })
   local status, body = call(page)
   if status ~= 200 then return nil end
-  return function(name, ...)
-    local sum, labels = 0, { ... }
+  return function(name, label)
+    local sum = 0
     for series, value in body:gmatch "([^\n#][^\n]*) (%S+)\n" do
       local matches = series:match "^[%w_]+" == name
-      for _, label in ipairs(labels) do
-        matches = matches and series:find(label, 1, true) ~= nil
+      if matches and (not label or series:find(label, 1, true)) then
+        sum = sum + tonumber(value)
       end
-      if matches then sum = sum + tonumber(value) end
     end
     return sum
   end
 end
 
--- name of the column, family, labels
+local POSTGRES, REDIS = 'pool_name="main"', 'pool_name="redis"'
+
+-- name of the column, family, label
 local COLUMNS = {
   { "requests", "tidepool_http_requests_total" },
   { "in_flight", "tidepool_http_requests_in_flight" },
   { "clients", "tidepool_http_open_connections" },
   { "tasks", "tidepool_tasks" },
   { "task_errors", "tidepool_task_errors_total" },
-  { "max_connections", "db_client_connection_max" },
-  { "connections", "db_client_connection_count" },
-  { "waiting", "db_client_connection_pending_requests" },
+  { "postgres_max", "db_client_connection_max", POSTGRES },
+  { "postgres_connections", "db_client_connection_count", POSTGRES },
+  { "postgres_waiting", "db_client_connection_pending_requests", POSTGRES },
+  { "redis_max", "db_client_connection_max", REDIS },
+  { "redis_connections", "db_client_connection_count", REDIS },
+  { "redis_waiting", "db_client_connection_pending_requests", REDIS },
   { "pool_errors", "tidepool_pool_errors_total" },
   { "pool_closes", "tidepool_pool_closes_total" },
   { "policy_changes", "tidepool_policy_changes_total" },
@@ -61,7 +73,7 @@ local COLUMNS = {
 -- ---- the file
 
 local PROCESSES = { "master", "worker1", "worker2" }
-local OF_PROCESS = { "pid", "rss", "anonymous", "descriptors" }
+local OF_PROCESS = { "pid", "rss", "anonymous", "descriptors", "cpu", "starved" }
 local OF_ROUND = { "p50_ms", "p99_ms", "sent", "ok" }
 
 local function header()
