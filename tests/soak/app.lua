@@ -17,9 +17,10 @@ end
 
 local function some_row() return math.random(ROWS) end
 
--- ---- whether all of it answers, and who
+-- ---- whether all of it answers, and who; before others that wait
 
 app:get("/probe", function()
+  tide.class "critical"
   assert(db:query { "SELECT 1", share = false, timeout_ms = 500 })
   assert(cache:ping())
   return tostring(WORKER)

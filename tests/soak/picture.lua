@@ -60,7 +60,8 @@ function picture.svg(samples, kills, most_ms)
       { "most", "postgres_max" } }),
     chart(rows, ("Latency of a round, ms; above %d cut off"):format(most_ms),
       { { "p99", "p99_ms" }, { "p50", "p50_ms" } }),
-    chart(rows, "Requests of a round that failed, %", { { "failed", "failed" } }),
+    chart(rows, "Requests of a round that were not answered with 2xx, %",
+      { { "failed", "failed" } }),
   }
   for i, svg in ipairs(charts) do
     charts[i] = svg:gsub("^<svg ", ('<svg y="%d" width="%d" height="%d" '):format(

@@ -105,7 +105,8 @@ end
 
 function soak.health()
   local status, body = call(soak.health_page, { patience = 10 })
-  return status and tide.decode(body) or { workers = {} }
+  local health = status and tide.decode(body)
+  return type(health) == "table" and health.workers and health or { workers = {} }
 end
 
 function soak.worker_pids()
@@ -145,18 +146,36 @@ end
 
 -- ---- the hours
 
-local function spawn_faults(plan, list, ends)
+local function write(path, text)
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+end
+
+local function faults_csv(list, began)
+  local lines = { "seconds,kind,away,answers,starved,whole,last_failure" }
+  for _, fault in ipairs(list) do
+    lines[#lines + 1] = ('%.1f,%s,%.3f,%.3f,%.3f,%.3f,"%s"'):format(fault.at - began,
+      fault.kind, fault.away or 0, fault.answers or math.huge, fault.starved or 0,
+      fault.whole or math.huge, fault.why or "")
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+-- A fault that could not be made counts as one from which nothing recovered.
+local function spawn_faults(plan, list, began, path)
+  local next_fault = faults.schedule(plan.seed, plan.gap)
   return tide.spawn(function()
-    local next_fault = faults.schedule(plan.seed, plan.gap)
     while true do
       local kind, wait, away = next_fault()
-      if core.now() + wait > ends then return end
+      if core.now() + wait > began + plan.seconds then return end
       tide.sleep(wait)
-      soak.current = { kind = kind, at = core.now(), ended = math.huge }
-      list[#list + 1] = soak.current
-      for name, value in pairs(faults.run(soak, kind, away)) do
-        soak.current[name] = value
-      end
+      local fault = { kind = kind, at = core.now(), ended = math.huge }
+      list[#list + 1] = fault
+      local ok, result = pcall(faults.run, soak, kind, away)
+      if not ok then result = { why = tostring(result), ended = core.now() } end
+      for name, value in pairs(result) do fault[name] = value end
+      write(path, faults_csv(list, began))
     end
   end)
 end
@@ -196,7 +215,7 @@ local function send_rounds(plan, ends, rounds, total, state)
   end
   for _, task in ipairs(tasks) do
     local ok, err = task:wait()
-    if not ok then error(err, 0) end
+    if not ok then state.broken = state.broken or tostring(err) end
   end
 end
 
@@ -241,22 +260,6 @@ local function check_data(text, paths)
     .. "half a second", gold, paths["/put"].ok)
 end
 
-local function write(path, text)
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-end
-
-local function faults_csv(list, began)
-  local lines = { "seconds,kind,away,answers,starved,whole,last_failure" }
-  for _, fault in ipairs(list) do
-    lines[#lines + 1] = ('%.1f,%s,%.3f,%.3f,%.3f,%.3f,"%s"'):format(fault.at - began,
-      fault.kind, fault.away or 0, fault.answers or math.huge, fault.starved or 0,
-      fault.whole or math.huge, fault.why or "")
-  end
-  return table.concat(lines, "\n") .. "\n"
-end
-
 local function kills(list, began)
   local at = {}
   for _, fault in ipairs(list) do
@@ -284,6 +287,8 @@ local function judge(text, found)
       calm_rounds[#calm_rounds + 1] = round
     end
   end
+  text:check(not found.broken, "the soak itself went on to its end%s",
+    found.broken and ": " .. found.broken or "")
   text:requests(found.total, calm, #calm_rounds)
   text:faults(found.faults)
   text:memory(found.samples)
@@ -299,7 +304,7 @@ local function soak_for(plan, out)
   local before = quiet()
   local began = core.now()
   looks.began = began
-  local tasks = { spawn_faults(plan, list, began + plan.seconds),
+  local tasks = { spawn_faults(plan, list, began, out .. "/faults.csv"),
                   spawn_looks(plan, looks, state) }
   local told = progress(plan, began, rounds, list, state)
   send_rounds(plan, began + plan.seconds, rounds, total, state)
@@ -307,12 +312,12 @@ local function soak_for(plan, out)
   told:cancel()
   for _, task in ipairs(tasks) do
     local ok, err = task:wait()
-    if not ok then error(err, 0) end
+    if not ok then state.broken = state.broken or tostring(err) end
   end
-  write(out .. "/faults.csv", faults_csv(list, began))
   write(out .. "/soak.svg", picture.svg(looks.samples, kills(list, began), MOST_MS))
   return { before = before, after = quiet(), faults = list, rounds = rounds,
-           total = total, samples = looks.samples, paths = state.paths }
+           total = total, samples = looks.samples, paths = state.paths,
+           broken = state.broken }
 end
 
 local function end_service(text)

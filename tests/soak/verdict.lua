@@ -3,8 +3,8 @@
 local fit = require "fit"
 local mix = require "mix"
 
-local WARM_SHARE = 0.1 -- of a life
-local WARM_SECONDS = 300 -- and no longer than this
+local WARM_SHARE = 0.2 -- of a life
+local WARM_SECONDS = 600 -- and no longer than this
 local SHORT_SECONDS = 1200 -- a slope of less says nothing
 local GROWTH = 8 -- MiB an hour
 local RECOVERY_SECONDS = 1
@@ -118,7 +118,7 @@ local function by_kind(list)
     local kind = kinds[fault.kind]
     if fault.answers then
       table.insert(kind.answers, fault.answers)
-      table.insert(kind.own, fault.answers - fault.starved)
+      table.insert(kind.own, math.max(0, fault.answers - fault.starved))
       table.insert(kind.whole, fault.whole)
     else
       kind.lost = kind.lost + 1

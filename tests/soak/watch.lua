@@ -25,7 +25,8 @@ function watch.process(pid)
   local files = core.list_dir("/proc/" .. pid .. "/fd")
   if not rss or not files then return nil end
   local cpu, starved = watch.cpu(pid)
-  return { pid = pid, rss = rss / 1024, anonymous = status:match "RssAnon:%s*(%d+)" / 1024,
+  local anonymous = status:match "RssAnon:%s*(%d+)"
+  return { pid = pid, rss = rss / 1024, anonymous = anonymous / 1024,
            descriptors = #files, cpu = cpu, starved = starved }
 end
 
