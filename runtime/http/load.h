@@ -58,7 +58,7 @@ struct load_stats {
     uint64_t stop_ns;  /* nothing is sent any more; 0: not yet */
     uint64_t sent;
     uint64_t answered;
-    uint64_t answered_at_stop; /* what the rate is of */
+    uint64_t answered_at_stop;         /* what the rate is of */
     uint64_t by_status[LOAD_STATUSES]; /* what is beyond, at the last one */
     uint64_t errors[LOAD_ERRORS];
     uint64_t bytes_in;
