@@ -99,6 +99,21 @@ subtest "workers share the load, and answer for the instance" => sub {
     is stop($process), 0, "TERM: status";
 };
 
+subtest "the master stays small, however often it is asked" => sub {
+    my ($process) = instance(2, env => {
+        DATABASE_URL => "postgres://u\@127.0.0.1:1/none",
+        REDIS_URL => "redis://127.0.0.1:1",
+    });
+    for (1 .. 2) {
+        my ($status, $out) = run($process->{dir}, ["load", "$process->{admin}/metrics",
+            "--requests", 100, "--connections", 2, "--duration", "60s"]);
+        like $out, qr/2xx 100$/m, "answered";
+    }
+    my ($kib) = slurp("/proc/$process->{pid}/status") =~ /^VmRSS:\s+(\d+) kB/m;
+    cmp_ok $kib / 1024, "<", 32, "resident memory, MiB";
+    is stop($process), 0, "TERM: status";
+};
+
 subtest "without an admin listener each worker answers for all" => sub {
     my $dir = directory();
     put("$dir/app.lua", $APP);

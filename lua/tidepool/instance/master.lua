@@ -410,6 +410,9 @@ function master.run(settings, words, manager)
                            restarts = 0 }
   end
   core.log_setup(settings.log)
+  -- Pages of metrics have other keys each time: compiled code of them is used seldom,
+  -- and fills the heap.
+  jit.off()
   local status = self:run()
   self:close()
   return status
