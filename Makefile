@@ -269,10 +269,9 @@ bench:
 # ---- tests/soak: hours of mixed load, with what goes wrong in them
 
 HOURS ?= 1
-SEED ?= 1
 
 soak: $(BUILD)/tidepool
-	@$(BUILD)/tidepool run --trusted tests/soak/run.lua -- $(HOURS) $(BUILD)/soak $(SEED)
+	@$(BUILD)/tidepool run --trusted tests/soak/run.lua -- $(HOURS) $(BUILD)/soak $(or $(SEED),1)
 
 # ---- both once more, with the sanitizers, and Lua interpreted
 
