@@ -79,6 +79,16 @@ sub ask { request({ url => $_[0]{admin} }, @_[1, 2]) }
 
 sub pool { return decode_json((ask($_[0], "GET", "/pools/main"))[1]) }
 
+# Connections in all states, by its metrics.
+sub counted
+{
+    my ($process) = @_;
+    my $count = 0;
+    $count += $_ for (ask($process, "GET", "/metrics"))[1]
+        =~ /^db_client_connection_count\{pool_name="main".*\} (\d+)$/mg;
+    return $count;
+}
+
 sub workers
 {
     my ($process) = @_;
@@ -159,6 +169,7 @@ subtest "a dead worker's connections come back, when the server is done with the
     my $process = instance(2);
     my @holds = map { load($process, "/hold", 1, 1) } 1 .. $MAX;
     ok eventually { pool($process)->{leased} == $MAX }, "all are held";
+    is counted($process), $MAX, "metrics count them";
     my ($master, @workers) = workers($process);
     kill "KILL", @workers;
     my $seen = watch(4);
@@ -167,6 +178,9 @@ subtest "a dead worker's connections come back, when the server is done with the
     cmp_ok $seen->()->{most}, "<=", $MAX + 1, "those that still run at the server count";
     cmp_ok answered($lease), ">", 20 / $slowness, "then the new workers have them";
     answered($_) for @holds;
+    my $count = counted($process);
+    cmp_ok $count, ">", 0, "metrics count them";
+    cmp_ok $count, "<=", $MAX, "and not those of the dead as well";
     is stop($process), 0, "TERM: status";
 };
 

@@ -71,11 +71,13 @@ function metrics_sums.sum(pages)
   return result
 end
 
+local GROWS = { counter = true, histogram = true }
+
 -- Of families those that only grow: what stays of a worker that has ended.
 function metrics_sums.lasting(families)
   local result = {}
   for _, family in ipairs(families) do
-    if family.kind ~= "gauge" then result[#result + 1] = family end
+    if GROWS[family.kind] then result[#result + 1] = family end
   end
   return result
 end
