@@ -293,6 +293,7 @@ local function judge(text, found)
   text:faults(found.faults)
   text:memory(found.samples)
   text:descriptors(found.before, found.after)
+  text:connections(found.last)
   text:latency(found.rounds, "of all")
   text:latency(calm_rounds, "without a fault")
 end
@@ -315,9 +316,10 @@ local function soak_for(plan, out)
     if not ok then state.broken = state.broken or tostring(err) end
   end
   write(out .. "/soak.svg", picture.svg(looks.samples, kills(list, began), MOST_MS))
-  return { before = before, after = quiet(), faults = list, rounds = rounds,
-           total = total, samples = looks.samples, paths = state.paths,
-           broken = state.broken }
+  local after = quiet()
+  return { before = before, after = after, faults = list, rounds = rounds,
+           last = looks:look(soak.admin, {}), total = total, samples = looks.samples,
+           paths = state.paths, broken = state.broken }
 end
 
 local function end_service(text)

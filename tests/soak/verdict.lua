@@ -84,6 +84,16 @@ function Verdict:descriptors(before, after)
   end
 end
 
+-- Those of killed workers are not counted any more.
+function Verdict:connections(sample)
+  for _, pool in ipairs { "postgres", "redis" } do
+    local count = sample[pool .. "_connections"] or math.huge
+    self:check(count <= sample[pool .. "_max"],
+      "connections of %s in quiet, by the metrics: %g, of %g", pool, count,
+      sample[pool .. "_max"])
+  end
+end
+
 -- ---- latency
 
 local function third(rounds, which, field)
@@ -98,6 +108,7 @@ end
 
 -- Not judged: it is the machine's other work as well.
 function Verdict:latency(rounds, what)
+  if #rounds < 3 then return end
   for _, field in ipairs { "p50", "p99" } do
     local first, last = third(rounds, 1, field), third(rounds, 3, field)
     self:say("        latency %s, median of %d rounds %s: %.2f ms in the first third, "
