@@ -4,6 +4,7 @@
 #include "trace/trace.h"
 
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -125,7 +126,7 @@ struct armed {
 
 static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
 
-enum { SIGNALS = sizeof(signals) / sizeof(signals[0]) };
+enum { SIGNALS = sizeof(signals) / sizeof(signals[0]), FRAMES = 64 };
 
 /* Of the process, as signals are. */
 static struct armed *armed; /* ARMED_MAX; NULL: nothing is */
@@ -158,6 +159,16 @@ static void say(const char *text)
     write_all(STDERR_FILENO, text, strlen(text));
 }
 
+/* addr2line -e tidepool makes lines of it.  After the dumps: with a stack that
+ * is torn it may crash itself, which then ends the process. */
+static void say_stack(void)
+{
+    void *frames[FRAMES];
+
+    say("tidepool: its stack of C:\n");
+    backtrace_symbols_fd(frames, backtrace(frames, FRAMES), STDERR_FILENO);
+}
+
 /* The signal has its default again: raising it ends the process with it. */
 static void on_crash(int number)
 {
@@ -176,6 +187,7 @@ static void on_crash(int number)
         say(armed[i].path);
         say("\n");
     }
+    say_stack();
     raise(number);
 }
 
@@ -184,7 +196,9 @@ static bool install(void)
     struct sigaction action = { .sa_handler = on_crash,
                                 .sa_flags = SA_RESETHAND | SA_ONSTACK };
     stack_t stack = { .ss_size = 65536 };
+    void *frame[1];
 
+    (void)backtrace(frame, 1); /* the first call loads a library */
     armed = calloc(ARMED_MAX, sizeof(*armed));
     stack.ss_sp = malloc(stack.ss_size); /* the other one may be full */
     if (armed == NULL || stack.ss_sp == NULL ||

@@ -19,8 +19,9 @@ int dump_file(const char *path, const struct pool *pool, const char *name,
 
 /*
  * From now on, when the process ends by SEGV, BUS, FPE, ILL or ABRT, writes
- * the pool's recorder to path, and says so on stderr.  Until dump_disarm(),
- * before the pool is freed.  False: there are too many, or path is too long.
+ * the pool's recorder to path, and says so and where it was on stderr.  Until
+ * dump_disarm(), before the pool is freed.  False: there are too many, or path
+ * is too long.
  */
 bool dump_on_crash(const struct pool *pool, const char *path, const char *name,
                    const char *kind);

@@ -122,6 +122,8 @@ subtest "the last of it: on demand, on exhaustion, on a crash" => sub {
     unlink $path;
     is stop($process, "SEGV"), 128 + 11, "crashed by the signal";
     like slurp($process->{err}), qr/crashed; what the pools did last.*\n  \Q$path\E\n/;
+    like slurp($process->{err}), qr/its stack of C:\n(?:.*\n)*?\S+\(\S*\+0x[0-9a-f]+\)/,
+        "and where it was";
     like slurp($path), qr/event exhausted/;
     is run_status("simulate", "fixed", "--trace", $path), 0, "is replayed";
     close $_ for @holders;
