@@ -28,7 +28,7 @@ end
 -- The last one always, so that the others live as long as the soak.
 function KINDS.worker_kill(soak)
   local pid = soak.worker_pids()[WORKERS]
-  if pid then kill("KILL", pid) end
+  if pid and kill("KILL", pid) then soak.killed = soak.killed + 1 end
   return core.now()
 end
 

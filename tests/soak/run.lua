@@ -42,7 +42,7 @@ local SCHEMA = ([[
     version bigint NOT NULL);
 ]]):format(BALANCE, ACCOUNTS)
 
-local soak = {}
+local soak = { killed = 0 } -- workers, by us
 
 local function say(text, ...)
   io.stdout:write(text:format(...), "\n")
@@ -294,6 +294,9 @@ local function judge(text, found)
   text:memory(found.samples)
   text:descriptors(found.before, found.after)
   text:connections(found.last)
+  text:check(found.last.crashes == soak.killed,
+    "workers that ended: %g, of which %d were killed", found.last.crashes or math.huge,
+    soak.killed)
   text:latency(found.rounds, "of all")
   text:latency(calm_rounds, "without a fault")
 end
