@@ -197,7 +197,7 @@ faults: $(BUILD)/tidepool $(FAULT_PROGRAM)
 # Without the servers' faults: one fault a moment and backend, short histories.
 faults-share:
 	@$(MAKE) --no-print-directory FAULTS=share faults \
-		SPECS='$(patsubst %,tests/faults/%_spec.lua,proxy linear matrix history)'
+		SPECS='$(patsubst %,tests/faults/%_spec.lua,proxy linear matrix history complaints complaints_wire)'
 
 # ---- tests/cli: the built program from outside
 
@@ -276,6 +276,10 @@ soak: $(BUILD)/tidepool
 # ---- both once more, with the sanitizers, and Lua interpreted
 
 ASAN_BUILD := build-asan
+# Not those whose subject is Lua; with ASAN_SPECS='$(SPECS)' all.
+ASAN_SPECS ?= $(filter-out $(patsubst %,tests/live/%_spec.lua,admin check class config control \
+	credentials dotenv examples globals leaderboard lock manual memo monitoring queue ratelimit \
+	secrets serial session),$(SPECS))
 asan: export ASAN_OPTIONS = detect_leaks=1:abort_on_error=0
 asan: export UBSAN_OPTIONS = print_stacktrace=1
 asan: export TEST_JIT = off
@@ -284,7 +288,7 @@ asan:
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined unit
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined sim-share
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined fuzz-replay
-	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined live
+	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined live SPECS='$(ASAN_SPECS)'
 	@BUILD=$(ASAN_BUILD) prove --failures tests/cli/drain.t tests/cli/https.t
 	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined embed
 
