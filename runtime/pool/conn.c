@@ -229,6 +229,7 @@ static void leave_state(struct pool *pool, struct conn *conn)
     pool->unshared -= conn->is_unshared;
     conn->is_suspect = false;
     conn->is_unshared = false;
+    conn->is_coming = false;
     conn->is_resting = false;
     conn->is_leak = false;
     conn->is_kept = false;

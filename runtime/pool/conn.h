@@ -142,6 +142,7 @@ struct conn {
     bool is_standing;          /* this lease is meant to last: it is no leak */
     bool is_suspect;           /* TESTING because another's test failed */
     bool is_unshared;          /* SHARED and asked to finish */
+    bool is_coming;            /* SHARED and has done nothing yet */
     bool is_resting;           /* SHARED and nothing is on it */
     bool is_bare;              /* after_connect must run (again) */
     bool is_returned;          /* after_release must run */

@@ -128,8 +128,7 @@ static void send_group(struct lane_set *set, struct lane *lane, uint32_t count,
     }
     if (set->owner->ops->flow == NULL && lane->groups++ == 0)
         lane->head_ns = now_ns;
-    if (lane->conn->is_resting)
-        pool_lane_rests(lane->conn, false);
+    pool_lane_rests(lane->conn, false);
     set->owner->pool->stats.groups++;
     set->owner->pool->stats.shared_statements += group.len;
     set->owner->ops->send(lane, &group);

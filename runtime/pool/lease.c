@@ -25,6 +25,7 @@ void pool_lend(struct pool *pool, struct conn *conn, bool shared,
     conn->asked_ns = since_ns;
     conn->class = CLASS_NORMAL;
     conn->is_fresh = false;
+    conn->is_coming = shared;
 }
 
 struct conn *pool_try_acquire(struct pool *pool, bool shared, const char *site,

@@ -167,6 +167,22 @@ static struct conn *first_lane(const struct pool *pool)
     return conn == NULL || conn->is_unshared ? NULL : conn;
 }
 
+/* The same of those that have done something.  One that has just come is not
+ * asked: statements have waited for it, and where the line stands there would
+ * always be a lease that has waited for longer than it is there. */
+static struct conn *lane_to_ask(const struct pool *pool)
+{
+    list_each (node, &pool->by_state[CONN_SHARED]) {
+        struct conn *conn = container_of(node, struct conn, node);
+
+        if (conn->is_unshared)
+            break;
+        if (!conn->is_coming)
+            return conn;
+    }
+    return NULL;
+}
+
 /*
  * Lanes under load never become empty by themselves.  So when the head of the
  * line wants a lease, and nothing is about to come free, one lane is asked.
@@ -174,35 +190,43 @@ static struct conn *first_lane(const struct pool *pool)
 uint64_t pool_relief_ns(const struct pool *pool)
 {
     const struct pool_waiter *waiter = pool_first_waiter(pool);
+    const struct conn *lane = lane_to_ask(pool);
 
     if (waiter == NULL || waiter->shared || pool->is_paused ||
-        pool->unshared > 0 || first_lane(pool) == NULL)
+        pool->unshared > 0 || lane == NULL)
         return WHEEL_NEVER;
     if (pool_count(pool, CONN_IDLE) + pool_count(pool, CONN_TESTING) +
             pool_count(pool, CONN_HOOKED) + pool_count(pool, CONN_OPENING) +
             pool_count(pool, CONN_RESETTING) >
         0)
         return WHEEL_NEVER;
-    return waiter->since_ns + (first_lane(pool)->is_resting ? 0 : RELIEF_NS);
+    return waiter->since_ns + (lane->is_resting ? 0 : RELIEF_NS);
 }
 
 void pool_lane_rests(struct conn *conn, bool is_resting)
 {
-    struct list *shared = &conn->pool->by_state[CONN_SHARED];
+    struct pool *pool = conn->pool;
+    struct list *shared = &pool->by_state[CONN_SHARED];
+    bool was_coming = conn->is_coming;
 
     assert(conn->state == CONN_SHARED);
+    conn->is_coming = false;
     conn->is_resting = is_resting;
-    if (!is_resting || conn->is_unshared)
-        return;
-    list_remove(shared, &conn->node);
-    list_push_front(shared, &conn->node);
+    if (is_resting && !conn->is_unshared) {
+        list_remove(shared, &conn->node);
+        list_push_front(shared, &conn->node);
+    }
+    if (was_coming) { /* from now on it may be asked */
+        pool_enter(pool, pool->now_ns);
+        pool_leave_to_tick(pool);
+    }
 }
 
 static bool relieve_line(struct pool *pool)
 {
     if (pool_relief_ns(pool) > pool->now_ns)
         return false;
-    pool_unshare(pool, first_lane(pool));
+    pool_unshare(pool, lane_to_ask(pool));
     return true;
 }
 

@@ -713,6 +713,38 @@ static void test_lease_gets_a_lane_that_rests_at_once(void **state)
     close_yard(&yard);
 }
 
+static void test_lane_that_comes_works_before_it_is_asked_back(void **state)
+{
+    struct yard yard;
+    struct wait_log lease = { 0 };
+    struct conn *conn;
+
+    (void)state;
+    init_yard(&yard);
+    yard.is_slow = true;
+    open_yard(&yard, 1);
+    conn = fake_try(&yard.fake);
+    add_many(&yard, LANE_READ, 1);
+    pump(&yard);
+    assert_ok(fake_wait(&yard.fake, &lease));
+    yard.fake.now_ns += SECOND;
+    fake_release(&yard.fake, conn, CONN_CLEAN);
+    assert_int_equal(yard.begun[LANE_READ], 1);
+    fake_settle(&yard.fake);
+    assert_int_equal(yard.fake.calls[FAKE_UNSHARE], 0);
+    lane_ready(&yard.lane[0]);
+    pump(&yard);
+    assert_int_equal(yard.groups, 1);
+    fake_settle(&yard.fake);
+    assert_int_equal(yard.fake.calls[FAKE_UNSHARE], 1);
+    lane_group_done(yard.on[0], yard.fake.now_ns);
+    lane_finish(&yard.lane[0]);
+    pump(&yard);
+    assert_int_equal(lease.calls, 1);
+    fake_release(&yard.fake, lease.conn, CONN_CLEAN);
+    close_yard(&yard);
+}
+
 static void test_lane_that_finishes_is_replaced_under_load(void **state)
 {
     struct yard yard;
@@ -866,6 +898,7 @@ int main(void)
         cmocka_unit_test(test_statement_waits_for_a_lane_by_its_age),
         cmocka_unit_test(test_write_lane_goes_to_a_lease_that_is_older),
         cmocka_unit_test(test_lease_gets_a_lane_that_rests_at_once),
+        cmocka_unit_test(test_lane_that_comes_works_before_it_is_asked_back),
         cmocka_unit_test(test_lane_that_finishes_is_replaced_under_load),
         cmocka_unit_test(test_nothing_is_sent_while_the_pool_is_paused),
         cmocka_unit_test(test_item_that_leaves_is_not_sent_and_needs_no_lane),
