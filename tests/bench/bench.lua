@@ -171,7 +171,7 @@ function bench.start(words, log, env)
   return process
 end
 
--- Waits until the log matches the pattern, so many seconds at most; gives what it captures.
+-- Waits until the log matches the pattern, seconds at most; gives what it captures.
 function bench.wait_log(log, pattern, seconds)
   local limit = core.now() + (seconds or START_SECONDS)
   while core.now() < limit do
