@@ -65,6 +65,7 @@ $? == 0 or BAIL_OUT("make install: $log");
 $ENV{PKG_CONFIG_PATH} = "$prefix/lib/pkgconfig";
 chomp(my $flags = `pkg-config --cflags tidepool`);
 chomp(my $libs = `pkg-config --libs tidepool`);
+chomp(my $luajit = `pkg-config --cflags --libs luajit`);
 
 subtest "programs against the installed header and library" => sub {
     my $embed = "$Bin/../embed";
@@ -73,7 +74,8 @@ subtest "programs against the installed header and library" => sub {
     shell("cd $dir && $c -c @helpers && ar qc embed.a *.o", "hosts in C compile");
     for my $source (sort glob "$embed/test_*.c") {
         my ($name) = $source =~ m{(\w+)\.c$};
-        shell("$c -o $dir/$name $source $dir/embed.a $libs -lcmocka -luv $rpath",
+        my $own = $name eq "test_lua_state" ? $luajit : ""; # a host with a state of its own
+        shell("$c -o $dir/$name $source $dir/embed.a $libs $own -lcmocka -luv $rpath",
             "$name compiles and is linked");
     }
     shell("ldd $dir/test_life | grep -F $prefix/lib/libtidepool.so.0", "with ours");
