@@ -101,9 +101,7 @@ describe("Postgres", function()
     end)
     eventually("they read", function() return seen.ok > 40 end)
     must(own:restart())
-    recovery.measure("restart, Postgres", function() -- in the line of the others
-      return pool:one { "SELECT 1 AS n", share = false }
-    end)
+    recovery.measure("restart, Postgres", reads(pool))
     local before = seen.ok
     eventually("they read again", function() return seen.ok > before + 40 end)
     reader.stop()
