@@ -48,6 +48,11 @@ struct tide_runtime {
     struct err_text error; /* see tide_last_error() */
 };
 
+static inline uint64_t host_now_ns(const tide_runtime *runtime)
+{
+    return loop_now_ns(runtime->vm->loop);
+}
+
 /* Any thread. */
 bool host_is_forked(const tide_runtime *runtime);
 /* Whether this thread may call; else the code to return. */

@@ -4,15 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t now_of(const tide_runtime *runtime)
-{
-    return loop_now_ns(runtime->vm->loop);
-}
-
 static void give_back(tide_lease *lease)
 {
     if (lease->conn != NULL)
-        pool_release(lease->pool, lease->conn, now_of(lease->runtime));
+        pool_release(lease->pool, lease->conn, host_now_ns(lease->runtime));
     free(lease);
 }
 
@@ -61,7 +56,7 @@ static enum err wait_for(struct operation *operation, uint64_t timeout_ms)
     waiter->site = operation->lease->site;
     waiter->deadline_ns = host_due_ns(operation->runtime, timeout_ms);
     return pool_wait(operation->lease->pool, waiter,
-                     now_of(operation->runtime));
+                     host_now_ns(operation->runtime));
 }
 
 int tide_acquire(tide_pool *pool, const tide_how *how, tide_answer_fn fn,
@@ -80,7 +75,7 @@ int tide_acquire(tide_pool *pool, const tide_how *how, tide_answer_fn fn,
     if (operation->lease == NULL)
         return host_operation_refuse(operation, ERR_NOMEM, NULL);
     conn = pool_try_acquire(operation->lease->pool, false,
-                            operation->lease->site, now_of(pool->runtime));
+                            operation->lease->site, host_now_ns(pool->runtime));
     if (conn == NULL)
         err = wait_for(operation, own.timeout_ms);
     if (err != ERR_OK) {
@@ -97,7 +92,7 @@ int tide_acquire(tide_pool *pool, const tide_how *how, tide_answer_fn fn,
 void host_acquire_leave(struct operation *operation)
 {
     pool_wait_cancel(operation->lease->pool, &operation->waiter,
-                     now_of(operation->runtime));
+                     host_now_ns(operation->runtime));
     free(operation->lease);
 }
 

@@ -103,14 +103,19 @@ static void explain(const struct operation *operation, enum err err,
     struct pool_why why;
 
     pool_explain(host_pool_live(from), waiter, err,
-                 loop_now_ns(operation->runtime->vm->loop), &why);
+                 host_now_ns(operation->runtime), &why);
     pool_why_text(&why, from->name, out);
+}
+
+/* What a wait for a connection ends with. */
+static bool is_of_a_wait(enum err err)
+{
+    return err == ERR_TIMEOUT || err == ERR_REFUSED || err == ERR_BUSY;
 }
 
 static bool is_explained(const struct operation *operation, enum err err)
 {
-    return host_pool_live(operation->from) != NULL &&
-           (err == ERR_TIMEOUT || err == ERR_REFUSED || err == ERR_BUSY);
+    return host_pool_live(operation->from) != NULL && is_of_a_wait(err);
 }
 
 int host_operation_refuse(struct operation *operation, enum err err,
@@ -188,6 +193,23 @@ void host_operation_end_refused(struct operation *operation, enum err err,
     if (is_explained(operation, err))
         explain(operation, err, waiter, &text);
     host_operation_end(operation, err, &text);
+}
+
+void host_operation_end_request(struct operation *operation, enum err err,
+                                bool was_sent, const struct pool_waiter *waiter,
+                                const struct err_text *text)
+{
+    operation->is_unknown = err != ERR_OK && err != ERR_SERVER && was_sent;
+    if (!was_sent && operation->lease == NULL && is_of_a_wait(err))
+        host_operation_end_refused(operation, err, waiter);
+    else
+        host_operation_end(operation, err, text);
+}
+
+uint64_t host_how_timeout_ns(const tide_how *how)
+{
+    return how->timeout_ms < UINT64_MAX / 1000000 ? how->timeout_ms * 1000000
+                                                  : 0;
 }
 
 /* ---- giving up */

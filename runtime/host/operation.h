@@ -97,6 +97,12 @@ void host_operation_end(struct operation *operation, enum err err,
 /* The same, with what the pool has to say; waiter may be NULL. */
 void host_operation_end_refused(struct operation *operation, enum err err,
                                 const struct pool_waiter *waiter);
+/* Of a statement or commands: one of these two, by whether they were sent. */
+void host_operation_end_request(struct operation *operation, enum err err,
+                                bool was_sent, const struct pool_waiter *waiter,
+                                const struct err_text *text);
+/* Of a request; 0: the pool's setting. */
+uint64_t host_how_timeout_ns(const tide_how *how);
 
 /* Takes it, which is PENDING, out of its pool; TIDE_CANCELLED will be told. */
 void host_operation_cancel(struct operation *operation);

@@ -17,11 +17,6 @@ struct pool *host_pool_live(const tide_pool *pool)
     return pool->box != NULL ? pool->box->pool : pool->pool;
 }
 
-static uint64_t now_of(const tide_runtime *runtime)
-{
-    return loop_now_ns(runtime->vm->loop);
-}
-
 static tide_pool *handle_new(tide_runtime *runtime, enum tide_kind kind,
                              const char *name)
 {
@@ -235,7 +230,7 @@ static int check(const tide_pool *pool)
 int tide_pool_close(tide_pool *pool, uint64_t timeout_ms)
 {
     tide_runtime *runtime = pool->runtime;
-    uint64_t now_ns = now_of(runtime);
+    uint64_t now_ns = host_now_ns(runtime);
     uint64_t due_ns = host_due_ns(runtime, timeout_ms);
     int code = check(pool);
 
@@ -257,7 +252,7 @@ static void begin_close_all(tide_runtime *runtime)
         tide_pool *pool = container_of(node, struct tide_pool, node);
 
         if (pool->pool != NULL)
-            begin_close(pool, now_of(runtime));
+            begin_close(pool, host_now_ns(runtime));
     }
 }
 
@@ -313,7 +308,7 @@ int tide_pool_set(tide_pool *pool, const char *setting, double value)
         return code;
     settings = *pool_settings(host_pool_live(pool));
     if (pool_settings_set(&settings, entry, value, &why) != ERR_OK ||
-        pool_set(host_pool_live(pool), &settings, now_of(pool->runtime),
+        pool_set(host_pool_live(pool), &settings, host_now_ns(pool->runtime),
                  &why) != ERR_OK)
         return host_fail(pool->runtime, TIDE_BADARG, "%s", why.text);
     return TIDE_OK;
@@ -335,7 +330,7 @@ static int apply(tide_pool *pool,
     int code = check(pool);
 
     if (code == TIDE_OK)
-        fn(host_pool_live(pool), now_of(pool->runtime));
+        fn(host_pool_live(pool), host_now_ns(pool->runtime));
     return code;
 }
 

@@ -137,13 +137,8 @@ static void on_done(struct pg_request *request, enum err err,
     struct operation *operation = container_of(request, struct operation, pg);
 
     operation->rows = rows;
-    operation->is_unknown =
-        err != ERR_OK && err != ERR_SERVER && request->was_sent;
-    if (!request->was_sent && operation->lease == NULL &&
-        (err == ERR_TIMEOUT || err == ERR_REFUSED || err == ERR_BUSY))
-        host_operation_end_refused(operation, err, &request->waiter);
-    else
-        host_operation_end(operation, err, text);
+    host_operation_end_request(operation, err, request->was_sent,
+                               &request->waiter, text);
 }
 
 static enum err send(struct operation *operation, const tide_how *how)
@@ -153,8 +148,7 @@ static enum err send(struct operation *operation, const tide_how *how)
     request->on_done = on_done;
     request->site = operation->site;
     request->may_share = !how->is_alone;
-    request->timeout_ns =
-        how->timeout_ms < UINT64_MAX / 1000000 ? how->timeout_ms * 1000000 : 0;
+    request->timeout_ns = host_how_timeout_ns(how);
     if (operation->lease == NULL)
         return pg_pool_send(operation->from->pg, request);
     return pg_link_send(pg_link_of(operation->lease->conn), request);

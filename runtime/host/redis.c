@@ -14,12 +14,7 @@ static void on_done(struct redis_request *request, enum err err,
     struct operation *operation =
         container_of(request, struct operation, redis);
 
-    operation->is_unknown = err != ERR_OK && request->was_sent;
-    if (err != ERR_OK && !request->was_sent && operation->lease == NULL &&
-        (err == ERR_TIMEOUT || err == ERR_REFUSED || err == ERR_BUSY))
-        host_operation_end_refused(operation, err, NULL);
-    else
-        host_operation_end(operation, err, text);
+    host_operation_end_request(operation, err, request->was_sent, NULL, text);
 }
 
 static enum err add(struct operation *operation, const tide_command *commands,
@@ -51,8 +46,7 @@ static enum err send(struct operation *operation, const tide_how *how,
 
     request->on_done = on_done;
     request->site = operation->site;
-    request->timeout_ns =
-        how->timeout_ms < UINT64_MAX / 1000000 ? how->timeout_ms * 1000000 : 0;
+    request->timeout_ns = host_how_timeout_ns(how);
     if (operation->lease != NULL)
         redis_request_set_lease(request);
     if (how->is_transaction)
