@@ -3,7 +3,7 @@
 local core = require "tidepool.core"
 
 -- LuaJIT before April 2022, as Debian 12 has it, compiles next() on x64 to code that may
--- lose half of a pointer (its issue 829): there, loops use one that it cannot compile.
+-- lose half of a pointer (its bug 829): there, loops use one that it cannot compile.
 -- Later versions have a number in the place of "beta".
 local raw_next = next
 local next_pair = jit.arch == "x64" and jit.version:find "beta" and core.next or raw_next
