@@ -1,5 +1,4 @@
-/* operation.h - pools from C, from the inside: pools, leases and what is asked
- * of them.  See tidepool.h. */
+/* operation.h - pools from C, from the inside, and what is asked of them. */
 #ifndef TIDEPOOL_HOST_OPERATION_H
 #define TIDEPOOL_HOST_OPERATION_H
 
@@ -25,8 +24,7 @@ struct tide_pool {
 
 /* The pool at the moment; NULL when it is closed. */
 struct pool *host_pool_live(const tide_pool *pool);
-/* An operation is PENDING on it no more. */
-void host_pool_left(tide_pool *pool);
+void host_pool_left(tide_pool *pool); /* by an operation */
 
 enum { SITE_MAX = 64 };
 
@@ -94,15 +92,14 @@ void host_operation_begun(struct operation *operation, uint64_t *id);
 /* It is PENDING no more: err, and text, which may be NULL, will be told. */
 void host_operation_end(struct operation *operation, enum err err,
                         const struct err_text *text);
-/* The same, with what the pool has to say; waiter may be NULL. */
+/* With what the pool has to say; waiter may be NULL. */
 void host_operation_end_refused(struct operation *operation, enum err err,
                                 const struct pool_waiter *waiter);
 /* Of a statement or commands: one of these two, by whether they were sent. */
 void host_operation_end_request(struct operation *operation, enum err err,
                                 bool was_sent, const struct pool_waiter *waiter,
                                 const struct err_text *text);
-/* Of a request; 0: the pool's setting. */
-uint64_t host_how_timeout_ns(const tide_how *how);
+uint64_t host_how_timeout_ns(const tide_how *how); /* 0: the pool's */
 
 /* Takes it, which is PENDING, out of its pool; TIDE_CANCELLED will be told. */
 void host_operation_cancel(struct operation *operation);
