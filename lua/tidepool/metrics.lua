@@ -62,6 +62,7 @@ local CONSUMER_COUNTERS = {
 -- name, entry of a write-behind's stats, help
 local WRITEBEHIND_GAUGES = {
   { "dirty", "dirty", "Keys whose latest value is not in the database." },
+  { "in_flight", "in_flight", "Keys among them that are being stored." },
   { "oldest_dirty_seconds", "oldest_dirty", "Age of the oldest change among them." },
   { "loss_window_seconds", "loss_window",
     "Age of the oldest change that is in no log either: what a crash would take." },

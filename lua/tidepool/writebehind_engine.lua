@@ -1,5 +1,8 @@
 -- writebehind_engine.lua - the task of a write-behind: logs what is dirty, stores it,
 -- waits while the database is away, ends when nobody has it and all is stored.
+--
+-- What is put while it stores is logged by a second task, which lives as long as that
+-- takes: a slow database makes no loss window larger.
 
 local core = require "tidepool.core"
 local dirty = require "tidepool.writebehind_dirty"
@@ -41,6 +44,7 @@ function Engine:stats()
   local now = core.now()
   local stats = {
     name = self.name, dirty = self:count(),
+    in_flight = self.flight and self.flight.count or 0,
     oldest_dirty = self.oldest and now - self.oldest or 0,
     loss_window = self.at_risk and now - self.at_risk or 0,
     log_bytes = self.log and self.log.size, last_error = self.last_error,
@@ -59,18 +63,51 @@ end
 
 local function is_unlogged(entry) return not entry.is_logged end
 
+-- What belongs in the log: all, or what is not in it yet.  What is under way comes
+-- first: nobody may find a group in the log, and behind what the database has of another
+-- key of it.
+local function unsaved(self, is_due)
+  local parts = self.flight and self.flight:parts(is_due) or {}
+  for _, part in ipairs(self.dirty:parts(is_due)) do parts[#parts + 1] = part end
+  return parts
+end
+
+local function is_logged(entry) return entry.is_logged end
+
+-- True when nothing that is in the log has to be there any more, and it is empty.
+local function is_emptied(self)
+  if #unsaved(self, is_logged) > 0 or not self.log:reset() then return false end
+  self.log_live, self.is_log_stale = 0, false
+  self.log:forget_orphans()
+  return true
+end
+
+-- Goes on in a log of only this text.  What lands while it is written makes it stale.
+local function replace_log(self, text)
+  self.is_log_stale = false
+  local done, err = self.log:replace(text)
+  if not done then
+    self.is_log_stale = true
+    return nil, err
+  end
+  self.log_live = #text
+  return true
+end
+
+-- In a stale log there is what the database has; behind that nothing is appended, lest it
+-- come back together with what follows.
 local function write_log(self)
-  local is_large = self.log.size > LOG_SLACK + 4 * self.log_live
-  local parts = self.dirty:parts(not is_large and is_unlogged or nil)
+  local is_anew = self.is_log_stale and not is_emptied(self)
+    or self.log.size > LOG_SLACK + 4 * self.log_live
+  local parts = unsaved(self, not is_anew and is_unlogged or nil)
   if #parts == 0 then
     self.log:forget_orphans()
     return true
   end
   local text = lines_of(parts)
   local done, err
-  if is_large then
-    done, err = self.log:replace(text)
-    self.log_live = #text
+  if is_anew then
+    done, err = replace_log(self, text)
   else
     done, err = self.log:append(text)
   end
@@ -203,7 +240,11 @@ end
 
 local function land(self, parts, err)
   for _, entry in ipairs(flatten(parts)) do self.flight:remove(entry) end
-  if err then self.dirty:give_back(flatten(parts)) end
+  if err then
+    self.dirty:give_back(flatten(parts))
+  else
+    self.is_log_stale = true
+  end
 end
 
 local function slice(list, from, to)
@@ -261,11 +302,7 @@ local function note_end(self)
   if not err then
     self.counts.flushes = self.counts.flushes + 1
     self.pause, self.retry_at, self.told_of = BACKOFF_MIN, 0, nil
-    if self.log then
-      self.log:reset()
-      self.log_live = 0
-      self.log:forget_orphans()
-    end
+    if self.log and self.is_log_stale then is_emptied(self) end
     return
   end
   self.counts.failures = self.counts.failures + 1
@@ -304,18 +341,40 @@ end
 
 -- ---- the loop
 
-function Engine:wake()
-  self.is_woken = true
-  if self.sleeper then self.sleeper:cancel() end
+-- An alarm: sleeps until it is woken, which may have been before, or for so long.
+local function sleep_on(alarm, seconds)
+  if not alarm.is_woken then
+    alarm.sleeper = core.spawn(function() of(core.sleep(seconds)) end)
+    of(alarm.sleeper:wait())
+    alarm.sleeper = nil
+  end
 end
 
-local function rest(self)
-  if not self.is_woken then
-    self.sleeper = core.spawn(function() of(core.sleep(self.options.flush)) end)
-    of(self.sleeper:wait())
-    self.sleeper = nil
-  end
-  self.is_woken = false
+local function ring(alarm)
+  alarm.is_woken = true
+  if alarm.sleeper then alarm.sleeper:cancel() end
+end
+
+function Engine:wake()
+  ring(self.alarm)
+end
+
+-- Logs what is put until the alarm is rung.
+local function log_meanwhile(self, alarm)
+  core.exempt()
+  repeat
+    sleep_on(alarm, self.options.flush)
+    if not alarm.is_woken then append_log(self) end
+  until alarm.is_woken
+end
+
+local function store_and_log(self)
+  local alarm = {}
+  local logger = self.log and core.spawn(log_meanwhile, self, alarm)
+  local ok, failure = pcall(store_all, self)
+  ring(alarm)
+  if logger then of(logger:wait()) end
+  if not ok then error(failure, 0) end
 end
 
 local function step(self)
@@ -323,7 +382,7 @@ local function step(self)
   self.next_round = nil
   if self.log then append_log(self) end
   if self.dirty.count > 0 and (round or core.now() >= self.retry_at) then
-    store_all(self)
+    store_and_log(self)
     note_end(self)
   end
   end_round(round, self.last_error)
@@ -350,7 +409,8 @@ end
 local function run(self)
   core.exempt() -- the script's own functions run in children
   while not is_over(self) do
-    rest(self)
+    sleep_on(self.alarm, self.options.flush)
+    self.alarm.is_woken = false
     local ok, failure = pcall(step, self)
     if not ok then recover(self, failure) end
   end
@@ -400,7 +460,7 @@ local engine = {}
 function engine.new(name, options, on_end)
   local self = setmetatable({
     name = name, options = options, on_end = on_end, handles = {}, dirty = dirty.new(),
-    loads = {}, pause = BACKOFF_MIN, retry_at = 0, log_live = 0,
+    loads = {}, alarm = {}, pause = BACKOFF_MIN, retry_at = 0, log_live = 0,
     counts = { flushes = 0, stored = 0, failures = 0, superseded = 0, replayed = 0,
       refused = 0, log_failures = 0 },
   }, Engine)

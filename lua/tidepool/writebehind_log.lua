@@ -115,9 +115,10 @@ function Log:append(text)
   return true
 end
 
--- All of it is in the database.
+-- All of it is in the database: true when it is empty.
 function Log:reset()
   if self.size > 0 and self.own.journal:reset() then self.size = 0 end
+  return self.size == 0
 end
 
 -- What they had is in this one's file, or in the database.

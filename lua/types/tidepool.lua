@@ -1677,6 +1677,7 @@ function WriteBehind:close() end
 ---@class tidepool.WriteBehindStats
 ---@field name string
 ---@field dirty integer keys whose latest value is not stored
+---@field in_flight integer how many of them are being stored now
 ---@field oldest_dirty number seconds since the oldest change among them
 ---@field loss_window number the same of what is in no log either: what a crash would take
 ---@field flushes integer times that all was stored

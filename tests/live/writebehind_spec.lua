@@ -255,6 +255,63 @@ describe("A write-behind", function()
       eventually("it is gone", function() return #must(core.list_dir(path)) == 0 end)
     end)
 
+    -- What fn gives that runs while nothing can be stored.
+    local function while_locked(name, fn)
+      return must(db:transaction(function(tx)
+        must(tx:exec("LOCK TABLE " .. name .. " IN EXCLUSIVE MODE"))
+        return fn() or true
+      end))
+    end
+
+    it("has what is put while others are being stored", function()
+      local wb, name = open { log = directory() .. "/log", flush = 0.02 }
+      while_locked(name, function()
+        must(wb:put("a", 1))
+        eventually("it is under way", function() return wb:stats().in_flight == 1 end)
+        for i = 1, 3 do
+          must(wb:put("b", i))
+          eventually("it is logged", function() return wb:stats().loss_window == 0 end)
+        end
+        assert.are.equal(2, wb:stats().dirty)
+        assert.are.equal(1, wb:stats().in_flight)
+      end)
+      eventually("all is stored", function() return wb:stats().dirty == 0 end)
+      assert.are.equal(0, wb:stats().log_bytes)
+    end)
+
+    -- A crash now: what the log would bring back.
+    local function logged(folder)
+      local names = must(core.list_dir(folder))
+      assert.are.equal(1, #names)
+      return must(core.read_file(folder .. "/" .. names[1]))
+    end
+
+    it("has nothing any more of what was stored, before others come behind it", function()
+      local path = directory()
+      local wb, name = open { log = path .. "/log", flush = 0.02 }
+      local waiting = "SELECT count(*)::int AS n FROM pg_locks WHERE relation = '" .. name
+        .. "'::regclass AND NOT granted"
+      local text, second
+      while_locked(name, function()
+        must(wb:put_all { a = 1, b = 1 })
+        eventually("they wait", function() return must(db:one(waiting)).n == 1 end)
+        must(wb:put_all { a = 2, c = 2 })
+        eventually("all is logged", function() return wb:stats().loss_window == 0 end)
+        second = tide.spawn(while_locked, name, function()
+          eventually("the first are stored", function() return wb:stats().stored == 2 end)
+          eventually("the second wait", function()
+            return must(db:one(waiting)).n == 1
+          end)
+          text = logged(path)
+        end)
+        eventually("it is next", function() return must(db:one(waiting)).n == 2 end)
+      end)
+      assert.is_true(second:wait())
+      assert.is_nil(text:find('"b"', 1, true))
+      assert.truthy(text:find('"c"', 1, true))
+      eventually("all is stored", function() return wb:stats().dirty == 0 end)
+    end)
+
     it("replays what others left and is whole, over older rows only", function()
       local path, name = directory(), new_table()
       local first = '[["a","1","100"],["b","2","100"]]'
