@@ -76,14 +76,15 @@ for i = 1, counters do
       for _ = 1, math.random(4) do trade() end
       state.n = state.n + 1
       if wb:put(key, state) then
-        out:write(("P %d %d %.6f\n"):format(i, state.n, tide.now()))
+        out:write(("P %d %d %.9f\n"):format(i, state.n, tide.now()))
       end
       tide.sleep(math.random() / 200)
     end
   end)
 end
 tide.every(0.01, function()
-  out:write(("W %.6f %.6f\n"):format(wb:stats().loss_window, tide.now()))
+  local now = tide.now() -- before the window is measured: no put is older than the two say
+  out:write(("W %.9f %.9f\n"):format(wb:stats().loss_window, now))
 end)
 
 app:get("/check", function()
@@ -124,7 +125,7 @@ sub notes
     for (split /\n/, slurp("$dir/notes.$round")) {
         if    (/^R (\d+) (\d+)$/)      { $notes{recovered}{$1} = $2 }
         elsif (/^P (\d+) (\d+) (\S+)$/) { push @{ $notes{puts} }, [$1, $2, $3] }
-        elsif (/^W (\S+) (\d+\.\d{6})$/) { @notes{qw(window at)} = ($1, $2) }
+        elsif (/^W (\S+) (\d+\.\d{9})$/) { @notes{qw(window at)} = ($1, $2) }
     }
     return \%notes;
 }
