@@ -77,10 +77,12 @@ end
 
 local phases = {}
 
+-- Whole or not at all: the server may look at any moment.
 local function copy_script()
-  local file = assert(io.open(path "game.lua", "w"))
+  local file = assert(io.open(path "game.lua.new", "w"))
   file:write(assert(core.read_file(FOLDER .. "/game.lua")))
   file:close()
+  assert(os.rename(path "game.lua.new", path "game.lua"))
 end
 
 -- The figures from the last call on; the server prints them with newline and all.
@@ -95,6 +97,7 @@ local function phase(server, name, seconds)
   say("the database is %s", name)
   tide.sleep(seconds / 2)
   copy_script()
+  wait_log(server, "(reloaded)\n", #phases + 1)
   tide.sleep(seconds / 2)
   phases[#phases + 1] = { name = name, text = figures(server) }
 end

@@ -117,10 +117,12 @@ static void reload(struct server *server)
 {
     if (server->runtime == NULL)
         return;
-    if (tide_reload(server->runtime, NULL) == TIDE_OK)
+    if (tide_reload(server->runtime, NULL) == TIDE_OK) {
         server->reloads++;
-    else
+        puts("reloaded");
+    } else {
         fprintf(stderr, "not reloaded: %s\n", tide_last_error(server->runtime));
+    }
 }
 
 /* Saves have connections of their own, so that they do not wait for trades. */
