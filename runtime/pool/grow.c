@@ -76,10 +76,17 @@ static bool is_failing(const struct pool *pool)
     return backoff_end(pool) > 0;
 }
 
+/* Others were under way when the first one failed. */
+static bool may_another_come(const struct pool *pool)
+{
+    return pool->is_patient && pool_count(pool, CONN_OPENING) > 0;
+}
+
 bool pool_is_down(const struct pool *pool)
 {
     return pool->is_known && pool->is_last_failed && pool_usable(pool) == 0 &&
-           is_failing(pool) && pool->last_error_ns >= pool->proven_ns;
+           is_failing(pool) && pool->last_error_ns >= pool->proven_ns &&
+           !may_another_come(pool);
 }
 
 void pool_forget_failures(struct pool *pool)
@@ -200,6 +207,7 @@ void pool_attempt_failed(struct pool *pool, struct conn *conn,
 {
     uint64_t reports = conn->reports;
 
+    pool->is_patient |= !is_failing(pool);
     record_failure(pool, conn, text);
     if (pool->address_count == 1)
         fail_all(pool);
@@ -248,6 +256,18 @@ static void open_one(struct pool *pool, uint32_t permit)
                     });
 }
 
+/* A server that is nearly full takes some and refuses others, so those that
+ * were under way with the first that failed are awaited.  One that hangs may
+ * never come: the back-off is all the time they have. */
+static void end_patience(struct pool *pool)
+{
+    uint64_t end_ns = backoff_end(pool);
+
+    pool->is_patient = pool->now_ns < end_ns && may_another_come(pool);
+    if (pool->is_patient)
+        pool->retry_ns = earlier_ns(pool->retry_ns, end_ns);
+}
+
 bool pool_grow(struct pool *pool)
 {
     uint64_t failures = pool->stats.connect_failures;
@@ -269,6 +289,7 @@ bool pool_grow(struct pool *pool)
             break;
         open_one(pool, permit);
     }
+    end_patience(pool);
     if (unmet(pool) == 0)
         pool_need_no_permit(pool);
     return pool->stats.connect_failures != failures;

@@ -89,6 +89,7 @@ struct pool {
     uint64_t retry_ns;   /* when growth goes on; WHEEL_NEVER: not blocked */
     bool is_known;       /* the first attempt has ended */
     bool is_last_failed; /* the latest attempt failed, see last_error */
+    bool is_patient;     /* other attempts are awaited, see grow.c */
     struct err_text last_error;
     uint64_t last_error_ns;
     uint64_t proven_ns; /* when a test last passed: the server was well */

@@ -263,7 +263,8 @@ void pool_each_lease(const struct pool *pool,
 const struct err_text *pool_last_error(const struct pool *pool);
 /* It was told EXHAUSTED, and not yet RECOVERED. */
 bool pool_is_exhausted(const struct pool *pool);
-/* True while nothing is open (but attempts) and the last attempt failed. */
+/* True while nothing is open (but attempts) and the last attempt failed, with
+ * all that were under way beside it. */
 bool pool_is_down(const struct pool *pool);
 
 /* Asserts what is always true between two calls; for tests.  Walks all lists.

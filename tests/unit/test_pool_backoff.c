@@ -170,7 +170,7 @@ static void test_wait_is_refused_at_once_while_the_pool_is_down(void **state)
     assert_int_equal(log.calls, 0);
 }
 
-static void test_waiters_await_the_outcome_of_the_first_attempt(void **state)
+static void test_waiters_await_the_outcome_of_the_first_attempts(void **state)
 {
     struct fake fake;
     struct wait_log logs[2] = { 0 };
@@ -180,11 +180,57 @@ static void test_waiters_await_the_outcome_of_the_first_attempt(void **state)
     assert_ok(fake_wait(&fake, &logs[0]));
     assert_ok(fake_wait(&fake, &logs[1]));
     fake_pass(&fake, SECOND);
+    fake_failed(&fake, "refused");
     assert_int_equal(logs[0].calls, 0);
     fake_failed(&fake, "refused");
     assert_err(logs[0].err, ERR_REFUSED);
     assert_err(logs[1].err, ERR_REFUSED);
     assert_int_equal(logs[0].calls + logs[1].calls, 2);
+    fake_end(&fake);
+}
+
+/* A server that is nearly full: some connect. */
+static void test_first_failure_ends_nobody_while_another_attempt_runs(void **s)
+{
+    struct fake fake;
+    struct wait_log logs[2] = { 0 };
+
+    (void)s;
+    start(&fake);
+    assert_ok(fake_wait(&fake, &logs[0]));
+    assert_ok(fake_wait(&fake, &logs[1]));
+    assert_int_equal(fake_count(&fake, CONN_OPENING), 2);
+    fake_pass(&fake, MS);
+    fake_failed(&fake, "too many clients");
+    assert_false(pool_is_down(fake.pool));
+    assert_int_equal(logs[0].calls + logs[1].calls, 0);
+    fake_opened(&fake);
+    assert_ok(logs[0].err);
+    fake_release(&fake, logs[0].conn, CONN_CLEAN);
+    assert_ok(logs[1].err);
+    fake_release(&fake, logs[1].conn, CONN_CLEAN);
+    fake_end(&fake);
+}
+
+static void test_attempt_that_hangs_is_awaited_for_the_back_off_only(void **s)
+{
+    struct fake fake;
+    struct wait_log logs[2] = { 0 };
+    uint64_t wait_ns;
+
+    (void)s;
+    start(&fake);
+    assert_ok(fake_wait(&fake, &logs[0]));
+    assert_ok(fake_wait(&fake, &logs[1]));
+    fake_pass(&fake, MS);
+    fake_failed(&fake, "refused");
+    wait_ns = fake.event.retry_ns;
+    fake_pass(&fake, wait_ns - 1);
+    assert_int_equal(logs[0].calls + logs[1].calls, 0);
+    fake_pass(&fake, 1);
+    assert_err(logs[0].err, ERR_REFUSED);
+    assert_err(logs[1].err, ERR_REFUSED);
+    assert_true(pool_is_down(fake.pool));
     fake_end(&fake);
 }
 
@@ -354,7 +400,11 @@ int main(void)
         cmocka_unit_test(test_one_probe_at_a_time_while_the_server_fails),
         cmocka_unit_test(test_down_pool_recovers_by_itself_without_demand),
         cmocka_unit_test(test_wait_is_refused_at_once_while_the_pool_is_down),
-        cmocka_unit_test(test_waiters_await_the_outcome_of_the_first_attempt),
+        cmocka_unit_test(test_waiters_await_the_outcome_of_the_first_attempts),
+        cmocka_unit_test(
+            test_first_failure_ends_nobody_while_another_attempt_runs),
+        cmocka_unit_test(
+            test_attempt_that_hangs_is_awaited_for_the_back_off_only),
         cmocka_unit_test(
             test_failed_attempt_ends_nobody_while_others_are_alive),
         cmocka_unit_test(
