@@ -229,12 +229,15 @@ static void let_go(struct task *task)
         lua_pop(L, 1); /* no memory: it stays as it is */
 }
 
+/* Most of what happens here may run the collector, which may come to the last
+ * handle: the task itself has one until it is over. */
 static void task_end(struct task *task, int status)
 {
     struct task *parent = task->parent;
 
     task->state = TASK_DONE;
     task->status = status;
+    task->handles++;
     if (status == LUA_ERRMEM)
         limits_suspect(task->vm, "Lua ran out of memory");
     list_remove(&task->vm->live, &task->live_node);
@@ -246,6 +249,7 @@ static void task_end(struct task *task, int status)
         task->on_end(task, task->on_end_ud);
     wake_waiters(task);
     if (parent != NULL) {
+        task->handles--;
         list_remove(&parent->children, &task->child_node);
         list_push_back(&parent->ended, &task->child_node);
         if (parent->on_child != NULL)
@@ -254,10 +258,9 @@ static void task_end(struct task *task, int status)
     }
     if (status != 0 && !task->error_taken && task->detached && !task->cancelled)
         log_failure(task);
-    if (task->handles == 0)
-        recycle(task);
-    else if (status != 0)
+    if (status != 0 && task->handles > 1)
         let_go(task);
+    task_unref(task);
 }
 
 void task_unref(struct task *task)

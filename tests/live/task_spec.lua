@@ -63,6 +63,28 @@ describe("tasks", function()
       end)
     end)
 
+    -- What runs at the end of a task makes garbage, and so may be where the collector
+    -- comes to the handle that nobody has any more.
+    it("may lose their handle while they end", function()
+      local ended, runs = 0, 20
+      local function begin(raises)
+        tide.spawn(function()
+          core.at_task_end(function()
+            collectgarbage()
+            ended = ended + 1
+          end)
+          tide.sleep(0)
+          if raises then error(core.err("cancelled", "on purpose"), 0) end
+        end)
+      end
+      for i = 1, runs do begin(i % 2 == 0) end
+      eventually("all have ended", function() return ended == runs end)
+      local order = {}
+      for i = 1, runs do tide.spawn(function() order[#order + 1] = i end) end
+      eventually("each of the next ones has run", function() return #order == runs end)
+      for i = 1, runs do assert.are.equal(i, order[i]) end
+    end)
+
     it("can be waited for twice and by several", function()
       local gate = support.gate()
       local task = tide.spawn(function()
