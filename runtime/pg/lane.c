@@ -7,9 +7,6 @@
  * not the server's work alone; a write's time is mostly that of its commit. */
 enum { SLOW_READ = 2, SLOW_WRITE = 8 };
 
-/* How long the server may take to act on a cancel. */
-static const uint64_t STOP_LIMIT_NS = 1000000000;
-
 static struct pg_link *link_of_lane(struct lane *lane)
 {
     return container_of(lane, struct pg_link, lane);
@@ -244,8 +241,6 @@ void lane_give_up(struct pg_link *link)
     loop_defer(link->pg->loop, LOOP_RUN, &link->job);
 }
 
-static void on_link_deadline(struct deadline *deadline);
-
 static void begin(struct lanes *lanes, struct conn *conn, enum lane_kind kind)
 {
     struct pg_link *link = link_of(conn);
@@ -255,13 +250,14 @@ static void begin(struct lanes *lanes, struct conn *conn, enum lane_kind kind)
     link->steps_head = link->steps_tail;
     link->group_at = link->steps_tail;
     link->n_dead = 0;
-    link->deadline.fn = on_link_deadline;
     list_init(&link->again);
     list_init(&link->absent);
     link->text.text[0] = '\0';
     link_move(link, LINK_LANE);
     if (!lane_send_setup(link, kind))
         lane_give_up(link);
+    else if (!link->lane.is_ready)
+        lane_watch_setup(link);
 }
 
 static void free_absent(struct pg_link *link)
@@ -310,53 +306,7 @@ void lane_unshare(struct conn *conn)
     lane_finish(&link_of(conn)->lane);
 }
 
-/* ---- stopping what nobody waits for */
-
-/* Somebody's statement in the group that runs is not wanted any more. */
-static bool is_head_dead(const struct pg_link *link)
-{
-    for (uint64_t at = link->steps_head; at != link->steps_tail; at++) {
-        const struct step *step = lane_step(link, at);
-
-        if (step->kind == STEP_RUN && step->is_dead)
-            return true;
-        if (step->kind == STEP_SYNC &&
-            (step->ends_group || link->lane.kind == LANE_WRITE))
-            return false;
-    }
-    return false;
-}
-
-/* The head is late and somebody gave up on it: it is stopped, and whoever it
- * takes with it is sent again. */
-static void on_link_deadline(struct deadline *deadline)
-{
-    struct pg_link *link = container_of(deadline, struct pg_link, deadline);
-
-    if (link->lane.is_held) {
-        lane_lose(link); /* the server did not answer the cancel */
-        return;
-    }
-    if (!is_head_dead(link))
-        return;
-    if (!lane_is_late(&link->lane, link_now(link))) {
-        lane_watch_dead(link);
-        return;
-    }
-    link_cancel_start(link);
-    link->lane.is_held = true;
-    deadline_start(link->pg->loop, &link->deadline,
-                   link_now(link) + STOP_LIMIT_NS);
-}
-
-void lane_watch_dead(struct pg_link *link)
-{
-    uint64_t target_ns = pool_settings(link->conn.pool)->group_target_ns;
-
-    if (link->n_dead > 0 && !link->lane.is_held && is_head_dead(link))
-        deadline_start(link->pg->loop, &link->deadline,
-                       link->lane.head_ns + target_ns + WHEEL_TICK_NS);
-}
+/* ---- looking again */
 
 void lane_settle(struct pg_link *link)
 {

@@ -58,8 +58,6 @@ void lane_cancel_request(struct pg_request *request, enum demand_end why);
 /* Ends a request that is on no queue and no lane. */
 void lane_end(struct pg_request *request, enum err err, PGresult *result,
               const struct err_text *text);
-/* Looks again at what must be stopped, when statements nobody waits for run. */
-void lane_watch_dead(struct pg_link *link);
 /* A cancel has come back, or nothing is due any more. */
 void lane_settle(struct pg_link *link);
 /* It is of no use any more: lane_lose() follows, not from inside. */
@@ -75,6 +73,14 @@ void lane_unshare(struct conn *conn);
 void lane_wake(struct pg_pool *pg);
 void lane_pool_init(struct pg_pool *pg);
 void lane_pool_close(struct pg_pool *pg);
+
+/* ---- lane_late.c */
+
+/* Looks again at what must be stopped, when statements nobody waits for run. */
+void lane_watch_dead(struct pg_link *link);
+/* The setup was sent: whoever waits for the lane does so for connect_timeout,
+ * then it is lost. */
+void lane_watch_setup(struct pg_link *link);
 
 /* ---- lane_send.c */
 

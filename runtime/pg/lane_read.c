@@ -227,6 +227,7 @@ static void give_back(struct pg_link *link)
 
 static void take_setup(struct pg_link *link)
 {
+    deadline_stop(link->pg->loop, &link->deadline);
     if (link->lane.kind == LANE_WRITE || link->is_read_only)
         lane_ready(&link->lane);
     else if (link->pg->is_pooled)

@@ -48,7 +48,7 @@ struct pg_link {
     struct connecting *connecting; /* while CONNECTING */
     struct loop_job job;           /* an answer that may not come from inside */
     struct err_text text;          /* why it was lost, or the request failed */
-    struct err_text last_words;    /* of the server, without being asked */
+    struct err_text last_words;    /* before the end: the server's, or ours */
     bool is_undrained;             /* the TLS library may hold bytes */
     struct link_cancel *cancel;    /* waiting or on its way */
 

@@ -301,9 +301,11 @@ static void on_bind(struct peer_conn *conn, const char *body)
 
 static void on_execute(struct peer_conn *conn)
 {
+    const char *hold = conn->peer->hold;
+
     note(conn, 'E', "");
     if (strcmp(conn->sql, "hold") == 0 ||
-        (conn->peer->hold != NULL && strcmp(conn->sql, conn->peer->hold) == 0))
+        (hold != NULL && strncmp(conn->sql, hold, strlen(hold)) == 0))
         conn->is_holding = true;
     else
         execute(conn, conn->sql);

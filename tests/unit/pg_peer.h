@@ -46,7 +46,7 @@ struct peer {
     const char *fail_bind; /* SQLSTATE for the next Bind, or NULL */
     const char *fail_where;
     const char *fail_parse; /* for the next Parse */
-    const char *hold;       /* one more statement that is held, or NULL */
+    const char *hold;       /* how others begin that are held, or NULL */
     bool is_silent;         /* greets nobody */
     bool is_pooler;         /* its pid is not the server's */
     bool is_deaf;           /* does not act on cancels */

@@ -185,6 +185,47 @@ static void test_write_on_a_lost_lane_is_lost(void **state)
     assert_true(call.request.was_sent);
 }
 
+static void set_connect_timeout(struct world *world, uint64_t ms)
+{
+    world->settings.connect_timeout_ns = ms * NS_PER_MS;
+    assert_ok(pool_set(pg_pool_pool(world->pg), &world->settings,
+                       loop_now_ns(world->loop), NULL));
+}
+
+/* Runs sql on connections of its own until it is queued for a lane. */
+static void send_shared(struct world *world, struct call *call, const char *sql)
+{
+    for (int i = 0; i < LESSONS_MAX; i++) {
+        init_call(call, sql);
+        assert_ok(pg_pool_send(world->pg, &call->request));
+        if (call->request.place == PG_PLACE_QUEUE)
+            return;
+        pg_call_wait(world, call);
+        assert_ok(call->err);
+    }
+    fail_msg("%s was not put on a lane", sql);
+}
+
+static void test_lane_is_lost_when_its_setup_is_not_answered(void **state)
+{
+    struct world *world = *state;
+    uint64_t usual_ms = world->settings.connect_timeout_ns / NS_PER_MS;
+    struct call call;
+
+    world->peer.hold = "SELECT pg_catalog.set_config";
+    send_shared(world, &call, "select 1");
+    set_connect_timeout(world, 20);
+    wait_for(world->loop, stats_of(world)->closes[CLOSE_LOST] == 1);
+    set_connect_timeout(world, usual_ms);
+    assert_int_equal(call.calls, 0);
+    assert_non_null(strstr(world->logged, "within connect_timeout"));
+    world->peer.hold = NULL;
+    pg_call_wait(world, &call);
+
+    assert_ok(call.err);
+    assert_int_equal(stats_of(world)->shared_statements, 1);
+}
+
 static void test_late_statement_is_stopped_and_the_rest_sent_again(void **state)
 {
     struct world *world = *state;
@@ -279,6 +320,7 @@ int main(void)
         TEST(test_statement_that_is_unknown_is_prepared_again),
         TEST(test_read_on_a_lost_lane_runs_on_another),
         TEST(test_write_on_a_lost_lane_is_lost),
+        TEST(test_lane_is_lost_when_its_setup_is_not_answered),
         TEST(test_late_statement_is_stopped_and_the_rest_sent_again),
         TEST(test_cancelled_request_is_not_told),
         TEST(test_queued_request_leaves_without_a_trace),
