@@ -39,6 +39,8 @@ void copy_lose(struct pg_link *link, const struct err_text *why)
 
 static void keep_result(struct pg_link *link, PGresult *result)
 {
+    if (link_is_garbled(result))
+        link->is_garbled = true;
     /* the first error counts */
     if (link->result != NULL && query_is_error(link->result)) {
         PQclear(result);

@@ -323,7 +323,8 @@ static bool is_end(const struct pg_link *link, const PGresult *answer)
 {
     const struct step *head = lane_step(link, link->steps_head);
 
-    if (PQstatus(link->pq) == CONNECTION_BAD || link_is_fatal(answer))
+    if (PQstatus(link->pq) == CONNECTION_BAD || link_is_fatal(answer) ||
+        link_is_garbled(answer))
         return true;
     if (head->answer != NULL)
         return PQresultStatus(answer) != PGRES_PIPELINE_SYNC &&

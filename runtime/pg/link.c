@@ -30,69 +30,21 @@ void link_move(struct pg_link *link, enum link_phase phase)
 
 static bool is_dead(const struct pg_link *link)
 {
-    return PQstatus(link->pq) == CONNECTION_BAD;
-}
-
-/* ---- words */
-
-static const char *field(const PGresult *error, int code)
-{
-    const char *text = error != NULL ? PQresultErrorField(error, code) : NULL;
-
-    return text != NULL ? text : "";
-}
-
-void link_error_text(const struct pg_link *link, const PGresult *error,
-                     struct err_text *text)
-{
-    const char *message = field(error, PG_DIAG_MESSAGE_PRIMARY);
-    const char *sqlstate = field(error, PG_DIAG_SQLSTATE);
-
-    if (message[0] == '\0' && error != NULL)
-        message = PQresultErrorMessage(error);
-    if (message[0] == '\0') /* more lines guess at reasons */
-        message = PQerrorMessage(link->pq);
-    if (message[0] == '\0')
-        message = err_sentence(ERR_LOST);
-    err_text_set(text, "%.*s", (int)strcspn(message, "\n"), message);
-    memset(text->sqlstate, 0, sizeof(text->sqlstate));
-    if (strlen(sqlstate) == SQLSTATE_LEN)
-        memcpy(text->sqlstate, sqlstate, SQLSTATE_LEN);
-}
-
-bool link_is_fatal(const PGresult *error)
-{
-    const char *severity = field(error, PG_DIAG_SEVERITY_NONLOCALIZED);
-
-    return strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0;
-}
-
-bool link_has_sqlstate(const PGresult *error, const char *sqlstate)
-{
-    return strcmp(field(error, PG_DIAG_SQLSTATE), sqlstate) == 0;
-}
-
-bool link_is_raised_by(const PGresult *error, const char *function)
-{
-    return strcmp(field(error, PG_DIAG_SOURCE_FUNCTION), function) == 0;
-}
-
-bool link_is_plan_old(const PGresult *error)
-{
-    return link_has_sqlstate(error, "0A000") &&
-           link_is_raised_by(error, "RevalidateCachedQuery");
+    return PQstatus(link->pq) == CONNECTION_BAD || link->is_garbled;
 }
 
 /* ---- the end */
 
 void link_break(struct pg_link *link)
 {
+    bool is_said = link_is_fatal(link->result);
+
     watch_close(link->watch);
     link->watch = NULL;
-    if (link_is_fatal(link->result))
-        link_error_text(link, link->result, &link->text);
-    else if (link->last_words.text[0] != '\0')
+    if (!is_said && link->last_words.text[0] != '\0')
         link->text = link->last_words;
+    else if (is_said || link_is_garbled(link->result))
+        link_error_text(link, link->result, &link->text);
     else
         link_error_text(link, NULL, &link->text);
     link_move(link, LINK_BROKEN);
@@ -444,8 +396,12 @@ static bool take_answers(struct pg_link *link)
             PQclear(answer);
             return !is_dead(link) || link->phase != LINK_PREPARING;
         }
-        if (answer != NULL)
-            readers[link->phase].answer(link, answer);
+        if (answer == NULL)
+            continue;
+        link->is_garbled = link_is_garbled(answer);
+        readers[link->phase].answer(link, answer);
+        if (link->is_garbled)
+            return link->phase != LINK_PREPARING;
     }
     return false;
 }

@@ -50,6 +50,7 @@ struct pg_link {
     struct err_text text;          /* why it was lost, or the request failed */
     struct err_text last_words;    /* before the end: the server's, or ours */
     bool is_undrained;             /* the TLS library may hold bytes */
+    bool is_garbled;               /* libpq does not understand the server */
     struct link_cancel *cancel;    /* waiting or on its way */
 
     struct stmts stmts;
@@ -122,6 +123,9 @@ void link_break(struct pg_link *link);
 void link_lost(struct pg_link *link);
 /* Sends a statement of our own; false when the connection is dead. */
 bool link_chore(struct pg_link *link, enum link_chore chore) MUST_CHECK;
+
+/* ---- words.c */
+
 /* The words and SQLSTATE of an error; libpq's when error is NULL. */
 void link_error_text(const struct pg_link *link, const PGresult *error,
                      struct err_text *text);
@@ -133,6 +137,10 @@ bool link_is_fatal(const PGresult *error);
 bool link_has_sqlstate(const PGresult *error, const char *sqlstate);
 bool link_is_plan_old(const PGresult *error);
 bool link_is_raised_by(const PGresult *error, const char *function);
+/* Whether it is an error of libpq's own, which have no SQLSTATE: what the
+ * server sends is not understood, or does not come.  What comes next answers
+ * nothing that is known, and what ran may have done anything. */
+bool link_is_garbled(const PGresult *answer);
 
 /* heed.c: retires what the pool has open when the error tells that the server
  * goes, or must not be written to any more.  text has its SQLSTATE. */

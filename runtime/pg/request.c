@@ -99,18 +99,13 @@ static bool must_poison(const struct pg_link *link)
            PQtransactionStatus(link->pq) == PQTRANS_INTRANS;
 }
 
-/* There is no result, or an error that is the connection's: libpq's own ones
- * have no SQLSTATE. */
+/* There is no result, or an error that is the connection's. */
 static bool is_lost(const struct pg_link *link)
 {
     const PGresult *result = link->result;
 
-    if (link->phase != LINK_BROKEN)
-        return false;
-    return result == NULL ||
-           (query_is_error(result) &&
-            (link_is_fatal(result) ||
-             PQresultErrorField(result, PG_DIAG_SQLSTATE) == NULL));
+    return link->phase == LINK_BROKEN &&
+           (result == NULL || link_is_fatal(result) || link_is_garbled(result));
 }
 
 void request_end(struct pg_link *link)

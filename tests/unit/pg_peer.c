@@ -65,7 +65,12 @@ static void say_empty(struct peer_conn *conn, char type)
 
 static void say_tag(struct peer_conn *conn, const char *tag)
 {
-    say_bytes(conn, 'C', tag, strlen(tag) + 1);
+    const char *garbles = conn->peer->garbles;
+    bool is_garbled = garbles != NULL && strcmp(conn->sql, garbles) == 0;
+
+    if (is_garbled)
+        conn->peer->garbles = NULL;
+    say_bytes(conn, is_garbled ? '?' : 'C', tag, strlen(tag) + 1);
 }
 
 static void say_ready(struct peer_conn *conn)

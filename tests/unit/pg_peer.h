@@ -47,6 +47,7 @@ struct peer {
     const char *fail_where;
     const char *fail_parse; /* for the next Parse */
     const char *hold;       /* how others begin that are held, or NULL */
+    const char *garbles;    /* whose next answer has a type of no message */
     bool is_silent;         /* greets nobody */
     bool is_pooler;         /* its pid is not the server's */
     bool is_deaf;           /* does not act on cancels */

@@ -185,6 +185,36 @@ static void test_write_on_a_lost_lane_is_lost(void **state)
     assert_true(call.request.was_sent);
 }
 
+static void run_garbled(struct world *world, struct call *call, const char *sql)
+{
+    teach(world, sql);
+    world->peer.garbles = sql;
+    init_call(call, sql);
+    pg_call_pool(world, call);
+    assert_int_equal(stats_of(world)->closes[CLOSE_LOST], 1);
+}
+
+static void test_write_whose_answer_is_not_understood_is_lost(void **state)
+{
+    struct world *world = *state;
+    struct call call;
+
+    run_garbled(world, &call, "update 1");
+    assert_err(call.err, ERR_LOST);
+    assert_true(call.request.was_sent);
+    assert_non_null(strstr(call.text.text, "unexpected response from server"));
+}
+
+static void test_read_whose_answer_is_not_understood_runs_again(void **state)
+{
+    struct world *world = *state;
+    struct call call;
+
+    run_garbled(world, &call, "select 1");
+    assert_ok(call.err);
+    assert_string_equal(call.value, "select 1");
+}
+
 static void set_connect_timeout(struct world *world, uint64_t ms)
 {
     world->settings.connect_timeout_ns = ms * NS_PER_MS;
@@ -320,6 +350,8 @@ int main(void)
         TEST(test_statement_that_is_unknown_is_prepared_again),
         TEST(test_read_on_a_lost_lane_runs_on_another),
         TEST(test_write_on_a_lost_lane_is_lost),
+        TEST(test_write_whose_answer_is_not_understood_is_lost),
+        TEST(test_read_whose_answer_is_not_understood_runs_again),
         TEST(test_lane_is_lost_when_its_setup_is_not_answered),
         TEST(test_late_statement_is_stopped_and_the_rest_sent_again),
         TEST(test_cancelled_request_is_not_told),

@@ -305,6 +305,47 @@ static void test_quiet_link_is_tested_with_an_empty_statement(void **state)
     assert_string_equal(world->peer.conns[0].heard, "Q B E S ");
 }
 
+/* ---- what is no answer */
+
+static void check_garbled(struct world *world, const struct call *call)
+{
+    assert_err(call->err, ERR_LOST);
+    assert_true(call->request.was_sent);
+    assert_string_equal(call->text.sqlstate, "");
+    assert_non_null(strstr(call->text.text, "unexpected response from server"));
+    wait_for(world->loop,
+             pool_stats(pg_pool_pool(world->pg))->closes[CLOSE_LOST] == 1);
+}
+
+static void test_write_whose_answer_is_not_understood_is_lost(void **state)
+{
+    struct world *world = *state;
+    struct call call;
+
+    world->peer.garbles = "update 1";
+    pg_call_init(&call, "update 1", NULL);
+    pg_call_pool(world, &call);
+
+    check_garbled(world, &call);
+    pg_run_pool(world, "update 1");
+}
+
+static void test_lease_whose_answer_is_not_understood_is_lost(void **state)
+{
+    struct world *world = *state;
+    struct pg_link *link = pg_world_lease(world);
+    struct call call;
+
+    pg_run_link(world, link, "begin");
+    world->peer.garbles = "update 1";
+    pg_call_init(&call, "update 1", NULL);
+    pg_call_link(world, link, &call);
+    assert_err(pg_link_send(link, &call.request), ERR_LOST);
+    pg_world_release(world, link);
+
+    check_garbled(world, &call);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -324,6 +365,8 @@ int main(void)
         TEST(test_session_statements_are_refused_on_the_pool),
         TEST(test_link_comes_back_clean),
         TEST(test_quiet_link_is_tested_with_an_empty_statement),
+        TEST(test_write_whose_answer_is_not_understood_is_lost),
+        TEST(test_lease_whose_answer_is_not_understood_is_lost),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
