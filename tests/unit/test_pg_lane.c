@@ -73,9 +73,12 @@ static void wait_calls(struct world *world, struct call *calls, unsigned count)
 /* The connection that holds a statement. */
 static struct peer_conn *holding(struct world *world)
 {
-    for (unsigned i = 0; i < world->peer.n_conns; i++)
-        if (world->peer.conns[i].is_holding)
-            return &world->peer.conns[i];
+    for (unsigned i = 0; i < world->peer.n_conns; i++) {
+        struct peer_conn *conn = &world->peer.conns[i];
+
+        if (conn->is_holding && conn->stream != NULL)
+            return conn;
+    }
     return NULL;
 }
 
@@ -169,6 +172,25 @@ static void test_read_on_a_lost_lane_runs_on_another(void **state)
     pg_call_wait(world, &call);
     assert_ok(call.err);
     assert_int_equal(stats_of(world)->closes[CLOSE_LOST], 1);
+}
+
+static void test_read_is_not_run_a_third_time(void **state)
+{
+    struct world *world = *state;
+    uint64_t before = stats_of(world)->resends;
+    const struct peer_conn *first;
+    struct call call;
+
+    hold(world, &call, "select 1", 5000);
+    first = holding(world);
+    pg_peer_kill(holding(world), "57P01");
+    wait_for(world->loop, holding(world) != NULL && holding(world) != first);
+    pg_peer_kill(holding(world), "57P01");
+    pg_call_wait(world, &call);
+
+    assert_err(call.err, ERR_LOST);
+    assert_string_equal(call.text.sqlstate, "57P01");
+    assert_int_equal(stats_of(world)->resends - before, 1);
 }
 
 static void test_write_on_a_lost_lane_is_lost(void **state)
@@ -349,6 +371,7 @@ int main(void)
         TEST(test_write_on_a_read_lane_runs_on_a_write_lane),
         TEST(test_statement_that_is_unknown_is_prepared_again),
         TEST(test_read_on_a_lost_lane_runs_on_another),
+        TEST(test_read_is_not_run_a_third_time),
         TEST(test_write_on_a_lost_lane_is_lost),
         TEST(test_write_whose_answer_is_not_understood_is_lost),
         TEST(test_read_whose_answer_is_not_understood_runs_again),
