@@ -1,12 +1,13 @@
 -- queue_worker.lua - a consumer of a job queue: takes what is due, runs it in tasks, and
 -- says what became of it.
 
+local alarm = require "tidepool.alarm"
+local child = require "tidepool.child"
 local core = require "tidepool.core"
 local of = require("tidepool.result").of
 local queue_table = require "tidepool.queue_table"
 local reply = require "tidepool.reply"
 local standing = require "tidepool.standing"
-local Task = require "tidepool.task"
 
 local POLL = 5 -- seconds, where nobody tells of a job
 local BACKOFF_MIN, BACKOFF_MAX = 0.05, 2
@@ -22,22 +23,6 @@ local function log(self, level, event, fields)
 end
 
 -- ---- one job
-
-local function keep_err(failure)
-  if core.is_err(failure) then return failure end
-  return debug.traceback(tostring(failure), 2)
-end
-
--- In a child, so that what it holds is given back.  nil; or why it failed.
-local function failure_of(fn, job)
-  local results, failure = Task.all { function()
-    local ok, first, err = xpcall(fn, keep_err, job)
-    if not ok then return { failure = first } end
-    return { failure = first == nil and err or nil }
-  end }
-  if not results then return failure end
-  return results[1].failure
-end
 
 -- What cannot be said to the server is not: the job comes again.
 local function settle(self, counter, met, err)
@@ -71,7 +56,7 @@ local function work(self, job)
     return settle(self, "dead", queue_table.bury(self.db, job,
       ("taken %d times and never settled"):format(job.attempts - 1)))
   end
-  local failure = failure_of(self.fn, job)
+  local failure = child.failure_of(self.fn, job)
   if failure ~= nil then return fail(self, job, failure) end
   settle(self, "handled", queue_table.done(self.db, job))
 end
@@ -79,7 +64,7 @@ end
 local function finish(self, job)
   self.running[job.id] = nil
   self.running_count = self.running_count - 1
-  self:_wake()
+  self.alarm:ring()
 end
 
 local function start(self, row)
@@ -94,20 +79,6 @@ local function start(self, row)
 end
 
 -- ---- the loop
-
-function Worker:_wake()
-  self.is_woken = true
-  if self.sleeper then self.sleeper:cancel() end
-end
-
-local function rest(self, seconds)
-  if not self.is_woken then
-    self.sleeper = core.spawn(function() of(core.sleep(seconds)) end)
-    of(self.sleeper:wait())
-    self.sleeper = nil
-  end
-  self.is_woken = false
-end
 
 -- What runs longer than visibility is nobody else's yet.
 local function keep_running(self)
@@ -152,7 +123,8 @@ local function run(self)
     local seconds, err = step(self)
     if seconds then
       pause, self.told_of, self.last_error = BACKOFF_MIN, nil, nil
-      rest(self, math.max(0.001, seconds))
+      self.alarm:sleep(math.max(0.001, seconds))
+      self.alarm:set()
     else
       note_error(self, err)
       of(core.sleep(pause * (0.5 + math.random() / 2)))
@@ -164,7 +136,7 @@ end
 -- Without it, it polls.
 local function hear(self)
   local sub, err = self.db:listen(queue_table.channel(self.name), function()
-    self:_wake()
+    self.alarm:ring()
   end)
   if sub and self.is_closed then sub:close() end
   self.sub = sub
@@ -179,7 +151,7 @@ function Worker:close()
   self.is_closed = true
   standing.remove(self)
   if self.sub then self.sub:close() end
-  self:_wake()
+  self.alarm:ring()
   return true
 end
 
@@ -202,6 +174,7 @@ local queue_worker = {}
 function queue_worker.start(db, name, fn, options)
   local self = setmetatable({
     db = db, name = name, fn = fn, running = {}, running_count = 0, keep_at = 0,
+    alarm = alarm.new(),
     tasks = options.tasks, visibility = options.visibility, retries = options.retries,
     backoff = options.backoff,
     counts = { handled = 0, failed = 0, retried = 0, dead = 0, lost = 0, errors = 0 },

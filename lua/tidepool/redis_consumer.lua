@@ -1,6 +1,7 @@
 -- redis_consumer.lua - a task that works on a stream as one consumer of a group: new
 -- entries, what it had before it ended the last time, and what others left.
 
+local child = require "tidepool.child"
 local core = require "tidepool.core"
 local of = require("tidepool.result").of
 local options = require "tidepool.options"
@@ -20,28 +21,6 @@ end
 
 -- ---- one entry
 
-local function keep_err(failure)
-  if core.is_err(failure) then return failure end
-  return debug.traceback(tostring(failure), 2)
-end
-
-local function call(fn, entry, cause)
-  return xpcall(fn, keep_err, entry, cause)
-end
-
--- Runs fn(entry) as a child task, so that whatever it holds is given back at its end.
--- True; or false and why.
-local function try(fn, entry, cause)
-  local results, failure = Task.all { function()
-    local ok, first, err = call(fn, entry, cause)
-    if not ok then return { failure = first } end
-    return { failure = first == nil and err or nil }
-  end }
-  if not results then return false, failure end
-  if results[1].failure == nil then return true end
-  return false, results[1].failure
-end
-
 local function acknowledge(self, entry)
   local _, err = self.server:ack(entry.id)
   if not err then
@@ -53,8 +32,8 @@ local function acknowledge(self, entry)
 end
 
 local function give_up(self, entry, cause)
-  local ok, failure = try(self.on_failure, entry, cause)
-  if not ok then
+  local failure = child.failure_of(self.on_failure, entry, cause)
+  if failure ~= nil then
     log(self, "error", "on_failure failed: the entry stays pending",
       { id = entry.id, error = tostring(failure) })
     return true
@@ -74,8 +53,8 @@ local function work(self, entry)
     return give_up(self, entry, core.err("timeout",
       ("delivered %d times and never acknowledged"):format(entry.deliveries - 1)))
   end
-  local ok, failure = try(self.fn, entry)
-  if ok then
+  local failure = child.failure_of(self.fn, entry)
+  if failure == nil then
     self.counts.handled = self.counts.handled + 1
     return acknowledge(self, entry)
   end

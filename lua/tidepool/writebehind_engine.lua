@@ -4,6 +4,7 @@
 -- What is put while it stores is logged by a second task, which lives as long as that
 -- takes: a slow database makes no loss window larger.
 
+local alarm = require "tidepool.alarm"
 local core = require "tidepool.core"
 local dirty = require "tidepool.writebehind_dirty"
 local of = require("tidepool.result").of
@@ -341,38 +342,24 @@ end
 
 -- ---- the loop
 
--- An alarm: sleeps until it is woken, which may have been before, or for so long.
-local function sleep_on(alarm, seconds)
-  if not alarm.is_woken then
-    alarm.sleeper = core.spawn(function() of(core.sleep(seconds)) end)
-    of(alarm.sleeper:wait())
-    alarm.sleeper = nil
-  end
-end
-
-local function ring(alarm)
-  alarm.is_woken = true
-  if alarm.sleeper then alarm.sleeper:cancel() end
-end
-
 function Engine:wake()
-  ring(self.alarm)
+  self.alarm:ring()
 end
 
 -- Logs what is put until the alarm is rung.
-local function log_meanwhile(self, alarm)
+local function log_meanwhile(self, landing)
   core.exempt()
   repeat
-    sleep_on(alarm, self.options.flush)
-    if not alarm.is_woken then append_log(self) end
-  until alarm.is_woken
+    landing:sleep(self.options.flush)
+    if not landing.is_rung then append_log(self) end
+  until landing.is_rung
 end
 
 local function store_and_log(self)
-  local alarm = {}
-  local logger = self.log and core.spawn(log_meanwhile, self, alarm)
+  local landing = alarm.new()
+  local logger = self.log and core.spawn(log_meanwhile, self, landing)
   local ok, failure = pcall(store_all, self)
-  ring(alarm)
+  landing:ring()
   if logger then of(logger:wait()) end
   if not ok then error(failure, 0) end
 end
@@ -409,8 +396,8 @@ end
 local function run(self)
   core.exempt() -- the script's own functions run in children
   while not is_over(self) do
-    sleep_on(self.alarm, self.options.flush)
-    self.alarm.is_woken = false
+    self.alarm:sleep(self.options.flush)
+    self.alarm:set()
     local ok, failure = pcall(step, self)
     if not ok then recover(self, failure) end
   end
@@ -460,7 +447,7 @@ local engine = {}
 function engine.new(name, options, on_end)
   local self = setmetatable({
     name = name, options = options, on_end = on_end, handles = {}, dirty = dirty.new(),
-    loads = {}, alarm = {}, pause = BACKOFF_MIN, retry_at = 0, log_live = 0,
+    loads = {}, alarm = alarm.new(), pause = BACKOFF_MIN, retry_at = 0, log_live = 0,
     counts = { flushes = 0, stored = 0, failures = 0, superseded = 0, replayed = 0,
       refused = 0, log_failures = 0 },
   }, Engine)

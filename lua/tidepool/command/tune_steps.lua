@@ -2,8 +2,8 @@
 -- statement again when it has the last answer, on a pool whose size grows step by step.
 
 local advice = require "tidepool.command.tune_advice"
+local alarm = require "tidepool.alarm"
 local core = require "tidepool.core"
-local of = require("tidepool.result").of
 local tune_server = require "tidepool.command.tune_server"
 
 local WARM_SHARE, WARM_MOST = 0.25, 0.5 -- of a step; seconds
@@ -80,16 +80,14 @@ Run.__index = Run
 
 -- Waits; less when the run is stopped.
 function Run:pause(seconds)
-  if self.why then return end
-  self.sleeper = core.spawn(function() of(core.sleep(seconds)) end)
-  self.sleeper:wait()
+  self.alarm:sleep(seconds)
 end
 
 -- Ends the run, for this reason.
 function Run:stop(why)
   if self.why then return end
   self.why = why
-  if self.sleeper then self.sleeper:cancel() end
+  self.alarm:ring()
   for _, caller in ipairs(self.callers) do caller:cancel() end
 end
 
@@ -281,7 +279,7 @@ local tune_steps = {}
 -- A run on a server of tune_server.open().  tell(ladder, at) hears of each step.
 function tune_steps.new(words, server, tell)
   return setmetatable({ words = words, server = server, tell = tell, callers = {},
-                        ladders = {} }, Run)
+                        alarm = alarm.new(), ladders = {} }, Run)
 end
 
 -- Measures.  Afterwards ladders has sizes and perhaps lanes, each with steps and why it
