@@ -211,9 +211,11 @@ cli: all
 
 # ---- tests/oom: a request whose n-th allocation fails
 
-$(BUILD)/tests/oom/tidepool: $(BUILD)/tests/oom/hook.o $(MAIN_OBJECTS) $(BUILD)/libtidepool.a
+OOM_HOOKS := $(BUILD)/tests/oom/hook.o $(BUILD)/tests/unit/oom_wrap.o
+
+$(BUILD)/tests/oom/tidepool: $(OOM_HOOKS) $(MAIN_OBJECTS) $(BUILD)/libtidepool.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) $(WRAP) -o $@ $< $(MAIN_OBJECTS) \
+	$(Q)$(CC) $(TIDE_CFLAGS) $(CFLAGS) $(LDFLAGS) $(WRAP) -o $@ $(OOM_HOOKS) $(MAIN_OBJECTS) \
 		$(BUILD)/libtidepool.a $(TIDE_LDLIBS) $(LDLIBS)
 
 $(BUILD)/tests/oom/hook.so: tests/oom/hook.c

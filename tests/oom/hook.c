@@ -9,6 +9,8 @@
  * own code; with -DPRELOAD, as a library for LD_PRELOAD, those of libpq,
  * hiredis, libuv and OpenSSL as well.  LuaJIT takes its memory from the kernel.
  */
+#include "../unit/oom_wrap.h"
+
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,7 +41,7 @@ __attribute__((constructor)) static void begin(void)
         control = shared;
 }
 
-static bool fails_now(void)
+bool oom_is_due(void)
 {
     if (control == NULL || control->left <= 0 || getpid() != gettid())
         return false;
@@ -57,55 +59,17 @@ void *__libc_realloc(void *old, size_t size);
 
 void *malloc(size_t size)
 {
-    return fails_now() ? NULL : __libc_malloc(size);
+    return oom_is_due() ? NULL : __libc_malloc(size);
 }
 
 void *calloc(size_t count, size_t size)
 {
-    return fails_now() ? NULL : __libc_calloc(count, size);
+    return oom_is_due() ? NULL : __libc_calloc(count, size);
 }
 
 void *realloc(void *old, size_t size)
 {
-    return fails_now() ? NULL : __libc_realloc(old, size);
-}
-
-#else
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-char *__real_strdup(const char *text);
-char *__real_strndup(const char *text, size_t len);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-char *__wrap_strdup(const char *text);
-char *__wrap_strndup(const char *text, size_t len);
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(old, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails_now() ? NULL : __real_strdup(text);
-}
-
-char *__wrap_strndup(const char *text, size_t len)
-{
-    return fails_now() ? NULL : __real_strndup(text, len);
+    return oom_is_due() ? NULL : __libc_realloc(old, size);
 }
 
 #endif
