@@ -51,12 +51,17 @@ static uint64_t fastest(const struct world *world)
     return rate;
 }
 
-/* In any time no more than the bucket holds, and what ran into it. */
+/* In any time no more than the bucket holds, and what ran into it.  A worker
+ * that goes may have been the one without a limit: those were not limited. */
 static void check_rate(struct world *world, uint64_t max)
 {
     uint64_t rate = fastest(world);
-    uint64_t known = world->n_opens - world->opens_from;
+    uint64_t known;
 
+    if (rate != world->opens_rate)
+        world->opens_from = world->n_opens;
+    world->opens_rate = rate;
+    known = world->n_opens - world->opens_from;
     world->opens_ns[world->n_opens++ % OPENS_MAX] = world->now_ns;
     if (known >= OPENS_MAX)
         known = OPENS_MAX - 1;

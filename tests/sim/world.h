@@ -43,6 +43,7 @@ struct world {
     uint64_t opens_ns[OPENS_MAX]; /* the latest connects, a ring */
     uint64_t n_opens;
     uint64_t opens_from; /* those before were under another rate or max */
+    uint64_t opens_rate; /* the fastest worker's, at the last of them */
     struct list active;  /* demands that are not over, by age */
     unsigned n_demands;
     unsigned n_links;
