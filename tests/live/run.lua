@@ -26,7 +26,17 @@ local TEST_SECONDS = 30 * support.slowness
 -- Failures are made on purpose here: their warnings are noise.
 core.log_setup { level = os.getenv "TEST_LOG" or "error" }
 
-if os.getenv "TEST_JIT" == "off" then jit.off() end
+-- Compiled code, or none: off interprets all, hotloop compiles each loop and call that
+-- runs twice, so that what LuaJIT compiles wrongly has far more places to show.
+local JIT_MODES = {
+  on = function() end,
+  off = function()
+    jit.off()
+    jit.flush()
+  end,
+  hotloop = function() jit.opt.start "hotloop=1" end,
+}
+JIT_MODES[os.getenv "TEST_JIT" or "on"]()
 
 -- Adds where it was raised, down to where this file called the spec.
 local function with_trace(err)
