@@ -243,7 +243,9 @@ void loop_turn(struct loop *loop, int timeout_ms)
         uint64_t wait_ms = timeout_ms > 0 ? (uint64_t)timeout_ms : 1;
 
         uv_update_time(loop->uv);
-        uv_timer_start(&loop->turn, on_turn_over, wait_ms, 0);
+        /* Again after it, for libuv before 1.45 runs timers before it polls,
+         * too: when the time is up by then, the poll must still end. */
+        uv_timer_start(&loop->turn, on_turn_over, wait_ms, 1);
     }
     uv_run(loop->uv, mode);
     uv_timer_stop(&loop->turn);

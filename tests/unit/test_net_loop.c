@@ -201,6 +201,45 @@ static void test_loop_borrows_the_loop_of_its_host(void **state)
     assert_int_equal(uv_loop_close(&host), 0);
 }
 
+static void on_slow_timer(uv_timer_t *timer)
+{
+    uv_sleep(5);
+    uv_update_time(timer->loop);
+}
+
+static void on_stuck(uv_timer_t *timer)
+{
+    *(bool *)timer->data = true;
+}
+
+/* libuv before 1.45 runs timers before it polls, too. */
+static void test_a_turn_whose_time_is_up_before_it_polls_ends(void **state)
+{
+    struct loop *loop = NULL;
+    bool is_stuck = false;
+    uv_timer_t slow, stuck;
+    uv_loop_t host;
+
+    (void)state;
+    assert_int_equal(uv_loop_init(&host), 0);
+    assert_ok(loop_new(&loop, &host, (struct loop_clock){ 0 }));
+    uv_timer_init(&host, &slow);
+    uv_timer_init(&host, &stuck);
+    stuck.data = &is_stuck;
+    uv_timer_start(&stuck, on_stuck, 10000, 0);
+    for (int i = 0; i < 3; i++) {
+        uv_timer_start(&slow, on_slow_timer, 0, 0);
+        loop_turn(loop, 1);
+        assert_false(is_stuck);
+    }
+
+    uv_close((uv_handle_t *)&slow, NULL);
+    uv_close((uv_handle_t *)&stuck, NULL);
+    loop_free(loop);
+    uv_run(&host, UV_RUN_NOWAIT);
+    assert_int_equal(uv_loop_close(&host), 0);
+}
+
 static void test_loop_new_fails_without_memory(void **state)
 {
     struct loop *loop = NULL;
@@ -258,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_loop_turn_comes_back_when_nothing_is_open),
         cmocka_unit_test_setup(test_loop_borrows_the_loop_of_its_host,
                                clear_order),
+        cmocka_unit_test(test_a_turn_whose_time_is_up_before_it_polls_ends),
         cmocka_unit_test(test_loop_new_fails_without_memory),
         cmocka_unit_test_setup(test_a_turn_that_is_over_leaves_jobs_to_the_next,
                                clear_order),
