@@ -77,6 +77,32 @@ local function unlift(call)
   relink(call)
 end
 
+-- Walks those that may be the next: all that are called before the first return.
+local function each_next(head, fn)
+  local entry = head.next
+  while entry and not entry.is_return do
+    if fn(entry) then return entry end
+    entry = entry.next
+  end
+end
+
+-- A read of the present state can be put at once, and nothing else need be tried: it
+-- changes nothing, so where it fits now it hinders none.
+local function read_of(head, state)
+  return each_next(head, function(entry)
+    return entry.op.kind == "read" and entry.op.value == state
+  end)
+end
+
+-- What sets a value at a moment of our choice is put right before who sees that value;
+-- elsewhere it is overwritten unseen, for good.
+local function is_seen_next(head, call)
+  return each_next(head, function(entry)
+    local op = entry.op
+    return entry ~= call and (op.kind == "read" and op.value or op.old) == call.op.value
+  end)
+end
+
 -- ---- what was tried: which operations are in the order, and what they led to
 
 -- Those with a return are named by the first that is lacking and those after it.
@@ -122,19 +148,32 @@ local function told(op)
     op.old and " over " .. tostring(op.old) or "", op.call, op.back or "unknown")
 end
 
+-- Undoes what was put last, with the reads before it that nothing else could be instead
+-- of: gives it, with the state before; or nil when nothing is left.
+local function undo(stack, order)
+  while true do
+    local last = table.remove(stack)
+    if not last then return nil end
+    take(order, last.call)
+    unlift(last.call)
+    if not last.is_forced then return last end
+  end
+end
+
 -- True; or nil and which operation does not fit; or nil and that it was too much work.
 function linear.check(all, initial)
   local ops = needed(all)
   table.sort(ops, function(a, b) return a.call < b.call end)
   local head, order, tried, stack = new_list(ops), new_order(#ops), {}, {}
   local state, steps, furthest, culprit = initial, 0, -1, nil
-  local entry = head.next
+  local forced = read_of(head, state)
+  local entry = forced or head.next
   while entry do
     steps = steps + 1
     if steps > STEPS_MAX then return nil, "too much work to tell" end
     local next_state = not entry.is_return and step(state, entry.op)
     local is_new = false
-    if next_state then
+    if next_state and (entry.match or is_seen_next(head, entry)) then
       local key
       put(order, entry)
       key, order.first = key_of(order.done, order.first, order.high, order.maybe,
@@ -144,19 +183,20 @@ function linear.check(all, initial)
       if not is_new then take(order, entry) end
     end
     if is_new then
-      stack[#stack + 1] = { call = entry, state = state }
+      stack[#stack + 1] = { call = entry, state = state, is_forced = forced ~= nil }
       state = next_state
       lift(entry)
-      entry = head.next
-    elseif not entry.is_return then
+      forced = read_of(head, state)
+      entry = forced or head.next
+    elseif not entry.is_return and not forced then
       entry = entry.next
     else
-      if order.n > furthest then furthest, culprit = order.n, entry.op end
-      local last = table.remove(stack)
+      if entry.is_return and order.n > furthest then
+        furthest, culprit = order.n, entry.op
+      end
+      local last = undo(stack, order)
       if not last then return nil, "does not fit: " .. told(culprit) end
-      state = last.state
-      take(order, last.call)
-      unlift(last.call)
+      state, forced = last.state, nil
       entry = last.call.next
     end
   end
