@@ -303,13 +303,11 @@ tsan:
 
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
 	--show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible
-# Those that race the clock lose under it on a busy machine.
-HASTY := net_deadline net_listener net_pool_clock http_limits http_server http_smuggling
 valgrind: export TEST_SLOWNESS = 20
 valgrind: export STRESS_ROUNDS = 3
+valgrind: export TEST_VALGRIND = 1
 valgrind: $(UNIT_PROGRAMS) embed-programs
-	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e 'timeout 600 $(VALGRIND)' \
-		$(filter-out $(HASTY:%=$(BUILD)/tests/unit/test_%),$(UNIT_PROGRAMS)) $(EMBED_PROGRAMS)
+	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e 'timeout 600 $(VALGRIND)' $(UNIT_PROGRAMS) $(EMBED_PROGRAMS)
 
 # ---- tests/fuzz: targets fuzz_X.c and fuzz_X.lua, their corpora, what was found
 
