@@ -87,7 +87,7 @@ describe("an HTTPS listener", function()
     assert.are.equal(0, (curl("/", nil, "other.example")))
     assert.are.equal(0, (curl("/", nil, "a.wild.example")))
     assert.are.equal(60, (curl("/", nil, "nobody.example")))
-    assert.matches("subject=CN = good", (handshake "-noservername"), 1, true)
+    assert.matches("subject=CN ?= ?good", (handshake "-noservername"))
   end)
 
   it("speaks TLS 1.2 and 1.3 only, with forward secrecy", function()
