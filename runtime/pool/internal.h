@@ -196,6 +196,8 @@ uint64_t pool_line_shed_ns(const struct pool *pool);
 void pool_line_expire(struct pool *pool);
 /* A step waits for pool_tick() because it would end a wait. */
 bool pool_line_has_work(const struct pool *pool);
+/* The first who wants a lease, or the first lane of a kind; or NULL. */
+const struct pool_waiter *pool_first_pressing(const struct pool *pool);
 
 /* A lease or a statement ended so, without having been served. */
 void pool_count_end(struct pool *pool, enum demand_end end);

@@ -201,6 +201,15 @@ static bool grab_lane(struct lane_set *set, uint64_t now_ns)
     return true;
 }
 
+/* One that takes more, though it may not be able to now. */
+static bool has_lane(const struct lane_set *set)
+{
+    list_each (node, &set->lanes)
+        if (!lane_of(node)->is_finishing)
+            return true;
+    return false;
+}
+
 /* Stands in the pool's line; statements have deadlines, the lane needs none. */
 static void await_lane(struct lane_set *set, uint64_t now_ns)
 {
@@ -209,6 +218,7 @@ static void await_lane(struct lane_set *set, uint64_t now_ns)
     set->waiter = (struct pool_waiter){
         .on_done = on_lane,
         .shared = true,
+        .is_first = !has_lane(set),
         .class =
             set->queue.len > 0 ? lane_queue_next(set)->class : CLASS_NORMAL,
         .site = sites[set - set->owner->sets],
@@ -293,11 +303,8 @@ static void shed_lane(struct lane_set *set, uint64_t now_ns)
  * lane would have to be switched again. */
 static uint64_t rest_until(const struct lane_set *set, const struct lane *lane)
 {
-    const struct pool_waiter *waiter = pool_first_waiter(set->owner->pool);
-
-    if (lane->is_finishing || set == &set->owner->sets[LANE_WRITE])
-        return 0;
-    if (waiter != NULL && !waiter->shared)
+    if (lane->is_finishing || set == &set->owner->sets[LANE_WRITE] ||
+        pool_first_pressing(set->owner->pool) != NULL)
         return 0;
     return lane->rest_ns + LINGER_NS;
 }
@@ -322,15 +329,14 @@ static bool end_lane(struct lane_set *set, uint64_t now_ns, uint64_t *due_ns)
     return false;
 }
 
-/* An empty lane goes to a lease that has waited for longer than the statement
+/* An empty lane goes to whoever presses for longer than the statement waits
  * that would be next; a read lane only when it rests, or when the pool asks. */
 static bool yield_lane(struct lane_set *set)
 {
-    const struct pool_waiter *waiter = pool_first_waiter(set->owner->pool);
+    const struct pool_waiter *waiter = pool_first_pressing(set->owner->pool);
     const struct lane_item *item = lane_item_of(list_first(&set->queue));
 
-    if (waiter == NULL || waiter->shared || item == NULL ||
-        waiter->since_ns > item->since_ns)
+    if (waiter == NULL || item == NULL || waiter->since_ns > item->since_ns)
         return false;
     list_each (node, &set->lanes) {
         struct lane *lane = lane_of(node);
@@ -393,6 +399,8 @@ static uint64_t pump(struct lane_set *set, uint64_t now_ns)
     }
     if (set->is_coming && set->queue.len == 0 && !is_short(set, now_ns))
         leave_line(set, now_ns);
+    if (set->is_coming)
+        pool_wait_press(set->owner->pool, &set->waiter, !has_lane(set), now_ns);
     while (end_lane(set, now_ns, &due_ns))
         continue;
     rest_lanes(set);

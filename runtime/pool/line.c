@@ -247,6 +247,18 @@ static struct pool_waiter *first_to_shed(const struct pool *pool)
     return NULL;
 }
 
+const struct pool_waiter *pool_first_pressing(const struct pool *pool)
+{
+    list_each (node, &pool->line) {
+        const struct pool_waiter *waiter =
+            container_of(node, struct pool_waiter, node);
+
+        if (!waiter->shared || waiter->is_first)
+            return waiter;
+    }
+    return NULL;
+}
+
 static bool must_shed(const struct pool *pool)
 {
     const struct pool_waiter *waiter;
@@ -370,4 +382,15 @@ void pool_wait_cancel(struct pool *pool, struct pool_waiter *waiter,
     leave_line(pool, waiter);
     count_end(pool, waiter, DEMAND_CANCELLED);
     pool_leave_quietly(pool);
+}
+
+void pool_wait_press(struct pool *pool, struct pool_waiter *waiter,
+                     bool is_first, uint64_t now_ns)
+{
+    assert(waiter->shared && list_is_linked(&waiter->node));
+    if (waiter->is_first == is_first)
+        return;
+    pool_enter(pool, now_ns);
+    waiter->is_first = is_first;
+    pool_leave_to_tick(pool);
 }

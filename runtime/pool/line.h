@@ -22,7 +22,8 @@ typedef void (*pool_wait_fn)(struct pool_waiter *waiter, enum err err,
  */
 struct pool_waiter {
     pool_wait_fn on_done;
-    bool shared; /* for a lane: the connection becomes SHARED */
+    bool shared;   /* for a lane: the connection becomes SHARED */
+    bool is_first; /* shared: others make room for it, see pool_wait_press() */
     enum pool_class class;
     const char *site;     /* where the caller asked; outlives the lease */
     uint64_t deadline_ns; /* absolute; 0: acquire_timeout from now */

@@ -133,6 +133,11 @@ void pool_count_error(struct pool *pool, enum err err);
  * is not in line. */
 void pool_wait_cancel(struct pool *pool, struct pool_waiter *waiter,
                       uint64_t now_ns);
+/* Of a waiter for a lane that stands in line: whether it is the first lane of
+ * its kind, without which statements wait for ever.  Lanes make room for that
+ * one as they do for leases, and not for one lane more. */
+void pool_wait_press(struct pool *pool, struct pool_waiter *waiter,
+                     bool is_first, uint64_t now_ns);
 
 /*
  * Gives a LEASED or SHARED connection back; the wire decides what becomes of

@@ -8,7 +8,7 @@
 static const uint64_t RECENT_NS = 1000000000;
 /* The least time between two epochs that a server's words begin. */
 static const uint64_t OUTDATED_PAUSE_NS = 5000000000;
-/* How long lanes may keep the head of the line from getting a lease. */
+/* How long lanes may keep whoever presses from getting a connection. */
 static const uint64_t RELIEF_NS = 50000000;
 
 /* ---- lifetime */
@@ -184,16 +184,16 @@ static struct conn *lane_to_ask(const struct pool *pool)
 }
 
 /*
- * Lanes under load never become empty by themselves.  So when the head of the
- * line wants a lease, and nothing is about to come free, one lane is asked.
+ * Lanes under load never become empty by themselves.  So when somebody waits
+ * for a lease, or for the first lane of a kind, and nothing is about to come
+ * free, one lane is asked.
  */
 uint64_t pool_relief_ns(const struct pool *pool)
 {
-    const struct pool_waiter *waiter = pool_first_waiter(pool);
+    const struct pool_waiter *waiter = pool_first_pressing(pool);
     const struct conn *lane = lane_to_ask(pool);
 
-    if (waiter == NULL || waiter->shared || pool->is_paused ||
-        pool->unshared > 0 || lane == NULL)
+    if (waiter == NULL || pool->is_paused || pool->unshared > 0 || lane == NULL)
         return WHEEL_NEVER;
     if (pool_count(pool, CONN_IDLE) + pool_count(pool, CONN_TESTING) +
             pool_count(pool, CONN_HOOKED) + pool_count(pool, CONN_OPENING) +

@@ -96,6 +96,47 @@ describe("Postgres lanes under load", function()
     end)
   end)
 
+  describe("all connections as lanes of one kind", function()
+    local READ = "SELECT n FROM filled WHERE id = $1"
+    local WRITE = "UPDATE filled SET n = n + 1 WHERE id = $1"
+    local PATIENCE_MS = 5000 * support.slowness
+    local pool
+
+    before_each(function()
+      pool = support.postgres { max_connections = 2, lanes = 2 }
+      must(pool:exec "CREATE TABLE IF NOT EXISTS filled (id int PRIMARY KEY, n int)")
+      must(pool:exec [[INSERT INTO filled SELECT i, 0 FROM generate_series(1, 65) AS i
+        ON CONFLICT DO NOTHING]])
+      teach(pool, READ, 65)
+      teach(pool, WRITE, 65)
+    end)
+
+    after_each(function() pool:close(1) end)
+
+    -- Sends what all callers send, and in between each of others.
+    local function check(filler, others)
+      local load = support.load(64, function(i) return pool:query(filler, i) end)
+      for _ = 1, 3 do
+        for _, other in ipairs(others) do
+          local before = load.ok
+          eventually("they are at work", function() return load.ok > before + 64 end)
+          other.timeout_ms = PATIENCE_MS
+          must(pool:query(other, 65))
+        end
+      end
+      load.stop()
+      assert.are.same({}, load.errors)
+    end
+
+    it("let writes and leases among reads", function()
+      check(READ, { { WRITE }, { WRITE, share = false } })
+    end)
+
+    it("let reads and leases among writes", function()
+      check(WRITE, { { READ }, { READ, share = false } })
+    end)
+  end)
+
   describe("settings", function()
     it("change the number of lanes while they run", function()
       local pool = support.postgres { max_connections = 6, lanes = 1, group_max = 4 }

@@ -230,6 +230,88 @@ static void test_lane_that_comes_works_before_it_is_asked_back(void **state)
     yard_close(&yard);
 }
 
+/* A kind that has no lane gets one of the other, however busy that is. */
+static void check_first_lane(enum lane_kind busy, enum lane_kind other)
+{
+    struct yard yard;
+
+    yard_init(&yard);
+    yard_open(&yard, 1);
+    yard_add_many(&yard, busy, 40);
+    yard_pump(&yard);
+    yard_add_many(&yard, other, 1);
+    yard_pump(&yard);
+    fake_pass(&yard.fake, 50 * MS - 1);
+    assert_int_equal(yard.fake.calls[FAKE_UNSHARE], 0);
+    fake_pass(&yard.fake, 1);
+    assert_int_equal(yard.fake.calls[FAKE_UNSHARE], 1);
+    lane_finish(yard.on[0]);
+    while (yard.on[0]->groups > 0)
+        lane_group_done(yard.on[0], yard.fake.now_ns);
+    yard_pump(&yard);
+    assert_int_equal(yard.begun[other], 1);
+    yard_close(&yard);
+}
+
+static void test_write_gets_a_lane_of_reads_that_never_end(void **state)
+{
+    (void)state;
+    check_first_lane(LANE_READ, LANE_WRITE);
+}
+
+static void test_read_gets_a_lane_of_writes_that_never_end(void **state)
+{
+    (void)state;
+    check_first_lane(LANE_WRITE, LANE_READ);
+}
+
+/* Its only lane is asked for while it waits for one more. */
+static void test_wait_for_one_more_becomes_that_for_the_first(void **state)
+{
+    struct yard yard;
+    struct conn *conn;
+
+    (void)state;
+    yard_init(&yard);
+    yard.fake.settings.lanes = 2;
+    yard_open(&yard, 2);
+    conn = fake_try(&yard.fake);
+    yard_add_many(&yard, LANE_READ, 40);
+    yard_pump(&yard);
+    assert_true(yard.lanes.sets[LANE_READ].is_coming);
+    assert_false(yard.lanes.sets[LANE_READ].waiter.is_first);
+    lane_finish(&yard.lane[0]);
+    yard_pump(&yard);
+    assert_true(yard.lanes.sets[LANE_READ].waiter.is_first);
+    fake_release(&yard.fake, conn, CONN_CLEAN);
+    yard_pump(&yard);
+    assert_int_equal(yard.begun[LANE_READ], 2);
+    yard_close(&yard);
+}
+
+/* Late lanes do not count, so their kind always waits for more. */
+static void test_lease_behind_the_wait_for_one_more_gets_a_lane(void **state)
+{
+    struct yard yard;
+    struct wait_log lease = { 0 };
+
+    (void)state;
+    yard_init(&yard);
+    yard_open(&yard, 2);
+    yard_add_many(&yard, LANE_WRITE, 40);
+    yard_pump(&yard);
+    yard.fake.now_ns += 3 * MS;
+    yard_add_many(&yard, LANE_WRITE, 1);
+    yard_pump(&yard);
+    assert_true(yard.lanes.sets[LANE_WRITE].is_coming);
+    assert_ok(fake_wait(&yard.fake, &lease));
+    fake_pass(&yard.fake, 50 * MS);
+    assert_int_equal(yard.fake.calls[FAKE_UNSHARE], 1);
+    assert_int_equal(lease.calls, 0);
+    pool_wait_cancel(yard.fake.pool, &lease.waiter, yard.fake.now_ns);
+    yard_close(&yard);
+}
+
 static void test_lane_that_finishes_is_replaced_under_load(void **state)
 {
     struct yard yard;
@@ -329,6 +411,10 @@ int main(void)
         cmocka_unit_test(test_write_lane_goes_to_a_lease_that_is_older),
         cmocka_unit_test(test_lease_gets_a_lane_that_rests_at_once),
         cmocka_unit_test(test_lane_that_comes_works_before_it_is_asked_back),
+        cmocka_unit_test(test_write_gets_a_lane_of_reads_that_never_end),
+        cmocka_unit_test(test_read_gets_a_lane_of_writes_that_never_end),
+        cmocka_unit_test(test_wait_for_one_more_becomes_that_for_the_first),
+        cmocka_unit_test(test_lease_behind_the_wait_for_one_more_gets_a_lane),
         cmocka_unit_test(test_lane_that_finishes_is_replaced_under_load),
         cmocka_unit_test(test_nothing_is_sent_while_the_pool_is_paused),
     };
