@@ -165,7 +165,11 @@ describe("The stock policy", function()
       local db, cache = support.postgres { max_connections = 3 }, support.redis()
       local text = core.module_text("tidepool.policy." .. name)
       local pilot = fly((text:gsub("every = [%d.]+", "every = 0.05")), nil, { db, cache })
-      local load = support.load(4, function() return db:one "SELECT 1 AS n" end)
+      local load = support.load(4, function()
+        local row, err = db:one "SELECT 1 AS n"
+        local is_shed = err and err.message:find "^shed, " -- on a machine that is late
+        return row or is_shed, err
+      end)
       eventually("it has seen some", function() return pilot:stats().ticks > 5 end)
       load.stop()
       assert.are.equal(0, pilot:stats().failures)
