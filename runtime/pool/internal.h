@@ -73,6 +73,7 @@ struct pool {
     uint32_t wants;                   /* of the permits that it was refused */
     bool is_short;                    /* it was refused one */
     bool is_delayed;                  /* connects were too many */
+    bool is_patient;                  /* attempts are awaited, see grow.c */
     size_t ghost_count;               /* for the test that begins now */
     int32_t ghosts[BUDGET_ASK_MAX];
 
@@ -89,7 +90,6 @@ struct pool {
     uint64_t retry_ns;   /* when growth goes on; WHEEL_NEVER: not blocked */
     bool is_known;       /* the first attempt has ended */
     bool is_last_failed; /* the latest attempt failed, see last_error */
-    bool is_patient;     /* other attempts are awaited, see grow.c */
     struct err_text last_error;
     uint64_t last_error_ns;
     uint64_t proven_ns; /* when a test last passed: the server was well */
