@@ -285,8 +285,6 @@ static void test_an_interrupt_ends_a_loop_that_never_ends(void **state)
     void *is_done = NULL;
 
     (void)state;
-    if (!HAS_SIGNALS)
-        skip();
     runtime = open_runtime();
     assert_done(tide_set(runtime, "script.run_abort", "60s"));
     assert_done(tide_load(runtime, "post.lua", SCRIPT));
@@ -323,5 +321,7 @@ int main(void)
         cmocka_unit_test(test_interrupts_must_be_asked_for),
     };
 
+    if (!HAS_SIGNALS) /* skip() is told as a failure, in TAP */
+        cmocka_set_skip_filter("test_an_interrupt_ends_a_loop*");
     return cmocka_run_group_tests_name("post", tests, NULL, NULL);
 }
