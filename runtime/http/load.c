@@ -213,7 +213,10 @@ static void on_resolved(struct resolve *resolve, enum err err,
         end_now(load);
         return;
     }
-    memcpy(&load->address, addresses->ai_addr, addresses->ai_addrlen);
+    for (; addresses != NULL && load->n_addresses < LOAD_ADDRESSES_MAX;
+         addresses = addresses->ai_next)
+        memcpy(&load->addresses[load->n_addresses++], addresses->ai_addr,
+               addresses->ai_addrlen);
     connect_all(load);
 }
 

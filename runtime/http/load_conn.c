@@ -56,12 +56,31 @@ static void pause_conn(struct load_conn *conn)
     note_tried(conn);
 }
 
+/* A server may listen on some of its name's addresses only: until one has
+ * answered, all are tried. */
+static bool dial_another(struct load_conn *conn)
+{
+    struct load *load = conn->load;
+    bool is_known = load->stats.connects > 0 && conn->at == load->at;
+
+    if (is_known || ++conn->dials >= load->n_addresses) {
+        conn->dials = 0;
+        return false;
+    }
+    if (conn->at == load->at)
+        load->at = (load->at + 1) % load->n_addresses;
+    load_conn_open(conn);
+    return true;
+}
+
 /* The request in flight, or the attempt to connect, came to nothing. */
 static void fail(struct load_conn *conn, enum load_error error, const char *why)
 {
     struct load *load = conn->load;
     bool was_opening = conn->state == LOAD_OPENING;
 
+    if (was_opening && dial_another(conn))
+        return;
     load_count(load, error, why);
     if (was_opening) {
         pause_conn(conn);
@@ -94,11 +113,21 @@ static void take_answer(struct load_conn *conn)
 
 /* ---- what the stream tells */
 
+/* Somebody is there: what goes wrong now does so at each address. */
+static void on_greeting(struct stream *stream, void *ud)
+{
+    struct load_conn *conn = ud;
+
+    (void)stream;
+    conn->dials = conn->load->n_addresses;
+}
+
 static void on_open(struct stream *stream, void *ud)
 {
     struct load_conn *conn = ud;
 
     (void)stream;
+    conn->dials = 0;
     conn->load->stats.connects++;
     set_state(conn, LOAD_IDLE);
     note_tried(conn);
@@ -144,6 +173,7 @@ static void on_end(struct stream *stream, const struct err_text *text, void *ud)
 }
 
 static const struct stream_events events = {
+    .on_greeting = on_greeting,
     .on_open = on_open,
     .on_data = on_data,
     .on_end = on_end,
@@ -176,9 +206,10 @@ static enum err dial(struct load_conn *conn)
     if (load->unix_path != NULL)
         return stream_connect_unix(&conn->stream, load->loop, load->unix_path,
                                    &events, conn);
-    err =
-        stream_connect(&conn->stream, load->loop,
-                       (const struct sockaddr *)&load->address, &events, conn);
+    conn->at = load->at;
+    err = stream_connect(&conn->stream, load->loop,
+                         (const struct sockaddr *)&load->addresses[conn->at],
+                         &events, conn);
     if (err == ERR_OK && load->tls != NULL)
         err = stream_start_tls(conn->stream, load->tls, load->host);
     return err;

@@ -10,6 +10,8 @@
 #include "net/stream.h"
 #include "net/watch.h"
 
+enum { LOAD_ADDRESSES_MAX = 8 };
+
 enum load_state {
     LOAD_OPENING,
     LOAD_IDLE, /* on load->idle */
@@ -26,6 +28,8 @@ struct load_conn {
     struct list_node node;
     enum load_state state;
     bool was_tried; /* its first connect has come to an end */
+    unsigned at;    /* the address that it dialled last */
+    unsigned dials; /* in vain, of this attempt to connect */
     uint64_t due_ns;
     uint64_t sent_ns;
     uint64_t expires_ns;      /* while OPENING, BUSY, PAUSED */
@@ -40,7 +44,9 @@ struct load {
     char *host;              /* for TLS */
     char *unix_path;
     struct resolve *resolve;
-    struct sockaddr_storage address;
+    struct sockaddr_storage addresses[LOAD_ADDRESSES_MAX];
+    unsigned n_addresses;
+    unsigned at; /* the one that is dialled */
     struct load_stats stats;
     struct load_conn *conns;
     struct list idle;

@@ -5,6 +5,8 @@
 #include "net/stream.h"
 #include "oom.h"
 
+#include <dlfcn.h>
+#include <netdb.h>
 #include <stdlib.h>
 
 static const char GET[] = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -325,6 +327,59 @@ static void test_ends_at_once_where_nobody_listens(void **state)
     check_nobody_listens(100);
 }
 
+/* Instead of libc's, also for libuv: "two.example" has 127.0.0.2, and then
+ * 127.0.0.1. */
+__attribute__((visibility("default"))) int
+getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+            struct addrinfo **found)
+{
+    int (*resolve)(const char *, const char *, const struct addrinfo *,
+                   struct addrinfo **);
+    int status;
+
+    *(void **)&resolve = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (node == NULL || strcmp(node, "two.example") != 0 ||
+        (hints->ai_flags & AI_NUMERICHOST) != 0)
+        return resolve(node, service, hints, found);
+    status = resolve("127.0.0.2", service, hints, found);
+    if (status == 0)
+        status = resolve("127.0.0.1", service, hints, &(*found)->ai_next);
+    return status;
+}
+
+static void test_all_addresses_of_a_name_are_tried(void **state)
+{
+    struct trial trial = { .options.connections = 3,
+                           .options.max_requests = 10 };
+    const struct load_stats *stats;
+    char address[64] = "two.example";
+    struct rig rig;
+
+    (void)state;
+    rig_init(&rig);
+    rig_open(&rig);
+    strcat(address, strchr(http_server_address(rig.server), ':'));
+    start(&trial, rig.loop, address);
+    stats = finish(&trial, rig.loop);
+
+    assert_int_equal(stats->answered, 10);
+    assert_int_equal(stats->connects, 3);
+    assert_int_equal(errors_of(stats), 0);
+    drop(&trial);
+    rig_close(&rig);
+
+    memset(&trial, 0, sizeof(trial));
+    trial.options.connections = 2;
+    rig_init(&rig);
+    start(&trial, rig.loop, "two.example:1");
+    stats = finish(&trial, rig.loop);
+
+    assert_int_equal(stats->errors[LOAD_CONNECT], 2);
+    assert_int_equal(errors_of(stats), 2);
+    drop(&trial);
+    drop_loop(rig.loop);
+}
+
 static void test_start_fails_cleanly_without_memory(void **state)
 {
     struct load_options options = { .host = "127.0.0.1",
@@ -366,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_can_be_freed_in_the_middle),
         cmocka_unit_test(test_errors_are_counted_by_kind),
         cmocka_unit_test(test_ends_at_once_where_nobody_listens),
+        cmocka_unit_test(test_all_addresses_of_a_name_are_tried),
         cmocka_unit_test(test_start_fails_cleanly_without_memory),
     };
 
