@@ -103,7 +103,7 @@ subtest "the last of it: on demand, on exhaustion, on a crash" => sub {
     my ($status, $text) = request($admin, "GET", "/pools/main/events");
     is $status, 200;
     like $text, qr/^# tidepool trace 1 began_us \d+\n# pool 0 main postgres max_/;
-    like $text, qr/^\d+ 0 event opened \d+ - 1 -$/m;
+    like $text, qr/^\d+ 0 event opened \d+ - \d+ -$/m;
     my @rows = $text =~ /^\d+ 0 (?:statement|lease) served \d+ \d+ \d+ normal$/mg;
     cmp_ok scalar @rows, ">=", 3, "each of the demands";
     is +(request($admin, "POST", "/pools/main/events"))[0], 405;

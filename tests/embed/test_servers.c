@@ -292,11 +292,13 @@ static void test_a_child_may_not_and_its_parent_goes_on(void **state)
     (void)state;
     ask(runtime, &answer, "both", "1");
     pid = fork();
-    if (pid == 0)
-        _exit(tide_step(runtime, 0, NULL) == TIDE_FORKED &&
-                      tide_close(runtime) == TIDE_FORKED
-                  ? 0
-                  : 1);
+    if (pid == 0) {
+        /* valgrind does not look for leaks there, as it would in _exit() */
+        if (tide_step(runtime, 0, NULL) == TIDE_FORKED &&
+            tide_close(runtime) == TIDE_FORKED)
+            execlp("true", "true", NULL);
+        _exit(1);
+    }
     assert_int_equal(waitpid(pid, &status, 0), pid);
 
     assert_int_equal(status, 0);
