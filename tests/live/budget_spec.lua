@@ -126,9 +126,9 @@ describe("Workers with one budget", function()
       one, other = other, one
     end
     core.log("info", "idle connections of another", { ms = table.concat(waits, " ") })
-    -- Four connects, two at a time, are most of it.
+    -- Four connects, two at a time, are most of it; not what is idle for idle_timeout.
     for _, ms in ipairs(waits) do
-      assert.is_true(ms < 500 * support.slowness, table.concat(waits, " "))
+      assert.is_true(ms < 2000 * support.slowness, table.concat(waits, " "))
     end
     one.ask "/hold/0"
     assert.is_true(one.ask("/stats").counters.yields > 0)

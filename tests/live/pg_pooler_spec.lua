@@ -99,7 +99,7 @@ describe("Postgres behind PgBouncer in transaction mode", function()
 
   it("writes share connections, and reads make no session read-only", function()
     -- One connection to the server has all prepared statements, whatever the version.
-    local pool = support.postgres({ max_connections = 4 }, {
+    local pool = support.postgres({ max_connections = 4, group_target = 1 }, {
       url = pooler.single_url, raw_url = true,
     })
     local shared = add_and_read(pool)
