@@ -208,8 +208,8 @@ typedef struct {
 /*
  * Does what is ready and comes back: reads answers, runs tasks, sends what they
  * ask for.  Never waits.  When budget_ns is over it stops between two tasks, or
- * two events, and leaves the rest to the next step; it overruns by what one
- * task runs, and however small the budget at least one does.  info may be NULL.
+ * two events, and leaves the rest to the next step; it overruns by the one that
+ * it had begun, and however small the budget one it does.  info may be NULL.
  * Returns 0, TIDE_THREAD, TIDE_FORKED, or TIDE_MISUSED: from inside of a
  * callback, or the loop is the host's, who runs it.
  */

@@ -53,6 +53,7 @@ static void on_timer(uv_timer_t *timer)
     while ((due = wheel_expire(&loop->wheel, loop->expiring_ns)) != NULL) {
         struct deadline *deadline = container_of(due, struct deadline, timer);
 
+        loop_begin_deadline(loop);
         deadline->fn(deadline);
         if (loop_is_over(loop)) {
             /* later than this turn, whose timers may not be over yet */

@@ -28,8 +28,11 @@ struct loop {
     unsigned open;        /* see loop_open_handles() */
     struct list jobs[LOOP_STAGES];
     bool is_running_jobs;
-    uint64_t until_ns; /* of this turn, see loop_turn_until(); 0: no limit */
-    bool has_handled;  /* an event in this turn */
+    uint64_t until_ns;    /* of this turn, see loop_turn_until(); 0: no limit */
+    bool has_worked;      /* this turn did something */
+    bool has_handled;     /* an event was part of it */
+    bool are_events_late; /* the latest turn had no time for any */
+    bool is_flush_late;   /* nor for all that was to be sent */
     struct wheel wheel;
     uint64_t armed_ns;    /* when timer wakes; WHEEL_NEVER: it is stopped */
     uint64_t expiring_ns; /* while deadlines are called: up to when; else 0 */
@@ -37,8 +40,10 @@ struct loop {
 };
 
 /* Whether this turn has time for one more event, which else comes again in the
- * next one.  For one at least there is. */
+ * next one. */
 bool loop_may_handle(struct loop *loop);
+/* A deadline is called: the turn need not do anything else. */
+void loop_begin_deadline(struct loop *loop);
 
 /* Called by loop_new() and by loop_free(). */
 void deadline_init_loop(struct loop *loop);

@@ -9,8 +9,9 @@
 /* Bounds on one visit, so that jobs that make jobs do not starve the poll. */
 enum { RUN_ROUNDS = 16, PASSES = 8 };
 
-/* Tasks come first and may use up a turn: what is left for events then. */
-enum { EVENTS_NS = 200000 };
+/* What a turn that is over may still take to send what it has made: else that
+ * waits for as long as the host does. */
+enum { FLUSH_NS = 200000 };
 
 enum err err_of_uv(int status)
 {
@@ -24,24 +25,44 @@ static bool has_jobs(const struct loop *loop)
     return loop->jobs[LOOP_RUN].len + loop->jobs[LOOP_FLUSH].len > 0;
 }
 
+/* Whether a turn that ends late_ns after its time may begin one more piece; the
+ * first one it always may. */
+static bool may_begin(struct loop *loop, uint64_t late_ns)
+{
+    bool may = !loop->has_worked || loop->until_ns == 0 ||
+               loop_system_ns() < loop->until_ns + late_ns;
+
+    loop->has_worked = true;
+    return may;
+}
+
 /* Runs as many jobs as wait now: those that they add are for the next round.
- * True: the turn is over, and the rest is for the next one. */
+ * False: the turn is over, and the rest is for the next one. */
 static bool run_round(struct loop *loop, enum loop_stage stage)
 {
     struct list *jobs = &loop->jobs[stage];
+    uint64_t late_ns = stage == LOOP_FLUSH ? FLUSH_NS : 0;
 
-    for (uint32_t left = jobs->len; left > 0; left--) {
-        struct list_node *node = list_pop_front(jobs);
+    for (uint32_t left = jobs->len; left > 0 && jobs->len > 0; left--) {
         struct loop_job *job;
 
-        if (node == NULL)
-            break; /* the rest was taken back */
-        job = container_of(node, struct loop_job, node);
+        if (!may_begin(loop, late_ns))
+            return false;
+        job = container_of(list_pop_front(jobs), struct loop_job, node);
         job->fn(job);
-        if (stage == LOOP_RUN && loop_is_over(loop))
-            return true;
     }
-    return loop_is_over(loop);
+    return true;
+}
+
+/* True: all have run. */
+static bool run_until_over(struct loop *loop)
+{
+    struct list *run = &loop->jobs[LOOP_RUN];
+    bool is_over = false;
+
+    for (int round = 0; round < RUN_ROUNDS && run->len > 0 && !is_over; round++)
+        is_over = !run_round(loop, LOOP_RUN);
+    return run_round(loop, LOOP_FLUSH) && !is_over;
 }
 
 static void run_jobs(struct loop *loop)
@@ -49,24 +70,26 @@ static void run_jobs(struct loop *loop)
     if (!has_jobs(loop))
         return;
     loop->is_running_jobs = true;
-    for (int pass = 0; pass < PASSES && has_jobs(loop); pass++) {
-        struct list *run = &loop->jobs[LOOP_RUN];
-
-        for (int round = 0; round < RUN_ROUNDS && run->len > 0; round++)
-            if (run_round(loop, LOOP_RUN))
+    if (!loop->is_flush_late || run_round(loop, LOOP_FLUSH))
+        for (int pass = 0; pass < PASSES && has_jobs(loop); pass++)
+            if (!run_until_over(loop))
                 break;
-        if (run_round(loop, LOOP_FLUSH))
-            break;
-    }
+    loop->is_flush_late = loop->jobs[LOOP_FLUSH].len > 0;
     loop->is_running_jobs = false;
     if (!has_jobs(loop))
         uv_idle_stop(&loop->idle);
 }
 
+/* Jobs come first, unless they left no time for events in the turn before. */
 static void on_prepare(uv_prepare_t *prepare)
 {
-    run_jobs(prepare->data);
-    deadline_look(prepare->data);
+    struct loop *loop = prepare->data;
+    bool are_events_first = loop->are_events_late;
+
+    loop->are_events_late = false;
+    if (!are_events_first)
+        run_jobs(loop);
+    deadline_look(loop);
 }
 
 static void on_check(uv_check_t *check)
@@ -264,6 +287,7 @@ void loop_settle(struct loop *loop)
 void loop_turn_until(struct loop *loop, uint64_t until_ns)
 {
     loop->until_ns = until_ns;
+    loop->has_worked = false;
     loop->has_handled = false;
     loop_turn(loop, 0);
     loop->until_ns = 0;
@@ -274,13 +298,18 @@ bool loop_is_over(const struct loop *loop)
     return loop->until_ns != 0 && loop_system_ns() >= loop->until_ns;
 }
 
+void loop_begin_deadline(struct loop *loop)
+{
+    loop->has_worked = true;
+}
+
 bool loop_may_handle(struct loop *loop)
 {
-    bool may_handle = !loop->has_handled || loop->until_ns == 0 ||
-                      loop_system_ns() < loop->until_ns + EVENTS_NS;
+    bool may = may_begin(loop, 0);
 
-    loop->has_handled = true;
-    return may_handle;
+    loop->has_handled |= may;
+    loop->are_events_late = !loop->has_handled;
+    return may;
 }
 
 int loop_poll_fd(const struct loop *loop)

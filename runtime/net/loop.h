@@ -72,7 +72,9 @@ void loop_turn(struct loop *loop, int timeout_ms);
 /* ---- a loop of our own, turned from another one */
 
 /* A turn that does not wait, and when until_ns of the system's clock has passed
- * leaves jobs of LOOP_RUN to the next one; one at least has run. */
+ * leaves to the next one what it has not begun: deadlines, jobs and events.
+ * One of these at least it does; what had no turn in this one comes first in
+ * the next. */
 void loop_turn_until(struct loop *loop, uint64_t until_ns);
 /* For a job that does many things: whether it should leave the rest to the
  * next turn. */

@@ -8,10 +8,11 @@
 
 struct resolve {
     uv_getaddrinfo_t request;
-    struct loop_job job; /* brings an answer that needed no thread */
+    struct loop_job job; /* brings the answer */
     struct loop *loop;
-    struct addrinfo *addresses; /* that answer */
-    resolve_fn fn;              /* NULL: cancelled */
+    int status; /* the answer: libuv's, and addresses */
+    struct addrinfo *addresses;
+    resolve_fn fn; /* NULL: cancelled */
     void *ud;
     char host[]; /* for the text */
 };
@@ -23,36 +24,41 @@ static const struct addrinfo numeric_hints = {
 };
 static const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
 
-static void finish(struct resolve *resolve, int status,
-                   struct addrinfo *addresses)
+static void tell_failure(struct resolve *resolve)
 {
     struct err_text why = { 0 };
 
-    if (resolve->fn != NULL && status != 0) {
-        err_text_set(&why, "cannot resolve %s: %s", resolve->host,
-                     uv_strerror(status));
-        resolve->fn(resolve, status == UV_EAI_MEMORY ? ERR_NOMEM : ERR_REFUSED,
-                    NULL, &why, resolve->ud);
-    } else if (resolve->fn != NULL) {
-        resolve->fn(resolve, ERR_OK, addresses, &why, resolve->ud);
-    }
+    err_text_set(&why, "cannot resolve %s: %s", resolve->host,
+                 uv_strerror(resolve->status));
+    resolve->fn(resolve,
+                resolve->status == UV_EAI_MEMORY ? ERR_NOMEM : ERR_REFUSED,
+                NULL, &why, resolve->ud);
+}
+
+static void on_job(struct loop_job *job)
+{
+    struct resolve *resolve = container_of(job, struct resolve, job);
+    struct addrinfo *addresses = resolve->addresses;
+    struct err_text none = { 0 };
+
+    if (resolve->fn != NULL && resolve->status != 0)
+        tell_failure(resolve);
+    else if (resolve->fn != NULL)
+        resolve->fn(resolve, ERR_OK, addresses, &none, resolve->ud);
     if (addresses != NULL)
         freeaddrinfo(addresses);
     resolve->loop->open--;
     free(resolve);
 }
 
-static void on_job(struct loop_job *job)
-{
-    struct resolve *resolve = container_of(job, struct resolve, job);
-
-    finish(resolve, 0, resolve->addresses);
-}
-
 static void on_resolved(uv_getaddrinfo_t *request, int status,
                         struct addrinfo *addresses)
 {
-    finish(container_of(request, struct resolve, request), status, addresses);
+    struct resolve *resolve = container_of(request, struct resolve, request);
+
+    resolve->status = status;
+    resolve->addresses = addresses;
+    loop_defer(resolve->loop, LOOP_RUN, &resolve->job);
 }
 
 enum err resolve_start(struct resolve **out, struct loop *loop,

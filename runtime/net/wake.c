@@ -16,7 +16,10 @@ static void on_wake(uv_async_t *handle)
 {
     struct wake *wake = container_of(handle, struct wake, handle);
 
-    wake->fn(wake->ud);
+    if (loop_may_handle(wake->loop))
+        wake->fn(wake->ud);
+    else
+        uv_async_send(handle); /* for the next turn */
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -7,6 +7,7 @@
 
 struct work {
     uv_work_t request;
+    struct loop_job job; /* tells of its end */
     struct loop *loop;
     void (*run)(void *ud);
     void (*done)(void *ud);
@@ -20,16 +21,25 @@ static void on_run(uv_work_t *request)
     work->run(work->ud);
 }
 
-static void on_done(uv_work_t *request, int status)
+static void on_job(struct loop_job *job)
 {
-    struct work *work = container_of(request, struct work, request);
+    struct work *work = container_of(job, struct work, job);
     void (*done)(void *ud) = work->done;
     void *ud = work->ud;
 
-    (void)status; /* never cancelled */
     work->loop->open--;
     free(work);
     done(ud);
+}
+
+/* libuv tells of all that have ended at once: each has its own place in a
+ * turn. */
+static void on_done(uv_work_t *request, int status)
+{
+    struct work *work = container_of(request, struct work, request);
+
+    (void)status; /* never cancelled */
+    loop_defer(work->loop, LOOP_RUN, &work->job);
 }
 
 enum err work_start(struct loop *loop, void (*run)(void *ud),
@@ -40,6 +50,7 @@ enum err work_start(struct loop *loop, void (*run)(void *ud),
 
     if (work == NULL)
         return ERR_NOMEM;
+    work->job.fn = on_job;
     work->loop = loop;
     work->run = run;
     work->done = done;

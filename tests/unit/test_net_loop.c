@@ -1,10 +1,15 @@
 /* test_net_loop.c - the order of deferred jobs, the life of a loop. */
 #include "net/loop.h"
+#include "net/wake.h"
+#include "net/watch.h"
+#include "net/work.h"
 
 #include "oom.h"
 #include "turns.h"
 #include "unit.h"
 
+#include <sys/socket.h>
+#include <unistd.h>
 #include <uv.h>
 
 struct step {
@@ -259,7 +264,6 @@ static void test_loop_new_fails_without_memory(void **state)
     loop_free(NULL);
 }
 
-/* One before the poll and one after it. */
 static void test_a_turn_that_is_over_leaves_jobs_to_the_next(void **state)
 {
     struct loop *loop = make_loop();
@@ -270,13 +274,100 @@ static void test_a_turn_that_is_over_leaves_jobs_to_the_next(void **state)
     (void)state;
     loop_defer(loop, LOOP_RUN, &a.job);
     loop_defer(loop, LOOP_RUN, &b.job);
-    loop_defer(loop, LOOP_RUN, &c.job);
+    loop_defer(loop, LOOP_FLUSH, &c.job);
     loop_turn_until(loop, 1); /* long ago */
-    assert_string_equal(order, "ab");
+    assert_string_equal(order, "a");
     assert_int_equal(loop_next_timeout_ms(loop), 0);
     loop_turn_until(loop, 1);
+    assert_string_equal(order, "ac"); /* what is to be sent waits no longer */
+    loop_turn_until(loop, 1);
 
-    assert_string_equal(order, "abc");
+    assert_string_equal(order, "acb");
+    drop_loop(loop);
+}
+
+static void on_ready(struct watch *watch, int events, void *ud)
+{
+    (void)watch;
+    (void)events;
+    (*(unsigned *)ud)++;
+}
+
+/* Of each kind there is always more to do. */
+static void test_turns_that_are_over_do_jobs_and_events_by_turns(void **state)
+{
+    struct loop *loop = make_loop();
+    struct spinner spinner = { .job.fn = on_spin, .loop = loop };
+    struct watch *watch = NULL;
+    unsigned events = 0;
+    int pair[2];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    assert_ok(watch_open(&watch, loop, pair[0], on_ready, &events));
+    watch_want(watch, WATCH_WRITE);
+    loop_defer(loop, LOOP_RUN, &spinner.job);
+    for (unsigned turn = 1; turn <= 20; turn++) {
+        loop_turn_until(loop, 1); /* long ago */
+        assert_int_equal(events + spinner.runs, turn);
+        assert_in_range(events, turn / 2, (turn + 1) / 2);
+    }
+
+    spinner.is_over = true;
+    watch_close(watch);
+    loop_turn(loop, 0);
+    close(pair[0]);
+    close(pair[1]);
+    drop_loop(loop);
+}
+
+static void do_nothing(void *ud)
+{
+    (void)ud;
+}
+
+static void on_done(void *ud)
+{
+    (*(unsigned *)ud)++;
+}
+
+/* libuv tells of all at once. */
+static void test_a_turn_that_is_over_tells_of_one_work_that_ended(void **state)
+{
+    struct loop *loop = make_loop();
+    unsigned done = 0;
+
+    (void)state;
+    for (int i = 0; i < 20; i++)
+        assert_ok(work_start(loop, do_nothing, on_done, &done));
+    while (done < 20) {
+        unsigned before = done;
+
+        loop_turn_until(loop, 1); /* long ago */
+        assert_in_range(done, before, before + 1);
+    }
+
+    drop_loop(loop);
+}
+
+static void test_a_turn_that_is_over_hears_one_wake(void **state)
+{
+    struct loop *loop = make_loop();
+    struct wake *wakes[3];
+    unsigned done = 0;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        assert_ok(wake_open(&wakes[i], loop, on_done, &done));
+        wake_send(wakes[i]);
+    }
+    for (unsigned turn = 1; turn <= 3; turn++) {
+        loop_turn_until(loop, 1); /* long ago */
+        assert_int_equal(done, turn);
+    }
+
+    for (int i = 0; i < 3; i++)
+        wake_close(wakes[i]);
     drop_loop(loop);
 }
 
@@ -301,6 +392,9 @@ int main(void)
         cmocka_unit_test(test_loop_new_fails_without_memory),
         cmocka_unit_test_setup(test_a_turn_that_is_over_leaves_jobs_to_the_next,
                                clear_order),
+        cmocka_unit_test(test_turns_that_are_over_do_jobs_and_events_by_turns),
+        cmocka_unit_test(test_a_turn_that_is_over_tells_of_one_work_that_ended),
+        cmocka_unit_test(test_a_turn_that_is_over_hears_one_wake),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
