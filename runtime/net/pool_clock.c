@@ -28,6 +28,13 @@ static void wake_at(void *ud, uint64_t at_ns)
     deadline_start(clock->loop, &clock->deadline, at_ns);
 }
 
+static bool is_over(void *ud)
+{
+    const struct pool_clock *clock = ud;
+
+    return loop_is_over(clock->loop);
+}
+
 static void on_closed(void *ud)
 {
     struct pool_clock *clock = ud;
@@ -243,6 +250,7 @@ enum err pool_clock_open(struct pool_clock *clock,
     ours.host.wake_at = wake_at;
     ours.host.on_event = on_event;
     ours.host.on_closed = on_closed;
+    ours.host.is_over = is_over;
     clock->deadline = (struct deadline){ .fn = on_deadline };
     clock->closed = (struct loop_job){ .fn = on_closed_job };
     clock->told_ns = 0;

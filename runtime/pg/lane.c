@@ -219,12 +219,14 @@ void lane_pool_init(struct pg_pool *pg)
 {
     lanes_init(&pg->lanes, pg->clock.pool, &lane_ops);
     lane_pump_init(&pg->pump, pg->loop, &pg->lanes);
+    lane_init_lost(pg);
 }
 
 void lane_pool_close(struct pg_pool *pg)
 {
     lanes_refuse_all(&pg->lanes, ERR_CLOSED);
     lane_pump_stop(&pg->pump);
+    lane_end_all_lost(pg);
 }
 
 /* ---- a lane's life */
@@ -260,38 +262,12 @@ static void begin(struct lanes *lanes, struct conn *conn, enum lane_kind kind)
         lane_watch_setup(link);
 }
 
-static void free_absent(struct pg_link *link)
-{
-    struct list_node *node;
-
-    while ((node = list_pop_front(&link->absent)) != NULL)
-        stmt_free(container_of(node, struct stmt, order));
-}
-
-/* What the steps own or use; their requests are gone. */
-static void drop_steps(struct pg_link *link)
-{
-    for (; link->group_at != link->steps_head; link->group_at++)
-        known_unuse(lane_step(link, link->group_at)->known);
-    for (; link->steps_head != link->steps_tail; link->steps_head++) {
-        struct step *step = lane_step(link, link->steps_head);
-
-        PQclear(step->answer);
-        known_unuse(step->known);
-        if (step->kind == STEP_CLOSE)
-            stmt_free(step->stmt);
-        if (step->kind == STEP_NAMES)
-            link->pg->knowns.names.is_coming = false;
-    }
-    free_absent(link);
-}
-
 static void end(struct lane *lane)
 {
     struct pg_link *link = link_of_lane(lane);
 
     assert(link->steps_head == link->steps_tail);
-    free_absent(link);
+    lane_drop_absent(link);
     lane_leave(lane);
     deadline_stop(link->pg->loop, &link->deadline);
     if (PQexitPipelineMode(link->pq) == 1)
@@ -314,128 +290,12 @@ void lane_settle(struct pg_link *link)
         lane_watch_dead(link);
         return;
     }
-    free_absent(link);
+    lane_drop_absent(link);
     if (!link->lane.is_held || !link_cancel_drop(link))
         return;
     link->lane.is_held = false;
     deadline_stop(link->pg->loop, &link->deadline);
     lane_wake(link->pg);
-}
-
-/* ---- losing one */
-
-/* Reads may run once more; a write may have happened. */
-static bool may_move(const struct pg_link *link, struct pg_request *request)
-{
-    if (link->lane.kind == LANE_WRITE || request->was_moved)
-        return false;
-    request->was_moved = true;
-    return true;
-}
-
-static uint32_t move_requests(struct pg_link *link, struct lanes *lanes)
-{
-    struct pg_pool *pg = link->pg;
-    struct list_node *node;
-    uint32_t n_moved;
-
-    for (uint64_t at = link->steps_head; at != link->steps_tail; at++) {
-        struct step *step = lane_step(link, at);
-        struct pg_request *request = step->request;
-
-        if (request == NULL)
-            continue;
-        step->request = NULL;
-        request->link = NULL;
-        if (may_move(link, request)) {
-            list_push_back(&link->again, &request->item.node);
-            lanes_count_resend(lanes);
-        } else {
-            request->place = PG_PLACE_ENDING;
-            list_push_back(&pg->ending, &request->item.node);
-        }
-    }
-    n_moved = link->again.len;
-    while ((node = list_last(&link->again)) != NULL) {
-        struct pg_request *request = request_of_item(node);
-
-        list_remove(&link->again, node);
-        request->place = PG_PLACE_QUEUE;
-        request->link = NULL;
-        request->was_sent = false;
-        lanes_return(lanes, &request->item);
-    }
-    return n_moved;
-}
-
-static void end_lost(struct pg_pool *pg, const struct err_text *text)
-{
-    struct list_node *node;
-
-    while ((node = list_pop_front(&pg->ending)) != NULL) {
-        struct pg_request *request = request_of_item(node);
-
-        lane_end(request, ERR_LOST, NULL, text);
-    }
-}
-
-void lane_lose(struct pg_link *link)
-{
-    struct pg_pool *pg = link->pg;
-    struct lanes *lanes = link->lane.lanes;
-    struct err_text text;
-    uint32_t n_moved;
-
-    link_break(link);
-    text = link->text;
-    n_moved = move_requests(link, lanes);
-    log_event(pg->log, LOG_WARN, "lane lost", LOG_STR("pool", pg->name),
-              LOG_INT("conn", link->conn.id), LOG_INT("moved", n_moved),
-              LOG_INT("lost", pg->ending.len), LOG_STR("error", text.text));
-    lane_leave(&link->lane);
-    drop_steps(link);
-    deadline_stop(pg->loop, &link->deadline);
-    pool_discard(pg->clock.pool, &link->conn, CLOSE_LOST, now_of(pg));
-    end_lost(pg, &text);
-}
-
-static void tell_closed(struct loop_job *job)
-{
-    struct pg_request *request = container_of(job, struct pg_request, job);
-    struct err_text text = { .text = "" };
-
-    err_text_set(&text, "%s", err_sentence(ERR_CLOSED));
-    lane_end(request, ERR_CLOSED, NULL, &text);
-}
-
-static void orphan(struct pg_request *request)
-{
-    struct loop *loop = request->loop;
-
-    deadline_stop(loop, &request->deadline);
-    known_unuse(request->known);
-    request->known = NULL;
-    request->place = PG_PLACE_OWN;
-    request->link = NULL;
-    request->pg = NULL;
-    request->job.fn = tell_closed;
-    loop_defer(loop, LOOP_RUN, &request->job);
-}
-
-void lane_abandon(struct pg_link *link)
-{
-    struct list_node *node;
-
-    if (link->lane.lanes == NULL)
-        return;
-    for (uint64_t at = link->steps_head; at != link->steps_tail; at++)
-        if (lane_step(link, at)->request != NULL)
-            orphan(lane_step(link, at)->request);
-    while ((node = list_pop_front(&link->again)) != NULL)
-        orphan(request_of_item(node));
-    lane_leave(&link->lane);
-    drop_steps(link);
-    deadline_stop(link->pg->loop, &link->deadline);
 }
 
 const struct lanes_ops lane_ops = {

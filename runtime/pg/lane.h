@@ -82,6 +82,14 @@ void lane_watch_dead(struct pg_link *link);
  * then it is lost. */
 void lane_watch_setup(struct pg_link *link);
 
+/* ---- lane_lose.c */
+
+void lane_init_lost(struct pg_pool *pg);
+/* Tells those of lost lanes that were not told yet. */
+void lane_end_all_lost(struct pg_pool *pg);
+/* Statements that are off the cache and not at the server. */
+void lane_drop_absent(struct pg_link *link);
+
 /* ---- lane_send.c */
 
 /* Sends what makes a connection a lane. */

@@ -30,7 +30,9 @@ struct pg_pool {
     struct lanes lanes;
     struct lane_pump pump;
     struct list ending; /* requests of a lost lane, while they are told */
-    bool is_pooled;     /* a pooler is between: there are no read lanes */
+    struct err_text lost_text; /* of the last lane lost */
+    struct loop_job end_job;   /* tells those that there was no time for */
+    bool is_pooled; /* a pooler is between: there are no read lanes */
     bool is_closed;
     void (*on_closed)(void *ud);
     void *ud;

@@ -92,7 +92,6 @@ enum err pg_pool_open(struct pg_pool **out, struct loop *loop,
     pg->log = config->log;
     pg->rand.state = config->seed;
     list_init(&pg->cancels);
-    list_init(&pg->ending);
     knowns_init(&pg->knowns);
     err = copy_config(pg, config);
     if (err == ERR_OK)

@@ -71,7 +71,7 @@ static void check_line(const struct pool *pool)
         len++;
     }
     assert(len == pool->line.len && len == pool->wait_wheel.len);
-    assert(len == 0 || !pool->is_closing);
+    assert(len == 0 || !pool->is_closing || pool->is_behind);
 }
 
 /* The budget knows of all that are open. */

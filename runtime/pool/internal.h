@@ -43,6 +43,7 @@ struct pool {
     uint64_t announced_ns; /* when the host knows to call pool_tick() */
     uint32_t depth;        /* of public calls within one another */
     bool is_started;       /* pool_tick() was called */
+    bool is_behind;        /* the rules have work left: see pool_is_over() */
     bool is_paused;
     bool is_closing;
     bool is_closed;    /* on_closed was called */
@@ -149,6 +150,8 @@ static inline struct pool_waiter *pool_first_waiter(const struct pool *pool)
 
 void pool_enter(struct pool *pool, uint64_t now_ns);
 void pool_leave(struct pool *pool);
+/* The host has no time: what is left is for the next tick. */
+bool pool_is_over(const struct pool *pool);
 /* Ends no wait: for calls that must not run anybody's on_done. */
 void pool_leave_quietly(struct pool *pool);
 /* Does nothing now but to ask for a tick: for calls from inside a driver. */

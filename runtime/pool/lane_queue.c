@@ -91,16 +91,26 @@ static void refuse(struct lane_set *set, struct lane_item *item, enum err err,
     set->owner->ops->refuse(set->owner, item, err, waiter);
 }
 
+static void refuse_first(struct lane_set *set, enum err err,
+                         const struct pool_waiter *waiter)
+{
+    struct lane_item *item = lane_item_of(list_first(&set->queue));
+
+    lane_queue_leave(set, item);
+    refuse(set, item, err, demand_end_of(err, false), waiter);
+}
+
 void lane_queue_refuse(struct lane_set *set, enum err err,
                        const struct pool_waiter *waiter)
 {
-    struct lane_item *item;
     uint32_t count = set->queue.len; /* those that come meanwhile may stay */
 
     for (; count > 0 && set->queue.len > 0; count--) {
-        item = lane_item_of(list_first(&set->queue));
-        lane_queue_leave(set, item);
-        refuse(set, item, err, demand_end_of(err, false), waiter);
+        refuse_first(set, err, waiter);
+        if (set->queue.len > 0 && pool_is_over(set->owner->pool)) {
+            set->owner->ops->wake(set->owner); /* asks for a lane once more */
+            return;
+        }
     }
 }
 
@@ -154,8 +164,13 @@ uint32_t lanes_queued(const struct lanes *lanes, uint64_t *oldest_ns)
 
 void lanes_refuse_all(struct lanes *lanes, enum err err)
 {
-    for (int kind = 0; kind < LANE_KINDS; kind++)
-        lane_queue_refuse(&lanes->sets[kind], err, NULL);
+    for (int kind = 0; kind < LANE_KINDS; kind++) {
+        struct lane_set *set = &lanes->sets[kind];
+        uint32_t count = set->queue.len;
+
+        for (; count > 0 && set->queue.len > 0; count--)
+            refuse_first(set, err, NULL);
+    }
 }
 
 /* ---- its order */

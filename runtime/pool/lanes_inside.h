@@ -12,7 +12,7 @@ static inline struct lane_item *lane_item_of(struct list_node *node)
 
 /* Takes item off the queue. */
 void lane_queue_leave(struct lane_set *set, struct lane_item *item);
-/* Ends all that is queued now; waiter may be NULL. */
+/* Ends what is queued now, all of it when there is time; waiter may be NULL. */
 void lane_queue_refuse(struct lane_set *set, enum err err,
                        const struct pool_waiter *waiter);
 /* Since when the first is queued; UINT64_MAX when none is. */

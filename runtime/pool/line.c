@@ -315,8 +315,11 @@ void pool_line_expire(struct pool *pool)
 
     codel_look(&pool->codel, &pool->settings,
                waiter != NULL ? waiter->since_ns : UINT64_MAX, pool->now_ns);
-    while ((timer = wheel_expire(&pool->wait_wheel, pool->now_ns)) != NULL)
+    while ((timer = wheel_expire(&pool->wait_wheel, pool->now_ns)) != NULL) {
         fail(pool, container_of(timer, struct pool_waiter, timer), ERR_TIMEOUT);
+        if (pool_is_over(pool))
+            return;
+    }
 }
 
 bool pool_line_has_work(const struct pool *pool)

@@ -8,17 +8,29 @@
 
 /* ---- settling */
 
+bool pool_is_over(const struct pool *pool)
+{
+    return pool->host.is_over != NULL && pool->host.is_over(pool->host.ud);
+}
+
+static bool apply_rule(struct pool *pool)
+{
+    return pool_sweep(pool) || pool_line_refuse(pool) || pool_line_shed(pool) ||
+           pool_seek_ghosts(pool) || pool_yield(pool) ||
+           pool_line_serve(pool) || pool_test_idle(pool) ||
+           pool_approve_idle(pool) || pool_retire(pool) || pool_grow(pool);
+}
+
 /*
- * Repeats the rules until none finds work.  The order matters only for speed:
- * each reads the lists afresh, since a callback may have changed all of them.
+ * Repeats the rules until none finds work, or there is no time.  The order
+ * matters only for speed: each reads the lists afresh, since a callback may
+ * have changed all of them.
  */
 static void settle(struct pool *pool)
 {
-    while (pool_sweep(pool) || pool_line_refuse(pool) || pool_line_shed(pool) ||
-           pool_seek_ghosts(pool) || pool_yield(pool) ||
-           pool_line_serve(pool) || pool_test_idle(pool) ||
-           pool_approve_idle(pool) || pool_retire(pool) || pool_grow(pool))
-        continue;
+    pool->is_behind = false;
+    while (!pool->is_behind && apply_rule(pool))
+        pool->is_behind = pool_is_over(pool);
     pool_watch_alarm(pool);
 }
 
@@ -32,8 +44,8 @@ static uint64_t next_due(const struct pool *pool)
 {
     uint64_t due_ns = pool->retry_ns;
 
-    if (!pool->is_started || is_closed_now(pool) || pool->is_sweeping ||
-        pool_line_has_work(pool))
+    if (!pool->is_started || pool->is_behind || is_closed_now(pool) ||
+        pool->is_sweeping || pool_line_has_work(pool))
         return pool->now_ns;
     if (pool->is_closing)
         due_ns = earlier_ns(due_ns, pool->close_ns);
@@ -155,20 +167,27 @@ void pool_free(struct pool *pool)
     free(pool);
 }
 
-uint64_t pool_tick(struct pool *pool, uint64_t now_ns)
+static void expire(struct pool *pool)
 {
     struct wheel_timer *timer;
 
-    assert(pool->depth == 0);
-    pool_enter(pool, now_ns);
-    pool->is_started = true;
     pool_line_expire(pool);
     while ((timer = wheel_expire(&pool->conn_wheel, pool->now_ns)) != NULL) {
         struct conn *conn = container_of(timer, struct conn, timer);
 
         if (pool_is_overdue(pool, conn))
             pool_overdue(pool, conn);
+        if (pool_is_over(pool))
+            return;
     }
+}
+
+uint64_t pool_tick(struct pool *pool, uint64_t now_ns)
+{
+    assert(pool->depth == 0);
+    pool_enter(pool, now_ns);
+    pool->is_started = true;
+    expire(pool);
     pool_close_overdue(pool);
     settle(pool);
     pool->depth--;

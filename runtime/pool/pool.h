@@ -62,7 +62,7 @@ typedef void (*pool_observe_fn)(void *ud, const struct pool_event *event);
 
 /* What the pool needs of its surroundings.  Copied by pool_new(). */
 struct pool_host {
-    void *ud; /* given to both calls */
+    void *ud; /* given to each call */
     /* The next pool_tick() is due at at_ns, which is earlier than said before
      * (or the first).  Needs no answer; ticks that are not due do no harm. */
     void (*wake_at)(void *ud, uint64_t at_ns);
@@ -72,6 +72,9 @@ struct pool_host {
      * called from here on, also from inside.  Once, from pool_tick() only: when
      * nothing was open, wake_at() asks for that tick. */
     void (*on_closed)(void *ud);
+    /* Whether the pool is to leave what it has not done yet to the next tick,
+     * which is then due at once; NULL: never.  Each tick does something. */
+    bool (*is_over)(void *ud);
 };
 
 struct pool_config {

@@ -74,7 +74,7 @@ enum err redis_request_begin(struct redis_pool *redis,
 
 /* Ends it in a job; it is on no list. */
 void redis_request_end_later(struct redis_request *request, enum err err);
-/* Ends all that wait for the job. */
+/* Ends those that wait for the job, as many as there is time for. */
 void redis_request_end_all(struct redis_pool *redis);
 /* Ends it now: never inside a call from above or from the pool. */
 void redis_request_end(struct redis_request *request, enum err err);

@@ -107,6 +107,10 @@ void redis_request_end_all(struct redis_pool *redis)
             container_of(node, struct redis_request, node);
 
         redis_request_end(request, request->err);
+        if (redis->ending.len > 0 && loop_is_over(redis->loop)) {
+            loop_defer(redis->loop, LOOP_RUN, &redis->end_job);
+            return;
+        }
     }
 }
 
@@ -247,7 +251,8 @@ static void finish_close(struct loop_job *job)
     void (*on_closed)(void *ud) = redis->on_closed;
     void *ud = redis->closed_ud;
 
-    redis_request_end_all(redis);
+    while (redis->ending.len > 0)
+        redis_request_end_all(redis);
     loop_cancel(redis->loop, LOOP_RUN, &redis->end_job);
     redis_lanes_deinit(redis);
     pool_clock_free(&redis->clock);

@@ -222,8 +222,9 @@ static void print(const struct schedule *schedule)
 {
     char text[256];
 
-    printf("# %u workers, lanes %s\n", schedule->workers,
-           schedule->has_flow ? "without groups" : "with groups");
+    printf("# %u workers, lanes %s%s\n", schedule->workers,
+           schedule->has_flow ? "without groups" : "with groups",
+           schedule->is_hasty ? ", hosts without time" : "");
     for (unsigned i = 0; i < schedule->count; i++) {
         action_text(&schedule->actions[i], text, sizeof(text));
         printf("#   %s\n", text);

@@ -443,8 +443,10 @@ static void check_max(const struct worker *worker,
                       const struct pool_counts *counts)
 {
     uint32_t live = counts->open - counts->states[CONN_CLOSING];
+    bool is_behind = worker->world->schedule->is_hasty &&
+                     worker->due_ns <= worker->world->now_ns;
 
-    if (worker->world->budget == NULL &&
+    if (worker->world->budget == NULL && !is_behind &&
         live > worker->settings.max_connections &&
         counts->states[CONN_IDLE] + counts->states[CONN_OPENING] > 0)
         world_fail(worker->world, "%u are open, max is %llu, and some are idle",

@@ -167,6 +167,7 @@ void schedule_make(struct schedule *out, uint64_t seed)
         action->at_ns = at_ns;
         fill(&rand, action);
     }
+    out->is_hasty = pick(&rand, 8) == 0;
 }
 
 /* ---- as text */

@@ -115,6 +115,7 @@ struct schedule {
     unsigned workers; /* over 1: they share a budget */
     bool has_flow;    /* lanes without groups, as Redis has them */
     bool ticks_last;  /* of what is due at the same time */
+    bool is_hasty;    /* hosts have no time: pools leave things to ticks */
     unsigned count;
     struct action actions[ACTIONS_MAX];
 };

@@ -47,6 +47,10 @@ static void simplify(struct schedule *schedule,
     less.has_flow = false;
     if (less.has_flow != schedule->has_flow && fails(&less))
         *schedule = less;
+    less = *schedule;
+    less.is_hasty = false;
+    if (less.is_hasty != schedule->is_hasty && fails(&less))
+        *schedule = less;
     for (unsigned i = 0; i < schedule->count; i++) {
         less = *schedule;
         less.actions[i].what = less.actions[i].kind == ACTION_LEASE

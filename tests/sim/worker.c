@@ -85,6 +85,13 @@ static void on_closed(void *ud)
     budget_unclaim(world->budget, worker->share.slot);
 }
 
+static bool is_over(void *ud)
+{
+    struct worker *worker = ud;
+
+    return worker->world->schedule->is_hasty && ++worker->looks % 3 > 0;
+}
+
 /* The first tick; one that is not due does no harm. */
 static void on_begin(void *ud, uint64_t now_ns)
 {
@@ -130,7 +137,10 @@ void worker_open(struct worker *worker)
     struct pool_config config = {
         .ops = &sim_driver_ops,
         .driver = worker,
-        .host = { .ud = worker, .wake_at = wake_at, .on_closed = on_closed },
+        .host = { .ud = worker,
+                  .wake_at = wake_at,
+                  .on_closed = on_closed,
+                  .is_over = is_over },
         .seed = world->schedule->seed * 31 + worker->index,
         .addresses = 1,
     };

@@ -67,6 +67,7 @@ struct worker {
     uint64_t last_generation;
     uint64_t retry_ns; /* no connect before; 0: at once */
     bool had_codel;    /* its codel_target was set before */
+    unsigned looks;    /* of its pool, whether there is time */
 };
 
 /* ---- worker.c */

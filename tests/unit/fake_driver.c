@@ -194,6 +194,13 @@ void fake_init(struct fake *fake)
         list_init(&fake->links[i]);
 }
 
+static bool is_over(void *ud)
+{
+    const struct fake *fake = ud;
+
+    return fake->is_hasty;
+}
+
 void fake_start(struct fake *fake)
 {
     struct pool_config config = {
@@ -202,7 +209,8 @@ void fake_start(struct fake *fake)
         .host = { .ud = fake,
                   .wake_at = wake_at,
                   .on_event = on_event,
-                  .on_closed = on_closed },
+                  .on_closed = on_closed,
+                  .is_over = is_over },
         .settings = fake->settings,
         .share = fake->share,
         .flight = fake->flight,

@@ -58,6 +58,7 @@ struct fake {
     size_t asked;               /* ghosts, in the latest test */
     int32_t ghosts[BUDGET_ASK_MAX];
     bool is_unchecked; /* pool_check() is not called */
+    bool is_hasty;     /* there is no time: see struct pool_host */
     char *arena;       /* NULL, or where links lie, FAKE_STRIDE bytes apart */
     enum close_reason closed_for; /* the latest */
     /* Asked by close(), for a driver with several addresses. */
