@@ -4,101 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KNOWNS_MAX = 4096, LOOKS_MAX = 16, NAME_MAX_LEN = 64 };
-
-const char names_sql[] =
-    "SELECT name, pg_catalog.bool_or(is_volatile) FROM (SELECT proname::text"
-    " AS name, provolatile = 'v' AND prokind IN ('f', 'p') AND prorettype NOT"
-    " IN ('trigger'::pg_catalog.regtype, 'event_trigger'::pg_catalog.regtype)"
-    " AS is_volatile FROM pg_catalog.pg_proc UNION ALL SELECT word, false FROM"
-    " pg_catalog.pg_get_keywords()) AS names GROUP BY name";
-
-/* ---- names */
-
-struct name {
-    struct map_node node;
-    bool is_volatile;
-};
-
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
-}
-
-static void names_clear(struct names *names)
-{
-    map_free(&names->map);
-    names->map = (struct map){ .slots = NULL };
-    free(names->entries);
-    free(names->texts);
-    names->entries = NULL;
-    names->texts = NULL;
-}
-
-/* Names that differ in case only become one. */
-static enum err add_name(struct names *names, struct name *entry)
-{
-    struct map_node *node =
-        map_get(&names->map, entry->node.key, entry->node.key_len);
-
-    if (node == NULL)
-        return map_put(&names->map, &entry->node);
-    if (entry->is_volatile)
-        container_of(node, struct name, node)->is_volatile = true;
-    return ERR_OK;
-}
-
-static enum err fill_names(struct names *names, const PGresult *result)
-{
-    char *at = names->texts;
-    enum err err = ERR_OK;
-
-    for (int row = 0; row < PQntuples(result) && err == ERR_OK; row++) {
-        const char *text = PQgetvalue(result, row, 0);
-        struct name *entry = &names->entries[row];
-
-        entry->node.key = at;
-        while (*text != '\0')
-            *at++ = lower(*text++);
-        entry->node.key_len = (size_t)(at - entry->node.key);
-        entry->is_volatile = PQgetvalue(result, row, 1)[0] == 't';
-        err = add_name(names, entry);
-    }
-    return err;
-}
-
-void names_doubt(struct names *names)
-{
-    names->doubts++;
-    names->is_stale = true;
-}
-
-bool names_read(struct names *names, const PGresult *result, uint64_t epoch,
-                uint64_t now_ns)
-{
-    int rows = PQntuples(result);
-    size_t bytes = 1;
-
-    for (int row = 0; row < rows; row++)
-        bytes += (size_t)PQgetlength(result, row, 0);
-    names_clear(names);
-    names->is_coming = false;
-    names->is_stale = true;
-    names->entries = calloc((size_t)rows + 1, sizeof(*names->entries));
-    names->texts = malloc(bytes);
-    if (names->entries == NULL || names->texts == NULL ||
-        fill_names(names, result) != ERR_OK) {
-        names_clear(names);
-        return false;
-    }
-    names->is_stale = names->asked != names->doubts;
-    names->is_wanted = false;
-    names->failed_ns = 0;
-    names->version++;
-    names->epoch = epoch;
-    names->read_ns = now_ns;
-    return true;
-}
+enum { KNOWNS_MAX = 4096, LOOKS_MAX = 16 };
 
 /* ---- what statements name */
 
@@ -111,18 +17,14 @@ struct look {
 static void look_at(void *ud, const char *word, size_t len, bool is_called)
 {
     struct look *look = ud;
-    char key[NAME_MAX_LEN];
-    const struct map_node *node;
 
-    if (len >= sizeof(key) || look->is_volatile)
-        return; /* longer than a name can be */
-    for (size_t i = 0; i < len; i++)
-        key[i] = lower(word[i]);
-    node = map_get(&look->names->map, key, len);
-    if (node == NULL)
-        look->is_unknown = look->is_unknown || is_called;
-    else if (container_of(node, const struct name, node)->is_volatile)
-        look->is_volatile = true;
+    if (look->is_volatile)
+        return;
+    switch (names_find(look->names, word, len)) {
+    case NAME_UNKNOWN: look->is_unknown |= is_called; break;
+    case NAME_VOLATILE: look->is_volatile = true; break;
+    case NAME_HARMLESS: break;
+    }
 }
 
 /* A quoted name may hold anything, words are not enough to find it. */
@@ -192,7 +94,7 @@ void knowns_free(struct knowns *knowns)
     while ((node = list_pop_front(&knowns->recent)) != NULL)
         known_free(known_at(node));
     map_free(&knowns->map);
-    names_clear(&knowns->names);
+    names_free(&knowns->names);
 }
 
 /* Forgets one that was not used for long and is not used now. */

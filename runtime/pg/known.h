@@ -13,15 +13,11 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "pg/names.h"
 #include "pg/session.h"
 
-#include <libpq-fe.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-/* The list is not read again sooner: for unknown names, or when it could not be
- * read. */
-static const uint64_t NAMES_PAUSE_NS = 1000000000;
 
 /* What is thought of the functions that a statement names. */
 enum known_calls {
@@ -49,30 +45,12 @@ struct known {
     char sql[];
 };
 
-/* The names of all functions, and of keywords, which look like them. */
-struct names {
-    struct map map;
-    struct name *entries;
-    char *texts;
-    uint64_t version;   /* counts the readings; 0: none */
-    uint64_t epoch;     /* of the pool then */
-    uint64_t read_ns;   /* when */
-    uint64_t failed_ns; /* when they could not be read; 0: they were */
-    unsigned doubts;    /* how often a function was made or changed */
-    unsigned asked;     /* doubts when they were asked for */
-    bool is_stale;      /* one was since */
-    bool is_wanted;     /* a statement names a function that is not there */
-    bool is_coming;     /* being read */
-};
-
 /* Embedded in the pool. */
 struct knowns {
     struct map map;
     struct list recent; /* the latest use first */
     struct names names;
 };
-
-extern const char names_sql[];
 
 void knowns_init(struct knowns *knowns);
 void knowns_free(struct knowns *knowns);
@@ -86,12 +64,5 @@ void known_unuse(struct known *known); /* accepts NULL */
 void known_describe(struct knowns *knowns, struct known *known,
                     unsigned n_params, const Oid *types);
 enum known_calls known_check(struct knowns *knowns, struct known *known);
-
-/* A function was made or changed: the list is out of date, also when it is on
- * its way. */
-void names_doubt(struct names *names);
-/* Takes over the result of names_sql; false: no memory. */
-bool names_read(struct names *names, const PGresult *result, uint64_t epoch,
-                uint64_t now_ns);
 
 #endif

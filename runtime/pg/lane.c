@@ -252,6 +252,8 @@ static void begin(struct lanes *lanes, struct conn *conn, enum lane_kind kind)
     link->steps_head = link->steps_tail;
     link->group_at = link->steps_tail;
     link->n_dead = 0;
+    link->awaits_names = false;
+    link->is_set_up = false;
     list_init(&link->again);
     list_init(&link->absent);
     link->text.text[0] = '\0';

@@ -98,7 +98,8 @@ void lane_send_group(struct lane *lane, struct list *group);
 
 /* ---- lane_read.c */
 
-/* Takes the answers that have come; false when the connection is dead. */
-bool lane_take_answers(struct pg_link *link);
+/* Takes the answers that have come; false when the connection is dead.  Those
+ * that there is no time for it may leave to a job. */
+bool lane_take_answers(struct pg_link *link, bool may_leave);
 
 #endif

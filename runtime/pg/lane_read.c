@@ -228,7 +228,9 @@ static void give_back(struct pg_link *link)
 static void take_setup(struct pg_link *link)
 {
     deadline_stop(link->pg->loop, &link->deadline);
-    if (link->lane.kind == LANE_WRITE || link->is_read_only)
+    if (link->awaits_names)
+        link->is_set_up = true;
+    else if (link->lane.kind == LANE_WRITE || link->is_read_only)
         lane_ready(&link->lane);
     else if (link->pg->is_pooled)
         give_back(link);
@@ -248,6 +250,37 @@ static void take_switch(struct pg_link *link, const PGresult *answer)
     pg->is_pooled = true;
     log_event(pg->log, LOG_WARN, "behind a pooler", LOG_STR("pool", pg->name),
               LOG_STR("effect", "reads do not share connections"));
+}
+
+/* Lanes that were to be ready with the list. */
+static void on_names(void *ud)
+{
+    struct pg_pool *pg = ud;
+
+    list_each (node, &pg->lanes.sets[LANE_READ].lanes) {
+        struct pg_link *link = container_of(
+            container_of(node, struct lane, node), struct pg_link, lane);
+        bool is_set_up = link->is_set_up;
+
+        link->awaits_names = false;
+        link->is_set_up = false;
+        if (is_set_up)
+            take_setup(link);
+    }
+}
+
+static void take_names(struct pg_link *link, PGresult *answer)
+{
+    struct pg_pool *pg = link->pg;
+
+    if (PQresultStatus(answer) != PGRES_TUPLES_OK || PQnfields(answer) != 2) {
+        names_failed(&pg->knowns.names, link_now(link));
+        PQclear(answer);
+        return;
+    }
+    link->awaits_names = true;
+    names_read(&pg->knowns.names, pg->loop, answer, link->conn.epoch, on_names,
+               pg);
 }
 
 static void take_sync(struct pg_link *link, const struct step *step)
@@ -277,13 +310,7 @@ static void take(struct pg_link *link, PGresult *answer)
         link->n_dead--;
     switch (step->kind) {
     case STEP_SWITCH: take_switch(link, answer); break;
-    case STEP_NAMES:
-        link->pg->knowns.names.is_coming = false;
-        link->pg->knowns.names.failed_ns = link_now(link);
-        if (PQresultStatus(answer) == PGRES_TUPLES_OK && PQnfields(answer) == 2)
-            names_read(&link->pg->knowns.names, answer, link->conn.epoch,
-                       link_now(link));
-        break;
+    case STEP_NAMES: take_names(link, answer); return;
     case STEP_PREPARE: take_prepared(link, step, answer); return;
     case STEP_RUN: take_run(link, step, answer); return;
     case STEP_CLOSE: stmt_free(step->stmt); break;
@@ -333,7 +360,28 @@ static bool is_end(const struct pg_link *link, const PGresult *answer)
            (head->kind == STEP_SYNC);
 }
 
-bool lane_take_answers(struct pg_link *link)
+static void on_more(struct loop_job *job)
+{
+    struct pg_link *link = container_of(job, struct pg_link, job);
+
+    if (link->phase != LINK_LANE)
+        return;
+    if (!lane_take_answers(link, true) || !link_flush(link))
+        lane_lose(link);
+}
+
+/* Of one that goes anyway all are taken at once. */
+static bool leaves_rest(struct pg_link *link, bool may_leave)
+{
+    if (!may_leave || link->lane.is_held || !loop_is_over(link->pg->loop) ||
+        link->steps_head == link->steps_tail)
+        return false;
+    link->job.fn = on_more;
+    loop_defer(link->pg->loop, LOOP_RUN, &link->job);
+    return true;
+}
+
+bool lane_take_answers(struct pg_link *link, bool may_leave)
 {
     int n_nulls = 0;
 
@@ -356,6 +404,8 @@ bool lane_take_answers(struct pg_link *link)
             head->answer = answer;
         else
             take(link, answer);
+        if (leaves_rest(link, may_leave))
+            break;
     }
     return PQstatus(link->pq) != CONNECTION_BAD;
 }

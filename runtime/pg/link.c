@@ -418,7 +418,8 @@ static void on_ready(struct watch *watch, int events, void *ud)
         pool_conn_byte(&link->conn, link_now(link));
     }
     if (link->phase == LINK_LANE) {
-        is_alive = lane_take_answers(link) && is_alive && link_flush(link);
+        is_alive =
+            lane_take_answers(link, is_alive) && is_alive && link_flush(link);
         if (!is_alive)
             lane_lose(link);
         return;

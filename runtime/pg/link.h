@@ -91,6 +91,8 @@ struct pg_link {
     uint64_t steps_tail;
     uint64_t group_at;  /* the first step of the group that runs */
     unsigned n_dead;    /* steps due that nobody wants */
+    bool awaits_names;  /* which it asked for, and which are being read */
+    bool is_set_up;     /* but for these */
     struct list again;  /* requests to be sent once more */
     struct list absent; /* statements that the server does not have */
 };

@@ -194,6 +194,7 @@ static struct conn *open_link(void *driver)
         return NULL;
     }
     link->job.fn = begin;
+    link->read_job.fn = redis_wire_read_on;
     loop_defer(link->redis->loop, LOOP_RUN, &link->job);
     return &link->conn;
 }
@@ -247,6 +248,7 @@ static void close_link(struct conn *conn, enum close_reason reason)
     redis_pubsub_lose(link, "the pool closed the connection");
     redis_lane_deinit(link);
     loop_cancel(redis->loop, LOOP_RUN, &link->job);
+    loop_cancel(redis->loop, LOOP_RUN, &link->read_job);
     resolve_cancel(link->resolve);
     stream_close(link->stream);
     pool_conn_closed(conn, redis_now(redis));

@@ -43,8 +43,9 @@ struct redis_link {
     uint64_t head, tail, n_slots;
     unsigned n_due;              /* replies */
     uint64_t n_written;          /* bytes given to the stream */
-    bool is_reading;             /* inside on_data: do not free */
-    bool is_gone;                /* closed meanwhile: free it after on_data */
+    struct loop_job read_job;    /* goes on with what came */
+    bool is_reading;             /* what came: do not free */
+    bool is_gone;                /* closed meanwhile: free it afterwards */
     bool is_broken;              /* of no use any more */
     bool is_session;             /* somebody left a state on it */
     bool is_open;                /* of that, MULTI or WATCH */
@@ -80,6 +81,8 @@ void redis_link_break(struct redis_link *link, enum close_reason reason,
 /* ---- wire.c: requests onto the stream, replies off it */
 
 extern const struct stream_events redis_wire_events;
+/* Of link->read_job. */
+void redis_wire_read_on(struct loop_job *job);
 /* ERR_NOMEM, ERR_LOST: nothing of it was written, it is where it was. */
 enum err redis_wire_write(struct redis_link *link,
                           struct redis_request *request) MUST_CHECK;

@@ -196,7 +196,18 @@ static enum err take(struct redis_link *link, redisReply *reply,
     return ERR_OK;
 }
 
-static enum err take_replies(struct redis_link *link, struct err_text *text)
+/* Whether the rest is for a job, for want of time. */
+static bool leaves_rest(struct redis_link *link, bool may_leave)
+{
+    struct loop *loop = link->redis->loop;
+
+    if (may_leave && !link->is_gone && loop_is_over(loop))
+        loop_defer(loop, LOOP_RUN, &link->read_job);
+    return list_is_linked(&link->read_job.node);
+}
+
+static enum err take_replies(struct redis_link *link, bool may_leave,
+                             struct err_text *text)
 {
     enum err err = ERR_OK;
 
@@ -211,6 +222,8 @@ static enum err take_replies(struct redis_link *link, struct err_text *text)
         if (reply == NULL)
             break;
         err = take(link, reply, text);
+        if (leaves_rest(link, may_leave))
+            break;
     }
     return err;
 }
@@ -221,49 +234,81 @@ bool redis_wire_is_clean(const struct redis_link *link)
            link->reader->pos == link->reader->len;
 }
 
-static enum err read_all(struct redis_link *link, struct err_text *text)
+static enum err feed(struct redis_link *link, struct err_text *text)
 {
     struct buf *in = stream_in(link->stream);
-    enum err err = ERR_OK;
+    size_t size = in->len < FEED_MAX ? in->len : FEED_MAX;
 
-    while (err == ERR_OK && !link->is_gone && in->len > 0) {
-        size_t size = in->len < FEED_MAX ? in->len : FEED_MAX;
-
-        if (redisReaderFeed(link->reader, in->data, size) != REDIS_OK) {
-            err_text_set(text, "no memory for a reply");
-            return ERR_NOMEM;
-        }
-        buf_consume(in, size);
-        err = take_replies(link, text);
+    if (redisReaderFeed(link->reader, in->data, size) != REDIS_OK) {
+        err_text_set(text, "no memory for a reply");
+        return ERR_NOMEM;
     }
-    if (err == ERR_OK && !link->is_gone && !redis_wire_is_clean(link)) {
+    buf_consume(in, size);
+    return ERR_OK;
+}
+
+static enum err read_all(struct redis_link *link, bool may_leave,
+                         struct err_text *text)
+{
+    enum err err = take_replies(link, may_leave, text); /* left by the last */
+
+    while (err == ERR_OK && !link->is_gone &&
+           !list_is_linked(&link->read_job.node) &&
+           stream_in(link->stream)->len > 0) {
+        err = feed(link, text);
+        if (err == ERR_OK)
+            err = take_replies(link, may_leave, text);
+    }
+    if (err == ERR_OK && !link->is_gone &&
+        !list_is_linked(&link->read_job.node) && !redis_wire_is_clean(link)) {
         err_text_set(text, "bytes came that nobody asked for");
         err = ERR_PROTOCOL;
     }
     return err;
 }
 
+/* False: the link is lost, and may be gone. */
+static bool read_link(struct redis_link *link, bool may_leave)
+{
+    struct err_text text = { 0 };
+    enum err err;
+
+    loop_cancel(link->redis->loop, LOOP_RUN, &link->read_job);
+    link->is_reading = true;
+    err = read_all(link, may_leave, &text);
+    link->is_reading = false;
+    if (link->is_gone) {
+        redis_link_free(link);
+        return false;
+    }
+    if (err != ERR_OK) {
+        redis_link_break(link, CLOSE_LOST, err, &text);
+        return false;
+    }
+    if (link->conn.state == CONN_SHARED)
+        redis_lane_go_on(link);
+    else if (link->pubsub != NULL)
+        redis_pubsub_tell(link->pubsub);
+    return true;
+}
+
+void redis_wire_read_on(struct loop_job *job)
+{
+    struct redis_link *link = container_of(job, struct redis_link, read_job);
+
+    if (!link->is_broken)
+        (void)read_link(link, true);
+}
+
 static void on_data(struct stream *stream, void *ud)
 {
     struct redis_link *link = ud;
-    struct err_text text = { 0 };
-    enum err err;
 
     (void)stream;
     if (link->is_broken)
         return;
     pool_conn_byte(&link->conn, redis_now(link->redis));
-    link->is_reading = true;
-    err = read_all(link, &text);
-    link->is_reading = false;
-    if (link->is_gone)
-        redis_link_free(link);
-    else if (err != ERR_OK)
-        redis_link_break(link, CLOSE_LOST, err, &text);
-    else if (link->conn.state == CONN_SHARED)
-        redis_lane_go_on(link);
-    else if (link->pubsub != NULL)
-        redis_pubsub_tell(link->pubsub);
+    (void)read_link(link, true);
 }
 
 static void on_end(struct stream *stream, const struct err_text *text, void *ud)
@@ -271,6 +316,8 @@ static void on_end(struct stream *stream, const struct err_text *text, void *ud)
     struct redis_link *link = ud;
     struct err_text closed = { 0 };
 
+    if (list_is_linked(&link->read_job.node) && !read_link(link, false))
+        return;
     if (text->text[0] == '\0') {
         err_text_set(&closed, "%s closed the connection", stream_peer(stream));
         text = &closed;

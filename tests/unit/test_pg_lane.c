@@ -113,6 +113,30 @@ static void test_group_ends_in_one_sync(void **state)
         assert_string_equal(world->peer.conns[0].heard, "B E B E B E S ");
 }
 
+static void test_turn_that_is_over_takes_one_answer(void **state)
+{
+    struct world *world = *state;
+    struct call calls[CALLS];
+    unsigned done = 0;
+
+    teach(world, "select 1");
+    send_calls(world, calls, CALLS, "select 1");
+    for (int turns = 0; done < CALLS && turns < 100000; turns++) {
+        unsigned before = done;
+
+        loop_turn_until(world->loop, 1); /* long ago */
+        done = 0;
+        for (int i = 0; i < CALLS; i++)
+            done += calls[i].calls;
+        assert_in_range(done, before, before + 1);
+    }
+
+    for (int i = 0; i < CALLS; i++) {
+        assert_int_equal(calls[i].calls, 1);
+        assert_ok(calls[i].err);
+    }
+}
+
 static void test_error_ends_one_and_the_rest_is_sent_again(void **state)
 {
     struct world *world = *state;
@@ -367,6 +391,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_group_ends_in_one_sync),
+        TEST(test_turn_that_is_over_takes_one_answer),
         TEST(test_error_ends_one_and_the_rest_is_sent_again),
         TEST(test_write_on_a_read_lane_runs_on_a_write_lane),
         TEST(test_statement_that_is_unknown_is_prepared_again),
