@@ -230,6 +230,10 @@ static enum err await(struct pg_link *link, PostgresPollingStatusType status)
 static void on_step(struct pg_link *link, PostgresPollingStatusType status)
 {
     link->connecting->handshake = NULL;
+    if (link->pq == NULL) {
+        fail_by_memory(link);
+        return;
+    }
     switch (status) {
     case PGRES_POLLING_OK: succeed(link); return;
     case PGRES_POLLING_READING:
@@ -253,10 +257,9 @@ static void on_ready(struct watch *watch, int events, void *ud)
 }
 
 /* Ours come before the url, which overrides them, or behind it. */
-static PGconn *start(const struct pg_pool *pg, const struct dial_list *dial)
+static enum err start(struct pg_link *link)
 {
-    bool has_keepalives = pg->book.has_keepalives;
-    const char *const keywords[] = {
+    static const char *const keywords[] = {
         "keepalives_idle",
         "keepalives_interval",
         "keepalives_count",
@@ -271,6 +274,9 @@ static PGconn *start(const struct pg_pool *pg, const struct dial_list *dial)
         "fallback_application_name",
         NULL,
     };
+    const struct pg_pool *pg = link->pg;
+    const struct dial_list *dial = &link->connecting->dial;
+    bool has_keepalives = pg->book.has_keepalives;
     const char *const values[] = {
         has_keepalives ? NULL : "10",
         has_keepalives ? NULL : "5",
@@ -287,7 +293,9 @@ static PGconn *start(const struct pg_pool *pg, const struct dial_list *dial)
         NULL,
     };
 
-    return PQconnectStartParams(keywords, values, 1);
+    pool_conn_phase(&link->conn, WAIT_TCP, link_now(link));
+    return handshake_start(&link->connecting->handshake, link, keywords, values,
+                           on_step);
 }
 
 static unsigned wanted_count(const struct connecting *connecting)
@@ -299,27 +307,7 @@ static unsigned wanted_count(const struct connecting *connecting)
     return count;
 }
 
-/* One host must not use up the time of all: goes on without the one that libpq
- * hangs at. */
-static void on_share_over(struct deadline *deadline)
-{
-    struct pg_link *link = container_of(deadline, struct pg_link, deadline);
-    struct connecting *connecting = link->connecting;
-    unsigned at = connecting->at;
-
-    if (at == connecting->dial.count || wanted_count(connecting) < 2)
-        return;
-    connect_host_failed(link, connecting->dial.owners[at]);
-    connecting->is_wanted[connecting->dial.owners[at]] = false;
-    watch_close(link->watch);
-    link->watch = NULL;
-    handshake_abandon(connecting->handshake);
-    connecting->handshake = NULL;
-    PQfinish(link->pq); /* accepts NULL */
-    link->pq = NULL;
-    dial_list_free(&connecting->dial);
-    connect_dial(link);
-}
+static void on_share_over(struct deadline *deadline);
 
 static void start_share(struct pg_link *link)
 {
@@ -331,6 +319,32 @@ static void start_share(struct pg_link *link)
     deadline_start(link->pg->loop, &link->deadline,
                    link_now(link) +
                        settings->connect_timeout_ns / link->pg->book.count);
+}
+
+/* One host must not use up the time of all: goes on without the one that libpq
+ * hangs at. */
+static void on_share_over(struct deadline *deadline)
+{
+    struct pg_link *link = container_of(deadline, struct pg_link, deadline);
+    struct connecting *connecting = link->connecting;
+    unsigned at = connecting->at;
+
+    if (at == connecting->dial.count) { /* the threads are busy */
+        start_share(link);
+        return;
+    }
+    if (wanted_count(connecting) < 2)
+        return;
+    connect_host_failed(link, connecting->dial.owners[at]);
+    connecting->is_wanted[connecting->dial.owners[at]] = false;
+    watch_close(link->watch);
+    link->watch = NULL;
+    handshake_abandon(connecting->handshake);
+    connecting->handshake = NULL;
+    PQfinish(link->pq); /* accepts NULL */
+    link->pq = NULL;
+    dial_list_free(&connecting->dial);
+    connect_dial(link);
 }
 
 void connect_dial(struct pg_link *link)
@@ -347,20 +361,11 @@ void connect_dial(struct pg_link *link)
         fail(link, &connecting->why);
         return;
     }
-    if (dial_list_end(&connecting->dial) == ERR_OK)
-        link->pq = start(link->pg, &connecting->dial);
-    if (link->pq == NULL) {
-        fail_by_memory(link);
-        return;
-    }
-    PQsetErrorVerbosity(link->pq, PQERRORS_VERBOSE);
-    handshake_hear_notices(link);
-    if (PQstatus(link->pq) == CONNECTION_BAD)
-        fail_by_libpq(link);
-    else if (await(link, PGRES_POLLING_WRITING) != ERR_OK)
-        fail_by_memory(link);
-    else
+    connecting->at = connecting->dial.count;
+    if (dial_list_end(&connecting->dial) == ERR_OK && start(link) == ERR_OK)
         start_share(link);
+    else
+        fail_by_memory(link);
 }
 
 static void begin(struct loop_job *job)

@@ -1,13 +1,14 @@
 /* handshake.c - see handshake.h. */
 #include "pg/handshake.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "net/work.h"
 
 /* What a server says while it lets in is a warning or two. */
-enum { NOTICES_MAX = 4 };
+enum { NOTICES_MAX = 4, PARAMS_MAX = 16 };
 
 struct notice {
     enum log_level level;
@@ -19,6 +20,10 @@ struct handshake {
     struct pg_link *link; /* NULL: abandoned */
     struct loop *loop;
     PGconn *pq;
+    const char *const *keywords; /* of the first step; else NULL */
+    const char *values[PARAMS_MAX];
+    char *texts; /* of values */
+    size_t texts_size;
     handshake_fn fn;
     PostgresPollingStatusType status;
     struct notice notices[NOTICES_MAX];
@@ -92,11 +97,27 @@ void handshake_hear_notices(struct pg_link *link)
 
 /* ---- a step */
 
+static void start(struct handshake *handshake)
+{
+    PGconn *pq =
+        PQconnectStartParams(handshake->keywords, handshake->values, 1);
+
+    handshake->pq = pq;
+    if (pq == NULL)
+        return;
+    PQsetErrorVerbosity(pq, PQERRORS_VERBOSE);
+    handshake->status = PQstatus(pq) == CONNECTION_BAD ? PGRES_POLLING_FAILED
+                                                       : PGRES_POLLING_WRITING;
+}
+
 static void on_run(void *ud)
 {
     struct handshake *handshake = ud;
 
-    handshake->status = PQconnectPoll(handshake->pq);
+    if (handshake->keywords != NULL)
+        start(handshake);
+    else
+        handshake->status = PQconnectPoll(handshake->pq);
 }
 
 static void on_finish(void *ud)
@@ -104,6 +125,16 @@ static void on_finish(void *ud)
     struct handshake *handshake = ud;
 
     PQfinish(handshake->pq);
+}
+
+static void handshake_free(void *ud)
+{
+    struct handshake *handshake = ud;
+
+    if (handshake->texts != NULL)
+        explicit_bzero(handshake->texts, handshake->texts_size);
+    free(handshake->texts);
+    free(handshake);
 }
 
 static void on_done(void *ud)
@@ -114,36 +145,93 @@ static void on_done(void *ud)
     handshake_fn fn = handshake->fn;
 
     if (link == NULL) {
-        if (work_start(handshake->loop, on_finish, free, handshake) == ERR_OK)
+        if (work_start(handshake->loop, on_finish, handshake_free, handshake) ==
+            ERR_OK)
             return;
         on_finish(handshake);
-        free(handshake);
+        handshake_free(handshake);
         return;
     }
-    handshake_hear_notices(link);
+    link->pq = handshake->pq;
+    if (link->pq != NULL)
+        handshake_hear_notices(link);
     for (unsigned i = 0; i < handshake->n_notices; i++)
         take_notice(link, &handshake->notices[i]);
-    free(handshake);
+    handshake_free(handshake);
     fn(link, status);
+}
+
+static struct handshake *handshake_new(struct pg_link *link, handshake_fn fn)
+{
+    struct handshake *handshake = calloc(1, sizeof(*handshake));
+
+    if (handshake == NULL)
+        return NULL;
+    handshake->link = link;
+    handshake->loop = link->pg->loop;
+    handshake->pq = link->pq;
+    handshake->fn = fn;
+    return handshake;
+}
+
+static enum err copy_values(struct handshake *handshake,
+                            const char *const *keywords,
+                            const char *const *values)
+{
+    size_t size = 1;
+    char *at;
+
+    for (size_t i = 0; keywords[i] != NULL; i++)
+        size += values[i] != NULL ? strlen(values[i]) + 1 : 0;
+    at = malloc(size);
+    if (at == NULL)
+        return ERR_NOMEM;
+    handshake->keywords = keywords;
+    handshake->texts = at;
+    handshake->texts_size = size;
+    for (size_t i = 0; keywords[i] != NULL; i++) {
+        assert(i < PARAMS_MAX);
+        if (values[i] == NULL)
+            continue;
+        handshake->values[i] = at;
+        at = stpcpy(at, values[i]) + 1;
+    }
+    return ERR_OK;
+}
+
+enum err handshake_start(struct handshake **out, struct pg_link *link,
+                         const char *const *keywords, const char *const *values,
+                         handshake_fn fn)
+{
+    struct handshake *handshake = handshake_new(link, fn);
+    enum err err;
+
+    if (handshake == NULL)
+        return ERR_NOMEM;
+    err = copy_values(handshake, keywords, values);
+    if (err == ERR_OK)
+        err = work_start(link->pg->loop, on_run, on_done, handshake);
+    if (err != ERR_OK) {
+        handshake_free(handshake);
+        return err;
+    }
+    *out = handshake;
+    return ERR_OK;
 }
 
 enum err handshake_step(struct handshake **out, struct pg_link *link,
                         handshake_fn fn)
 {
-    struct handshake *handshake = calloc(1, sizeof(*handshake));
+    struct handshake *handshake = handshake_new(link, fn);
     enum err err;
 
     if (handshake == NULL)
         return ERR_NOMEM;
-    handshake->link = link;
-    handshake->loop = link->pg->loop;
-    handshake->pq = link->pq;
-    handshake->fn = fn;
     PQsetNoticeReceiver(link->pq, on_early_notice, handshake);
     err = work_start(link->pg->loop, on_run, on_done, handshake);
     if (err != ERR_OK) {
         handshake_hear_notices(link);
-        free(handshake);
+        handshake_free(handshake);
         return err;
     }
     *out = handshake;
