@@ -163,6 +163,9 @@ const char *pg_link_parameter(const struct pg_link *link, const char *name);
 /* ---- results */
 
 void pg_rows_free(struct pg_rows *rows); /* accepts NULL */
+/* The same, large ones on a thread of the loop's, for it takes milliseconds;
+ * without a loop at once. */
+void pg_rows_drop(struct pg_rows *rows, struct loop *loop);
 unsigned pg_rows_count(const struct pg_rows *rows);
 unsigned pg_rows_columns(const struct pg_rows *rows);
 const char *pg_rows_column(const struct pg_rows *rows, unsigned column);

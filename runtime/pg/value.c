@@ -4,6 +4,7 @@
  */
 #include "pg/value.h"
 
+#include "net/work.h"
 #include "pg/type.h"
 
 #include <assert.h>
@@ -11,6 +12,9 @@
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* libpq frees it by 2 KiB: some ten microseconds. */
+enum { DROP_BYTES = 256 * 1024 };
 
 static const PGresult *result_of(const struct pg_rows *rows)
 {
@@ -20,6 +24,23 @@ static const PGresult *result_of(const struct pg_rows *rows)
 void pg_rows_free(struct pg_rows *rows)
 {
     PQclear((PGresult *)rows);
+}
+
+static void on_drop(void *ud)
+{
+    pg_rows_free(ud);
+}
+
+static void do_nothing(void *ud)
+{
+    (void)ud;
+}
+
+void pg_rows_drop(struct pg_rows *rows, struct loop *loop)
+{
+    if (loop == NULL || pg_rows_bytes(rows) < DROP_BYTES ||
+        work_start(loop, on_drop, do_nothing, rows) != ERR_OK)
+        pg_rows_free(rows);
 }
 
 unsigned pg_rows_count(const struct pg_rows *rows)

@@ -171,7 +171,7 @@ void rows_push(lua_State *L, struct vm *vm, struct pg_rows *result,
     vm_set_type(L, ROWS_TYPE);
     lua_newtable(L);
     lua_setfenv(L, -2);
-    vm_external_memory(vm, L, pg_rows_bytes(result));
+    vm_external_memory(vm, pg_rows_bytes(result));
 }
 
 /* Leaves rows[i] on the stack, from the environment or made now. */
@@ -254,8 +254,9 @@ static int l_table(lua_State *L)
 static int l_gc(lua_State *L)
 {
     struct rows *rows = lua_touserdata(L, 1);
+    const struct vm *vm = lua_touserdata(L, lua_upvalueindex(1));
 
-    pg_rows_free(rows->result);
+    pg_rows_drop(rows->result, vm->is_over ? NULL : vm->loop);
     rows->result = NULL;
     pg_types_unref(rows->form.types);
     rows->form.types = NULL;

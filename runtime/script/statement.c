@@ -257,7 +257,7 @@ static void push_outcome(lua_State *L, struct task *task, struct pg_rows *rows)
         lua_pushnil(L);
     else
         row_push(L, rows, 0, task->form);
-    pg_rows_free(rows);
+    pg_rows_drop(rows, task->vm->loop);
     pg_types_unref(task->form.types);
     task->form.types = NULL;
 }

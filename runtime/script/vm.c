@@ -16,8 +16,9 @@
 #include <string.h>
 #include <time.h>
 
-/* One step of the collector for this much memory that it cannot see. */
-enum { EXTERNAL_STEP_BYTES = 256 * 1024 };
+/* From this much memory on that the collector cannot see it works for it, in
+ * parts of some ten microseconds. */
+enum { EXTERNAL_STEP_BYTES = 256 * 1024, COLLECT_KB = 16 };
 
 /* Where a metatable has the table of its type's methods. */
 enum { METHODS = 1 };
@@ -126,13 +127,28 @@ void *vm_check_type(lua_State *L, int index, const char *type)
     return value;
 }
 
-void vm_external_memory(struct vm *vm, lua_State *L, size_t bytes)
+/* As if it were garbage that Lua had made; until it has been all through. */
+static void collect(struct loop_job *job)
+{
+    struct vm *vm = container_of(job, struct vm, collect);
+    bool is_through = false;
+
+    while (!is_through && vm->external_bytes >= COLLECT_KB * 1024) {
+        vm->external_bytes -= COLLECT_KB * 1024;
+        is_through = lua_gc(vm->L, LUA_GCSTEP, COLLECT_KB) == 1;
+        if (!is_through && loop_is_over(vm->loop)) {
+            loop_defer(vm->loop, LOOP_RUN, &vm->collect);
+            return;
+        }
+    }
+    vm->external_bytes = 0;
+}
+
+void vm_external_memory(struct vm *vm, size_t bytes)
 {
     vm->external_bytes += bytes;
-    if (vm->external_bytes < EXTERNAL_STEP_BYTES)
-        return;
-    lua_gc(L, LUA_GCSTEP, (int)(vm->external_bytes / 1024));
-    vm->external_bytes = 0;
+    if (vm->external_bytes >= EXTERNAL_STEP_BYTES)
+        loop_defer(vm->loop, LOOP_RUN, &vm->collect);
 }
 
 void vm_site(lua_State *L, int level, char *out, size_t size)
@@ -235,6 +251,7 @@ enum err vm_init(struct vm *vm, const struct vm_options *options)
     vm->log.level = LOG_INFO;
     list_init(&vm->pools);
     list_init(&vm->pilots);
+    vm->collect.fn = collect;
     vm->limits.on_suspect_ref = LUA_NOREF;
     err = vm_random(vm, seeds, sizeof(seeds));
     if (err != ERR_OK)
@@ -247,6 +264,7 @@ enum err vm_init(struct vm *vm, const struct vm_options *options)
 void vm_deinit(struct vm *vm)
 {
     tasks_free(vm);
+    loop_cancel(vm->loop, LOOP_RUN, &vm->collect);
     if (vm->pools.len == 0) /* or the process ends before its pools */
         budget_port_close(vm->budget);
     loop_settle(vm->loop); /* closes what the state's end has let go of */
@@ -311,6 +329,7 @@ void vm_free(struct vm *vm)
     assert(vm->current == NULL);
     stuck_unwatch(vm);
     watchdog_free(vm->watchdog);
+    loop_cancel(vm->loop, LOOP_RUN, &vm->collect);
     lua_close(vm->L);
     vm_deinit(vm);
     free(vm);

@@ -84,6 +84,7 @@ struct vm {
     struct list pilots;         /* see bind_policy.c */
     struct recorder *recorder;  /* see bind_trace.c; or NULL */
     size_t external_bytes;      /* results that Lua's collector cannot see */
+    struct loop_job collect;    /* it works for them */
     struct watchdog *watchdog;  /* or NULL */
     struct script_limits limits;
     struct string_bounds strings;
@@ -144,7 +145,7 @@ _Noreturn void vm_refuse_type(lua_State *L, int index, const char *type);
 
 /* Tells the collector of memory that only a userdata keeps, so that it runs
  * before many such results pile up. */
-void vm_external_memory(struct vm *vm, lua_State *L, size_t bytes);
+void vm_external_memory(struct vm *vm, size_t bytes);
 
 /* "app.lua:12" of the function at level of L's stack, or "?". */
 void vm_site(lua_State *L, int level, char *out, size_t size);
@@ -203,5 +204,6 @@ void bind_terminal(lua_State *L, struct vm *vm);
 void bind_limits(lua_State *L, struct vm *vm);
 void bind_confine(lua_State *L, struct vm *vm);
 void bind_core(lua_State *L, struct vm *vm);
+void bind_compile(lua_State *L, struct vm *vm);
 
 #endif

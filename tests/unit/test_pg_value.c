@@ -1,5 +1,6 @@
 /* test_pg_value.c - the server's text forms as values. */
 #include "pg_made.h"
+#include "turns.h"
 #include "unit.h"
 
 #include "pg/type.h"
@@ -176,6 +177,24 @@ static void test_error_fields_are_empty_when_absent(void **state)
     pg_rows_free(rows);
 }
 
+/* 512 KiB, and a few bytes. */
+static void test_large_rows_are_freed_on_a_thread(void **state)
+{
+    static char text[512 * 1024];
+    struct loop *loop = make_loop();
+    struct pg_value value;
+
+    (void)state;
+    memset(text, 'x', sizeof(text) - 1);
+    pg_rows_drop(made_value(TYPE_JSON, "x", &value), loop);
+    assert_int_equal(loop_open_handles(loop), 0);
+    pg_rows_drop(made_value(TYPE_JSON, text, &value), loop);
+    assert_int_equal(loop_open_handles(loop), 1);
+    pg_rows_drop(made_value(TYPE_JSON, text, &value), NULL);
+    pg_rows_drop(NULL, loop);
+    drop_loop(loop); /* when that is over */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +209,7 @@ int main(void)
         cmocka_unit_test(test_array_has_the_type_of_its_elements),
         cmocka_unit_test(test_rows_tell_their_size_and_names),
         cmocka_unit_test(test_error_fields_are_empty_when_absent),
+        cmocka_unit_test(test_large_rows_are_freed_on_a_thread),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
