@@ -6,7 +6,7 @@ local standing = require "tidepool.standing"
 
 local handlers = {}
 
-local of_env = {} -- environment -> name -> entry
+local of_env = {} -- environment -> name -> function
 
 -- What a handler gets.
 local Call = {}
@@ -22,6 +22,12 @@ local CODECS = {
 -- The payload as JSON; or nil, err.
 function Call:json() return reply.decode(self.payload) end
 
+-- Asked when there is something to say: it takes longer than all else about a handler.
+local function site_of(fn)
+  local info = debug.getinfo(fn, "S")
+  return info.short_src .. ":" .. info.linedefined
+end
+
 -- fn(call) answers what a host asks by this name, in the format of its request; where
 -- that is none, a string is the reply as it is, nil an empty one, anything else is sent
 -- as JSON; nil, err is a failure.
@@ -31,11 +37,12 @@ function handlers.add(name, fn)
       or type(name)), 2)
   end
   if type(fn) ~= "function" then error("function expected, got " .. type(fn), 2) end
-  local info, own = debug.getinfo(fn, "S"), standing.table_of(of_env, fn)
+  local own = standing.table_of(of_env, fn)
   if own[name] then
-    error(('the handler "%s" is there already, at %s'):format(name, own[name].site), 2)
+    error(('the handler "%s" is there already, at %s'):format(name,
+      site_of(own[name])), 2)
   end
-  own[name] = { fn = fn, site = info.short_src .. ":" .. info.linedefined }
+  own[name] = fn
 end
 
 local function names_of(env)
@@ -78,15 +85,15 @@ end
 -- Calls the handler of the script with this environment.  Gives the reply's bytes and
 -- their format; or nil, a code and a sentence.
 function handlers.call(env, name, bytes, format)
-  local entry = of_env[env] and of_env[env][name]
-  if not entry then
+  local fn = of_env[env] and of_env[env][name]
+  if not fn then
     return nil, "badarg", ('the script has no handler "%s"%s'):format(name, names_of(env))
   end
-  local ok, value, written = xpcall(answer, describe, entry.fn,
+  local ok, value, written = xpcall(answer, describe, fn,
     setmetatable({ name = name }, Call), bytes, format)
   if ok then return value, written end
   if core.is_err(value) then return nil, value.code, value.message end
-  core.log("error", "handler failed", { handler = name, at = entry.site,
+  core.log("error", "handler failed", { handler = name, at = site_of(fn),
     error = value.message .. value.traceback })
   return nil, "script", value.message
 end

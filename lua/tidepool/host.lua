@@ -77,13 +77,17 @@ end
 -- Lets a step of the host's end here.  A sleep would not: its clock may stand still.
 local function pause() core.spawn(function() end):wait() end
 
--- In parts, with a pause before each.
+-- In parts, with a pause between.  Modules that it needs later are wanted at once, maybe
+-- by several calls: these are compiled where they are needed.
 local function run_in_parts(generation)
+  generation.compiles_aside = current ~= nil -- the first one's host waits for it
   pause()
   local ok, err = sandbox.compile(generation)
   if not ok then return nil, err end
   pause()
-  return sandbox.run(generation)
+  ok, err = sandbox.run(generation)
+  generation.compiles_aside = false
+  return ok, err
 end
 
 -- Hands over to a generation the state of the current one, whose place it takes.  Gives

@@ -87,6 +87,7 @@ static int open_core(lua_State *L)
     bind_limits(L, vm);
     bind_confine(L, vm);
     bind_core(L, vm);
+    bind_compile(L, vm);
     return 1;
 }
 
