@@ -45,6 +45,8 @@ function handlers.add(name, fn)
   own[name] = fn
 end
 
+jit.off(handlers.add) -- while a script loads
+
 local function names_of(env)
   local names = {}
   for name in pairs(of_env[env] or {}) do names[#names + 1] = '"' .. name .. '"' end

@@ -5,6 +5,8 @@ local of = require("tidepool.result").of
 local standing = require "tidepool.standing"
 local whitelist = require "tidepool.whitelist"
 
+jit.off(true, true) -- once for each version of a script: compiling it only takes time
+
 local require = require -- LuaJIT's own: `tidepool test` replaces the global one
 local sandbox = {}
 

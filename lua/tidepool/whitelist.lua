@@ -9,6 +9,8 @@ local core = require "tidepool.core"
 local lpeg = require "lpeg"
 local tide = require "tidepool"
 
+jit.off(true, true) -- once for each version of a script: compiling it only takes time
+
 local raw_load, raw_rawset = load, rawset
 
 local GLOBALS = { "_VERSION", "assert", "error", "gcinfo", "getmetatable", "ipairs",

@@ -46,6 +46,10 @@ local function measure(scenario, budget_us)
     local words = words_of(line)
     if words[1] == "skip" then return bench.skip(prefix, line:match "skip (.*)") end
     if words[1] == "step" then report(prefix, words) end
+    if words[1] == "over" then
+      bench.figure(prefix .. "_cpu_over", tonumber(words[2]), "steps")
+      bench.figure(prefix .. "_machine_over", tonumber(words[3]), "loops")
+    end
     io.stdout:write(("# %s: %s\n"):format(prefix, line))
   end
 end

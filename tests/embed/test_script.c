@@ -323,6 +323,52 @@ static void test_a_reload_that_was_begun_goes_on_in_steps(void **state)
     assert_done(tide_close(runtime));
 }
 
+/* It is compiled on a thread, as it says nowhere. */
+static void
+test_a_next_version_that_is_no_lua_is_told_with_its_line(void **state)
+{
+    tide_runtime *runtime = open_script(SCRIPT);
+    struct answer reload = { 0 }, other;
+
+    (void)state;
+    assert_done(tide_begin_reload(runtime, "local a = 1\nlocal b = = 2",
+                                  on_reply, &reload));
+    step_until(runtime, reload.count > 0);
+    assert_code(reload.code, TIDE_SCRIPT);
+    assert_non_null(strstr(reload.error, ":2: unexpected symbol near '='"));
+    memset(&reload, 0, sizeof(reload));
+    assert_done(tide_begin_reload(runtime, "\x1bLJ\x02", on_reply, &reload));
+    step_until(runtime, reload.count > 0);
+    assert_code(reload.code, TIDE_SCRIPT);
+    assert_non_null(strstr(reload.error, "attempt to load chunk with wrong"));
+
+    ask(runtime, &other, "echo", "still");
+    assert_string_equal(other.payload, "still");
+    assert_done(tide_close(runtime));
+}
+
+static void test_close_ends_a_reload_that_is_compiled(void **state)
+{
+    enum { LINES = 20000, LINE_LEN = 12 };
+    static char text[LINES * LINE_LEN + 1];
+    struct answer reload = { 0 };
+
+    (void)state;
+    for (int i = 0; i < LINES; i++)
+        memcpy(text + (size_t)i * LINE_LEN, "x = 1     ;\n", LINE_LEN);
+    for (int steps = 0; steps < 6; steps++) {
+        tide_runtime *runtime = open_script(SCRIPT);
+
+        memset(&reload, 0, sizeof(reload));
+        assert_done(tide_begin_reload(runtime, text, on_reply, &reload));
+        for (int i = 0; i < steps; i++)
+            assert_done(tide_step(runtime, 0, NULL));
+        assert_done(tide_close(runtime));
+        assert_int_equal(reload.count, 1);
+        assert_true(reload.code != TIDE_OK);
+    }
+}
+
 static void test_close_ends_a_reload_that_was_begun(void **state)
 {
     tide_runtime *runtime = open_script(SCRIPT);
@@ -354,6 +400,9 @@ int main(void)
         cmocka_unit_test(test_reload_replaces_handlers_and_lets_calls_finish),
         cmocka_unit_test(test_what_a_version_left_running_ends_after_its_calls),
         cmocka_unit_test(test_a_reload_that_was_begun_goes_on_in_steps),
+        cmocka_unit_test(
+            test_a_next_version_that_is_no_lua_is_told_with_its_line),
+        cmocka_unit_test(test_close_ends_a_reload_that_is_compiled),
         cmocka_unit_test(test_close_ends_a_reload_that_was_begun),
     };
 

@@ -32,6 +32,9 @@ static const char SCRIPT[] =
     "tide.handler('count', function()\n"
     "  return db:one('SELECT count(*) AS n FROM posts').n "
     ".. ' ' .. redis:get 'posts' end)\n"
+    "tide.handler('rows', function()\n"
+    "  return tostring(#db:query('SELECT i, md5(i::text) "
+    "FROM generate_series(1, 50000) AS i')) end)\n"
     "tide.handler('nap', function()\n"
     "  return db:exec 'SELECT pg_sleep(3600)' end)\n"
     "tide.handler('block', function()\n"
@@ -307,9 +310,33 @@ static void test_a_child_may_not_and_its_parent_goes_on(void **state)
     assert_done(tide_close(runtime));
 }
 
+/* What Lua's collector does for 5 MB that it cannot see is in more than one:
+ * each has no time, and does one thing. */
+static void test_the_collector_works_for_large_results_in_steps(void **state)
+{
+    tide_runtime *runtime = open_with(NULL);
+    struct answer answer = { 0 };
+    tide_request request = request_for(&answer, "rows", NULL);
+    int steps = 0;
+
+    (void)state;
+    assert_done(tide_call(runtime, &request, on_reply, NULL));
+    while (answer.count == 0) {
+        wait_for_work(runtime);
+        assert_done(tide_step(runtime, 0, NULL));
+    }
+    assert_string_equal(answer.payload, "50000");
+    for (; tide_next_timeout_ms(runtime) == 0; steps++)
+        assert_done(tide_step(runtime, 0, NULL));
+
+    assert_in_range(steps, 8, 100000);
+    assert_done(tide_close(runtime));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_collector_works_for_large_results_in_steps),
         cmocka_unit_test(test_servers_that_die_are_asked_again_by_steps),
         cmocka_unit_test(test_servers_that_die_are_asked_again_on_a_hosts_loop),
         cmocka_unit_test(test_posts_of_many_threads_are_stored_once_each),
