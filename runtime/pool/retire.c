@@ -306,12 +306,32 @@ static void begin_epoch(struct pool *pool, enum close_reason reason)
     pool->is_sweeping = true;
 }
 
+/* Of those that nobody uses. */
+static struct conn *first_outdated(const struct pool *pool)
+{
+    static const enum conn_state unused[] = { CONN_OPENING, CONN_TESTING,
+                                              CONN_RESETTING, CONN_IDLE };
+
+    for (size_t i = 0; i < sizeof(unused) / sizeof(*unused); i++)
+        list_each (node, &pool->by_state[unused[i]])
+            if (pool_conn_of(node)->epoch != pool->epoch)
+                return pool_conn_of(node);
+    return NULL;
+}
+
 bool pool_sweep(struct pool *pool)
 {
+    struct conn *conn;
+
     if (!pool->is_sweeping)
         return false;
+    conn = first_outdated(pool);
+    if (conn != NULL) {
+        pool_shut(pool, conn, pool->epoch_reason, NULL);
+        return true;
+    }
     pool->is_sweeping = false;
-    shut_unused(pool, pool->epoch_reason);
+    pool_unshare_all(pool);
     return true;
 }
 

@@ -66,6 +66,30 @@ static void test_one_whose_time_is_over_is_told_a_tick(void **state)
     fake_end(&fake);
 }
 
+static void test_one_of_those_that_are_drained_is_closed_a_tick(void **state)
+{
+    struct conn *conns[3];
+    struct fake fake;
+
+    (void)state;
+    fake_init(&fake);
+    fake_lend(&fake, conns, 3);
+    for (int i = 0; i < 3; i++)
+        fake_release(&fake, conns[i], CONN_CLEAN);
+    fake.is_hasty = true;
+    pool_drain(fake.pool, fake.now_ns);
+    for (unsigned left = 2; left > 0; left--) {
+        assert_int_equal(fake_count(&fake, CONN_IDLE), left);
+        assert_null(fake_try(&fake));
+        assert_true(fake.due_ns <= fake.now_ns);
+        fake_tick(&fake);
+    }
+
+    assert_int_equal(fake_count(&fake, CONN_IDLE), 0);
+    fake.is_hasty = false;
+    fake_end(&fake);
+}
+
 /* ---- statements that wait for a lane */
 
 struct yard {
@@ -126,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_that_waits_is_refused_a_tick),
         cmocka_unit_test(test_one_whose_time_is_over_is_told_a_tick),
+        cmocka_unit_test(test_one_of_those_that_are_drained_is_closed_a_tick),
         cmocka_unit_test(test_one_statement_is_refused_a_tick),
     };
 
