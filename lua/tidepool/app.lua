@@ -276,7 +276,7 @@ function App:handle(raw)
   local status, headers, body = refusal(route)
   if status then return status, headers, body end
   route.running = route.running + 1
-  core.at_task_end(function() route.running = route.running - 1 end)
+  core.finally(function() route.running = route.running - 1 end)
   local due = route.timeout_ms and core.now() + route.timeout_ms / 1000
   return finish(route, raw, due, call(route, request))
 end

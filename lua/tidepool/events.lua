@@ -35,7 +35,7 @@ end
 -- One event, in a task of its own; the next one has the next task.
 function deliver(self)
   if self.is_closed then return end
-  core.at_task_end(function() go_on(self) end)
+  core.finally(function() go_on(self) end)
   local event = self[self.first]
   self[self.first] = nil
   self.first = self.first + 1

@@ -148,7 +148,7 @@ function host.reload(text)
   if not current then return "no script is loaded" end
   if is_reloading then return "a reload is under way" end
   is_reloading = true
-  core.at_task_end(function() is_reloading = false end)
+  core.finally(function() is_reloading = false end)
   local before = current
   local ok, wrong = load(before.path, text)
   if not ok then return wrong end
@@ -168,7 +168,7 @@ end
 function host.call(name, payload, format)
   local env = current.env
   running[env] = (running[env] or 0) + 1
-  core.at_task_end(function()
+  core.finally(function()
     running[env] = running[env] > 1 and running[env] - 1 or nil
     finish_if_idle(env)
   end)

@@ -58,7 +58,7 @@ local function tell_later(self)
   if self.is_telling then return end
   self.is_telling = true
   core.spawn(function()
-    core.at_task_end(function() self.is_telling = false end)
+    core.finally(function() self.is_telling = false end)
     while self.is_due do
       self.is_due = false
       self.db:notify(queue_table.channel(self.name))

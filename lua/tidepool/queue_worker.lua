@@ -73,7 +73,7 @@ local function start(self, row)
   self.running[job.id] = job
   self.running_count = self.running_count + 1
   core.spawn(function()
-    core.at_task_end(function() finish(self, job) end)
+    core.finally(function() finish(self, job) end)
     work(self, job)
   end)
 end

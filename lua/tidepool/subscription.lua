@@ -45,7 +45,7 @@ end
 -- holds is given back first.
 function deliver(self)
   if self.is_closed then return end
-  core.at_task_end(function() go_on(self) end)
+  core.finally(function() go_on(self) end)
   local ok, failure = xpcall(self.fn, debug.traceback, take(self))
   if not ok then
     self.failures = self.failures + 1

@@ -2,11 +2,13 @@
  * which they were given: for what would outlive it otherwise. */
 #include "script/task.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char ENDING_TYPE[] = "tidepool.ending";
 
-/* A userdata; self_ref keeps it, fn_ref the function, while it is held. */
+/* fn_ref keeps the function while it is held.  Where the script may forget it,
+ * it is a userdata, which self_ref keeps. */
 struct ending {
     struct hold hold;
     struct vm *vm;
@@ -34,6 +36,11 @@ static void drop_ending(struct hold *hold)
                   LOG_STR("error", message ? message : "(no message)"));
         lua_pop(L, 1);
     }
+    if (ending->self_ref == LUA_NOREF) {
+        luaL_unref(L, LUA_REGISTRYINDEX, ending->fn_ref);
+        free(ending);
+        return;
+    }
     forget(ending);
 }
 
@@ -46,10 +53,16 @@ static struct task *awaited(struct task *task)
     return task != NULL && task->on_end != NULL ? task : NULL;
 }
 
+/* Of the value at index. */
+static int ref_of(lua_State *L, int index)
+{
+    lua_pushvalue(L, index);
+    return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 /* Calls the function at 1 at task's end. */
 static int add_ending(lua_State *L, struct task *task)
 {
-    struct vm *vm = vm_of(L);
     struct ending *ending;
 
     luaL_checktype(L, 1, LUA_TFUNCTION);
@@ -57,12 +70,10 @@ static int add_ending(lua_State *L, struct task *task)
         return 0;
     ending = lua_newuserdata(L, sizeof(*ending));
     memset(ending, 0, sizeof(*ending));
-    ending->vm = vm;
+    ending->vm = vm_of(L);
     vm_set_type(L, ENDING_TYPE);
-    lua_pushvalue(L, 1);
-    ending->fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_pushvalue(L, -1);
-    ending->self_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    ending->fn_ref = ref_of(L, 1);
+    ending->self_ref = ref_of(L, -1);
     hold_add(task, &ending->hold, drop_ending);
     return 1;
 }
@@ -80,6 +91,30 @@ static int l_at_end(lua_State *L)
 static int l_at_task_end(lua_State *L)
 {
     return add_ending(L, vm_of(L)->current);
+}
+
+/* finally(fn): as at_task_end(), not to be forgotten: for what comes with each
+ * request, since the collector walks along all userdata at once. */
+static int l_finally(lua_State *L)
+{
+    struct task *task = vm_of(L)->current;
+    struct ending *ending;
+    int fn_ref;
+
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    if (task == NULL)
+        return 0;
+    fn_ref = ref_of(L, 1);
+    ending = malloc(sizeof(*ending));
+    if (ending == NULL) {
+        luaL_unref(L, LUA_REGISTRYINDEX, fn_ref);
+        return luaL_error(L, "not enough memory");
+    }
+    *ending = (struct ending){ .vm = vm_of(L),
+                               .self_ref = LUA_NOREF,
+                               .fn_ref = fn_ref };
+    hold_add(task, &ending->hold, drop_ending);
+    return 0;
 }
 
 static int l_forget(lua_State *L)
@@ -101,6 +136,7 @@ static const luaL_Reg methods[] = {
 static const luaL_Reg functions[] = {
     { "at_end", l_at_end },
     { "at_task_end", l_at_task_end },
+    { "finally", l_finally },
     { NULL, NULL },
 };
 
