@@ -207,11 +207,26 @@ typedef struct {
 
 /*
  * Does what is ready and comes back: reads answers, runs tasks, sends what they
- * ask for.  Never waits.  When budget_ns is over it stops between two tasks, or
- * two events, and leaves the rest to the next step; it overruns by the one that
- * it had begun, and however small the budget one it does.  info may be NULL.
- * Returns 0, TIDE_THREAD, TIDE_FORKED, or TIDE_MISUSED: from inside of a
- * callback, or the loop is the host's, who runs it.
+ * ask for.  Never waits.  When budget_ns is over it begins nothing more, but to
+ * send what tasks have asked for, in 0.2 ms; what had no turn comes first in
+ * the next step.  It overruns by the one piece that it had begun, and however
+ * small the budget one piece it does.  info may be NULL.  Returns 0,
+ * TIDE_THREAD, TIDE_FORKED, or TIDE_MISUSED: from inside of a callback, or the
+ * loop is the host's, who runs it.
+ *
+ * A piece is a fraction of a millisecond: one answer; one connection that comes
+ * or goes, while names are looked up, TLS is spoken and passwords are hashed on
+ * threads; one of those that wait for a server that is gone; a part of what
+ * Lua's collector does.  Longer than that it is made by scripts and their data:
+ *   - what a task runs from one wait to the next, with what LuaJIT compiles in
+ *     it while it is new;
+ *   - what becomes Lua values, or JSON, at once: one reply of Redis, one
+ *     payload, whatever their size.  Rows of Postgres do when they are looked
+ *     at; of a hundred thousand in one result libpq copies its list of them
+ *     while they come, db:each() asks for fewer at a time;
+ *   - thousands of tasks that are alive at the same time: the collector goes
+ *     through all of them in one piece;
+ *   - of a reload, to load the new script's byte code, and its run.
  */
 TIDE_API int tide_step(tide_runtime *runtime, uint64_t budget_ns,
                        tide_step_info *info);
@@ -307,9 +322,11 @@ typedef struct {
 typedef void (*tide_reply_fn)(void *ud, const tide_reply *reply);
 
 /*
- * Begins what tide_reload() does, and returns: the steps that follow do it, so
- * none takes longer than what one task runs.  fn is told as by tide_call() when
- * it is done: TIDE_OK, or TIDE_SCRIPT with a sentence.  Returns as tide_call().
+ * Begins what tide_reload() does, and returns: the steps that follow do it.
+ * The script, and what it requires while it loads, is compiled on a thread; a
+ * step loads the byte code, and another runs it as far as it does not wait.  fn
+ * is told as by tide_call() when it is done: TIDE_OK, or TIDE_SCRIPT with a
+ * sentence.  Returns as tide_call().
  */
 TIDE_API int tide_begin_reload(tide_runtime *runtime, const char *text,
                                tide_reply_fn fn, void *ud);
