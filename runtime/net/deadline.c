@@ -43,21 +43,32 @@ static void disarm(struct loop *loop)
     uv_timer_stop(&loop->timer);
 }
 
+/* Later than this turn, whose timers may not be over yet. */
+static uint64_t next_turn_ns(struct loop *loop)
+{
+    return loop_now_ns(loop) + NS_PER_MS;
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct loop *loop = timer->data;
     struct wheel_timer *due;
     uint64_t next_ns, soonest_ns = 0;
 
+    if (loop->until_ns != 0 && loop->do_deadlines_pass) {
+        loop->do_deadlines_pass = false;
+        arm(loop, next_turn_ns(loop));
+        return;
+    }
     loop->expiring_ns = loop_now_ns(loop);
     while ((due = wheel_expire(&loop->wheel, loop->expiring_ns)) != NULL) {
         struct deadline *deadline = container_of(due, struct deadline, timer);
 
         loop_begin_deadline(loop);
         deadline->fn(deadline);
-        if (loop_is_over(loop)) {
-            /* later than this turn, whose timers may not be over yet */
-            soonest_ns = loop_now_ns(loop) + NS_PER_MS;
+        loop->do_deadlines_pass = loop_is_over(loop);
+        if (loop->do_deadlines_pass) {
+            soonest_ns = next_turn_ns(loop);
             break;
         }
     }

@@ -32,7 +32,8 @@ struct loop {
     bool has_worked;      /* this turn did something */
     bool has_handled;     /* an event was part of it */
     bool are_events_late; /* the latest turn had no time for any */
-    bool is_flush_late;   /* nor for all that was to be sent */
+    bool do_deadlines_pass; /* since they had a turn nothing else has */
+    bool is_flush_late;     /* nor for all that was to be sent */
     struct wheel wheel;
     uint64_t armed_ns;    /* when timer wakes; WHEEL_NEVER: it is stopped */
     uint64_t expiring_ns; /* while deadlines are called: up to when; else 0 */

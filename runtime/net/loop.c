@@ -33,6 +33,8 @@ static bool may_begin(struct loop *loop, uint64_t late_ns)
                loop_system_ns() < loop->until_ns + late_ns;
 
     loop->has_worked = true;
+    if (may)
+        loop->do_deadlines_pass = false;
     return may;
 }
 

@@ -182,6 +182,52 @@ test_a_turn_that_is_over_leaves_deadlines_to_a_later_one(void **state)
     drop_loop(loop);
 }
 
+static uint64_t read_clock(void *ud)
+{
+    return *(const uint64_t *)ud;
+}
+
+struct spinner {
+    struct loop_job job;
+    struct loop *loop;
+    unsigned runs;
+};
+
+static void on_spin(struct loop_job *job)
+{
+    struct spinner *spinner = container_of(job, struct spinner, job);
+
+    spinner->runs++;
+    loop_defer(spinner->loop, LOOP_RUN, &spinner->job);
+}
+
+/* Some are due in every turn. */
+static void test_turns_that_are_over_do_not_only_deadlines(void **state)
+{
+    enum { TURNS = 20 };
+    uint64_t now_ns = NS_PER_MS;
+    struct alarm alarm = { .again = 1000, .again_ns = 0 };
+    struct spinner spinner = { .job.fn = on_spin };
+    struct loop *loop;
+
+    (void)state;
+    assert_ok(
+        loop_new(&loop, NULL, (struct loop_clock){ read_clock, &now_ns }));
+    spinner.loop = loop;
+    start(&alarm, loop, 0);
+    loop_defer(loop, LOOP_RUN, &spinner.job);
+    for (int i = 0; i < TURNS; i++) {
+        now_ns += 10 * NS_PER_MS;
+        loop_turn_until(loop, 1); /* long ago */
+    }
+
+    assert_in_range(alarm.calls, TURNS / 4, TURNS);
+    assert_in_range(spinner.runs, TURNS / 4, TURNS);
+    deadline_stop(loop, &alarm.deadline);
+    loop_cancel(loop, LOOP_RUN, &spinner.job);
+    drop_loop(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_deadlines_of_any_number_fire_each_at_its_time),
         cmocka_unit_test(
             test_a_turn_that_is_over_leaves_deadlines_to_a_later_one),
+        cmocka_unit_test(test_turns_that_are_over_do_not_only_deadlines),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
