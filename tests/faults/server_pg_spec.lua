@@ -4,6 +4,7 @@
 -- with all that callers were told checked (history_spec.lua).
 
 local core = require "tidepool.core"
+local proxy = require "proxy"
 local recovery = require "recovery"
 local server = require "tidepool.server"
 local servers = require "tidepool.servers"
@@ -145,6 +146,21 @@ describe("Postgres", function()
     assert.is_true(stats.counters.connect_failures > 0)
     others:close(1)
     recovery.measure("too many connections", reads(crowded))
+  end)
+
+  it("whose answer was changed on the way leaves a write unknown, without TLS", function()
+    local between = proxy.start(own.port)
+    support.at_end(function() between:stop() end)
+    local through = open(("postgres://tide@127.0.0.1:%d/tide?sslmode=disable"):format(
+      between.port))
+    local insert = { "INSERT INTO w VALUES ($1)", share = false }
+    assert.are.equal(1, must(through:exec(insert, 1)))
+    between:say "at down 0 corrupt old times 1"
+    local count, err = through:exec(insert, 2)
+    assert.is_nil(count)
+    assert.are.same({ "lost", "unknown" }, { err.code, err.outcome })
+    assert.are.equal(1, must(through:exec(insert, 3)))
+    assert.are.same({ [1] = true, [2] = true, [3] = true }, there(own))
   end)
 
   it("whose disk is full says so, and is used when there is room", function()
