@@ -19,6 +19,7 @@
 /* From this much memory on that the collector cannot see it works for it, in
  * parts of some ten microseconds. */
 enum { EXTERNAL_STEP_BYTES = 256 * 1024, COLLECT_KB = 16 };
+static const size_t COLLECT_BYTES = (size_t)COLLECT_KB * 1024;
 
 /* Where a metatable has the table of its type's methods. */
 enum { METHODS = 1 };
@@ -133,8 +134,8 @@ static void collect(struct loop_job *job)
     struct vm *vm = container_of(job, struct vm, collect);
     bool is_through = false;
 
-    while (!is_through && vm->external_bytes >= COLLECT_KB * 1024) {
-        vm->external_bytes -= COLLECT_KB * 1024;
+    while (!is_through && vm->external_bytes >= COLLECT_BYTES) {
+        vm->external_bytes -= COLLECT_BYTES;
         is_through = lua_gc(vm->L, LUA_GCSTEP, COLLECT_KB) == 1;
         if (!is_through && loop_is_over(vm->loop)) {
             loop_defer(vm->loop, LOOP_RUN, &vm->collect);
