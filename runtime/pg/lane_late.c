@@ -2,8 +2,10 @@
  * what nobody waits for. */
 #include "pg/lane.h"
 
-/* How long the server may take to act on a cancel. */
+/* How long the server may take to act on a cancel.  One that comes before the
+ * statement begins is lost, so it is sent again. */
 static const uint64_t STOP_LIMIT_NS = 1000000000;
+static const uint64_t STOP_AGAIN_NS = 200000000;
 
 /* Somebody's statement in the group that runs is not wanted any more. */
 static bool is_head_dead(const struct pg_link *link)
@@ -20,26 +22,35 @@ static bool is_head_dead(const struct pg_link *link)
     return false;
 }
 
+static void stop_head(struct pg_link *link)
+{
+    uint64_t again_ns = link_now(link) + STOP_AGAIN_NS;
+
+    if (is_head_dead(link))
+        link_cancel_start(link);
+    deadline_start(link->pg->loop, &link->deadline,
+                   again_ns < link->stop_by_ns ? again_ns : link->stop_by_ns);
+}
+
 /* The head is late and somebody gave up on it: it is stopped, and whoever it
  * takes with it is sent again. */
 static void on_late(struct deadline *deadline)
 {
     struct pg_link *link = container_of(deadline, struct pg_link, deadline);
 
-    if (link->lane.is_held) {
-        lane_lose(link); /* the server did not answer the cancel */
-        return;
-    }
-    if (!is_head_dead(link))
-        return;
-    if (!lane_is_late(&link->lane, link_now(link))) {
+    if (link->lane.is_held && link_now(link) < link->stop_by_ns) {
+        stop_head(link);
+    } else if (link->lane.is_held) {
+        link_cancel_start(link); /* it may go on for hours */
+        lane_lose(link);
+    } else if (is_head_dead(link) &&
+               lane_is_late(&link->lane, link_now(link))) {
+        link->lane.is_held = true;
+        link->stop_by_ns = link_now(link) + STOP_LIMIT_NS;
+        stop_head(link);
+    } else {
         lane_watch_dead(link);
-        return;
     }
-    link_cancel_start(link);
-    link->lane.is_held = true;
-    deadline_start(link->pg->loop, &link->deadline,
-                   link_now(link) + STOP_LIMIT_NS);
 }
 
 void lane_watch_dead(struct pg_link *link)

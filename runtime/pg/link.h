@@ -89,12 +89,13 @@ struct pg_link {
     size_t steps_mask;
     uint64_t steps_head;
     uint64_t steps_tail;
-    uint64_t group_at;  /* the first step of the group that runs */
-    unsigned n_dead;    /* steps due that nobody wants */
-    bool awaits_names;  /* which it asked for, and which are being read */
-    bool is_set_up;     /* but for these */
-    struct list again;  /* requests to be sent once more */
-    struct list absent; /* statements that the server does not have */
+    uint64_t group_at;   /* the first step of the group that runs */
+    unsigned n_dead;     /* steps due that nobody wants */
+    bool awaits_names;   /* which it asked for, and which are being read */
+    bool is_set_up;      /* but for these */
+    uint64_t stop_by_ns; /* while the lane is held */
+    struct list again;   /* requests to be sent once more */
+    struct list absent;  /* statements that the server does not have */
 };
 
 static inline struct pg_link *link_of(const struct conn *conn)

@@ -321,6 +321,28 @@ static void test_late_statement_is_stopped_and_the_rest_sent_again(void **state)
     wait_for(world->loop, holding(world) == NULL);
 }
 
+static void test_cancel_that_came_too_early_is_sent_again(void **state)
+{
+    struct world *world = *state;
+    struct call late, behind;
+
+    world->peer.is_deaf = true; /* as it is before the statement begins */
+    hold(world, &late, "select 1", 50);
+    init_call(&behind, "select 1");
+    assert_ok(pg_pool_send(world->pg, &behind.request));
+    world->peer.hold = NULL;
+    pg_call_wait(world, &late);
+    wait_for(world->loop, world->peer.n_cancels > 0);
+    world->peer.is_deaf = false;
+    pg_call_wait(world, &behind);
+
+    assert_err(late.err, ERR_TIMEOUT);
+    assert_ok(behind.err);
+    assert_true(world->peer.n_cancels > 1);
+    assert_int_equal(stats_of(world)->closes[CLOSE_LOST], 0);
+    wait_for(world->loop, holding(world) == NULL);
+}
+
 static void test_cancelled_request_is_not_told(void **state)
 {
     struct world *world = *state;
@@ -402,6 +424,7 @@ int main(void)
         TEST(test_read_whose_answer_is_not_understood_runs_again),
         TEST(test_lane_is_lost_when_its_setup_is_not_answered),
         TEST(test_late_statement_is_stopped_and_the_rest_sent_again),
+        TEST(test_cancel_that_came_too_early_is_sent_again),
         TEST(test_cancelled_request_is_not_told),
         TEST(test_queued_request_leaves_without_a_trace),
         TEST(test_closing_ends_what_is_queued_and_what_runs),
