@@ -169,11 +169,13 @@ sim-share: $(SIM)
 # ---- tests/live: busted inside the runtime, on servers of its own
 
 SPECS := $(wildcard tests/live/*_spec.lua)
+# Of all specs together; more where TEST_SLOWNESS is.
+LIVE_SECONDS ?= 600
 
 # Failures are made on purpose there, so what is logged is kept aside; what
 # sanitizers and a panic say is shown.
 live: $(BUILD)/tidepool
-	@$(PROVE) -e 'timeout -k 20 600 $(BUILD)/tidepool run --trusted' tests/live/run.lua :: -- $(SPECS) \
+	@$(PROVE) -e 'timeout -k 20 $(LIVE_SECONDS) $(BUILD)/tidepool run --trusted' tests/live/run.lua :: -- $(SPECS) \
 		2>$(BUILD)/live.log || { grep -v '^ts=' $(BUILD)/live.log; \
 			echo "log: $(BUILD)/live.log"; exit 1; }
 
