@@ -305,11 +305,15 @@ tsan:
 
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
 	--show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible
+# Statements share a group, as test_pg_lane wants, only on a machine that is fast; and
+# what OpenSSL keeps for libuv's threads, where test_step logs in, counts as lost.
+NOT_VALGRIND := unit/test_pg_lane embed/test_step
 valgrind: export TEST_SLOWNESS = 20
 valgrind: export STRESS_ROUNDS = 3
 valgrind: export TEST_VALGRIND = 1
 valgrind: $(UNIT_PROGRAMS) embed-programs
-	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e 'timeout 600 $(VALGRIND)' $(UNIT_PROGRAMS) $(EMBED_PROGRAMS)
+	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e 'timeout 600 $(VALGRIND)' \
+		$(filter-out $(NOT_VALGRIND:%=$(BUILD)/tests/%),$(UNIT_PROGRAMS) $(EMBED_PROGRAMS))
 
 # ---- tests/fuzz: targets fuzz_X.c and fuzz_X.lua, their corpora, what was found
 

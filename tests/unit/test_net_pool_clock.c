@@ -87,7 +87,8 @@ static void on_log(void *ud, enum log_level level, const char *event,
     struct backend *backend = ud;
     struct buf line = { 0 };
 
-    if (strncmp(event, "pool degraded", 13) == 0)
+    if (strncmp(event, "pool degraded", 13) == 0 ||
+        strcmp(event, "pool recovered") == 0)
         return; /* on a slow machine, after a second */
     if (level == LOG_WARN)
         backend->warns++;
@@ -155,7 +156,7 @@ static void test_pool_clock_ticks_the_pool_when_it_is_due(void **state)
     backend.settings.max_lifetime_ns = 100 * NS_PER_MS;
     assert_ok(open_backend(&backend));
     assert_int_equal(backend.opens, 0); /* the first tick is in a turn */
-    wait_for(backend.loop, backend.opens == 2);
+    wait_for(backend.loop, backend.opens >= 2);
     wait_for(backend.loop, backend.opens >= 4); /* replaced at their end */
 
     assert_int_equal(backend.warns + backend.infos, 0);
