@@ -297,7 +297,7 @@ int main(void)
         cmocka_unit_test(test_listener_open_fails_without_memory),
     };
 
-    if (getenv("TEST_VALGRIND") != NULL) /* whose accept() takes it, and fails */
+    if (getenv("TEST_VALGRIND") != NULL) /* its accept() takes it, and fails */
         cmocka_set_skip_filter("test_listener_does_not_spin*");
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
