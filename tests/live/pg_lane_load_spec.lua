@@ -7,7 +7,7 @@ local tide = require "tidepool"
 local eventually, must, teach = support.eventually, support.must, support.teach
 
 -- How many statements the mixed run sends, in parts; fewer where all is slow.
-local LONG = os.getenv "TEST_LONG" and 1000000 or 200000 -- TEST_LONG=1: the long form
+local LONG = os.getenv "TEST_LONG" and 1000000 or 100000 -- TEST_LONG=1: the long form
 local MIXED = support.slowness == 1 and LONG or 20000
 local PART = math.min(MIXED, 20000)
 
