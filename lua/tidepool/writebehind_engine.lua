@@ -64,9 +64,8 @@ end
 
 local function is_unlogged(entry) return not entry.is_logged end
 
--- What belongs in the log: all, or what is not in it yet.  What is under way comes
--- first: nobody may find a group in the log, and behind what the database has of another
--- key of it.
+-- The parts that the database does not have; is_due(entry): of which are given.  Those
+-- under way come first: of a key that is in them and in a later group the log has both.
 local function unsaved(self, is_due)
   local parts = self.flight and self.flight:parts(is_due) or {}
   for _, part in ipairs(self.dirty:parts(is_due)) do parts[#parts + 1] = part end
@@ -75,8 +74,8 @@ end
 
 local function is_logged(entry) return entry.is_logged end
 
--- True when nothing that is in the log has to be there any more, and it is empty.
-local function is_emptied(self)
+-- Empties the log when nothing in it has to be there any more; false: something has.
+local function empty_log(self)
   if #unsaved(self, is_logged) > 0 or not self.log:reset() then return false end
   self.log_live, self.is_log_stale = 0, false
   self.log:forget_orphans()
@@ -98,7 +97,7 @@ end
 -- In a stale log there is what the database has; behind that nothing is appended, lest it
 -- come back together with what follows.
 local function write_log(self)
-  local is_anew = self.is_log_stale and not is_emptied(self)
+  local is_anew = self.is_log_stale and not empty_log(self)
     or self.log.size > LOG_SLACK + 4 * self.log_live
   local parts = unsaved(self, not is_anew and is_unlogged or nil)
   if #parts == 0 then
@@ -303,7 +302,7 @@ local function note_end(self)
   if not err then
     self.counts.flushes = self.counts.flushes + 1
     self.pause, self.retry_at, self.told_of = BACKOFF_MIN, 0, nil
-    if self.log and self.is_log_stale then is_emptied(self) end
+    if self.log and self.is_log_stale then empty_log(self) end
     return
   end
   self.counts.failures = self.counts.failures + 1

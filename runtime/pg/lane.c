@@ -7,11 +7,6 @@
  * not the server's work alone; a write's time is mostly that of its commit. */
 enum { SLOW_READ = 2, SLOW_WRITE = 8 };
 
-static struct pg_link *link_of_lane(struct lane *lane)
-{
-    return container_of(lane, struct pg_link, lane);
-}
-
 static struct pg_pool *pg_of(struct lanes *lanes)
 {
     return container_of(lanes, struct pg_pool, lanes);

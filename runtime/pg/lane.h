@@ -33,6 +33,11 @@ struct step {
     PGresult *answer;           /* of a write whose commit is still due */
 };
 
+static inline struct pg_link *link_of_lane(struct lane *lane)
+{
+    return container_of(lane, struct pg_link, lane);
+}
+
 static inline struct step *lane_step(const struct pg_link *link, uint64_t at)
 {
     return &link->steps[at & link->steps_mask];

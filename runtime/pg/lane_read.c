@@ -258,8 +258,8 @@ static void on_names(void *ud)
     struct pg_pool *pg = ud;
 
     list_each (node, &pg->lanes.sets[LANE_READ].lanes) {
-        struct pg_link *link = container_of(
-            container_of(node, struct lane, node), struct pg_link, lane);
+        struct pg_link *link =
+            link_of_lane(container_of(node, struct lane, node));
         bool is_set_up = link->is_set_up;
 
         link->awaits_names = false;

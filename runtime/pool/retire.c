@@ -272,6 +272,11 @@ bool pool_retire(struct pool *pool)
 
 /* ---- all at once: rare, so these may walk */
 
+/* States in which nobody uses a connection. */
+static const enum conn_state unused[] = { CONN_OPENING, CONN_TESTING,
+                                          CONN_RESETTING, CONN_IDLE };
+enum { UNUSED_STATES = sizeof(unused) / sizeof(*unused) };
+
 static void shut_all(struct pool *pool, enum conn_state state,
                      enum close_reason reason)
 {
@@ -292,10 +297,8 @@ void pool_unshare_all(struct pool *pool)
 /* Those that nobody uses are closed, lanes asked to finish. */
 static void shut_unused(struct pool *pool, enum close_reason reason)
 {
-    shut_all(pool, CONN_OPENING, reason);
-    shut_all(pool, CONN_TESTING, reason);
-    shut_all(pool, CONN_RESETTING, reason);
-    shut_all(pool, CONN_IDLE, reason);
+    for (size_t i = 0; i < UNUSED_STATES; i++)
+        shut_all(pool, unused[i], reason);
     pool_unshare_all(pool);
 }
 
@@ -309,10 +312,7 @@ static void begin_epoch(struct pool *pool, enum close_reason reason)
 /* Of those that nobody uses. */
 static struct conn *first_outdated(const struct pool *pool)
 {
-    static const enum conn_state unused[] = { CONN_OPENING, CONN_TESTING,
-                                              CONN_RESETTING, CONN_IDLE };
-
-    for (size_t i = 0; i < sizeof(unused) / sizeof(*unused); i++)
+    for (size_t i = 0; i < UNUSED_STATES; i++)
         list_each (node, &pool->by_state[unused[i]])
             if (pool_conn_of(node)->epoch != pool->epoch)
                 return pool_conn_of(node);
