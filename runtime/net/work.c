@@ -1,6 +1,7 @@
 /* work.c - see work.h. */
 #include "net/work.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 #include "net/inside.h"
@@ -14,10 +15,14 @@ struct work {
     void *ud;
 };
 
+/* A thread that is woken may get the processor of the one that woke it, in the
+ * middle of a step, and keep it for milliseconds, even if others are idle; so
+ * it hands it back first. */
 static void on_run(uv_work_t *request)
 {
     struct work *work = container_of(request, struct work, request);
 
+    sched_yield();
     work->run(work->ud);
 }
 

@@ -11,8 +11,10 @@
  * one has to wait for it does, and of that "machine" tells, a loop that is
  * always the same.  Then "over STEPS MACHINE": how many steps took more of the
  * processor than the budget and 1 ms, and how many of those loops more than
- * that 1 ms, which is what the machine adds to anything.  "skip WHY" where it
- * cannot be measured.
+ * that 1 ms, which is what the machine adds to anything; and "late STEPS
+ * TAKEN": how many steps took more than that by the wall, and from how many of
+ * these the processor was taken, for another thread or a server.  "skip WHY"
+ * where it cannot be measured.
  */
 #include "samples.h"
 #include "silent.h"
@@ -25,6 +27,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -103,6 +106,7 @@ struct host {
     unsigned out;   /* calls without a reply */
     unsigned posts; /* that were not collected */
     unsigned long n_ok, n_failed;
+    unsigned long n_late, n_taken; /* steps */
     struct silent *silent[2];
 };
 
@@ -183,13 +187,26 @@ static void collect(struct host *host)
         host->n_ok += results[i].code == TIDE_OK;
 }
 
+/* How often the processor was taken from this thread. */
+static long times_taken(void)
+{
+    struct rusage usage;
+
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nivcsw : 0;
+}
+
 static void step(struct host *host)
 {
+    long taken = times_taken();
     struct moment from = now();
 
     if (tide_step(host->runtime, host->budget_ns, NULL) != TIDE_OK)
         die("step", tide_last_error(host->runtime));
     keep(STEP, from);
+    if (now().wall_ns - from.wall_ns <= host->budget_ns + OVERRUN_NS)
+        return;
+    host->n_late++;
+    host->n_taken += times_taken() != taken;
 }
 
 /* Work that is always the same: what it takes at most, the machine takes. */
@@ -419,6 +436,7 @@ int main(int argc, char **argv)
     print_samples();
     printf("over %zu %zu\n", count_over(STEP, host.budget_ns + OVERRUN_NS),
            count_over(MACHINE, OVERRUN_NS));
+    printf("late %lu %lu\n", host.n_late, host.n_taken);
     printf("replies %lu %lu\n", host.n_ok, host.n_failed);
     (void)tide_close(host.runtime);
     return EXIT_SUCCESS;

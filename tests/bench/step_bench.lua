@@ -50,6 +50,10 @@ local function measure(scenario, budget_us)
       bench.figure(prefix .. "_cpu_over", tonumber(words[2]), "steps")
       bench.figure(prefix .. "_machine_over", tonumber(words[3]), "loops")
     end
+    if words[1] == "late" then
+      bench.figure(prefix .. "_late", tonumber(words[2]), "steps")
+      bench.figure(prefix .. "_taken", tonumber(words[3]), "of them")
+    end
     io.stdout:write(("# %s: %s\n"):format(prefix, line))
   end
 end
