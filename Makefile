@@ -131,8 +131,6 @@ $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_HELPER_OBJECTS) 
 
 # Every suite prints TAP, so that prove counts all of them.
 PROVE := prove --failures --comments
-# Of programs that mostly wait.
-BESIDE := -j2
 
 # cmocka ends each program with a comment, for which prove begins a new line.
 TIDY_TAP := awk '/^\# ok - / { next } /[.] $$/ { printf "%s", $$0; next } 1'

@@ -1,8 +1,10 @@
 #!/bin/sh
-# run.sh - runs targets under libFuzzer, two at a time, and says how it went.
+# run.sh - runs targets under libFuzzer, and says how it went.
 #
-#   run.sh FOLDER SECONDS [TARGET...]
+#   [AT_ONCE=2] run.sh FOLDER SECONDS [TARGET...]
 #
+# AT_ONCE targets run at the same time: with more of them than cores, each has its
+# seconds by the clock, and of a processor what the table says.
 # FOLDER has the programs; what is found goes to FOLDER/found/TARGET, what is new
 # in the corpus to FOLDER/corpus/TARGET, where the next run goes on.  Exits with
 # status 1 when anything was found.
@@ -10,11 +12,13 @@ set -u
 
 folder=$1
 seconds=$2
+at_once=${AT_ONCE:-2}
 shift 2
 test $# -gt 0 || set -- $(ls tests/fuzz | sed -n 's/^fuzz_\(.*\)\.\(c\|lua\)$/\1/p' | sort)
 
 # Findings end a target; leaks are looked for where nothing is kept on purpose.
-# What takes 120 s may be the machine: nothing that is right takes one.
+# What takes a minute for each that runs may be the machine: nothing that is right
+# takes a second.  What a target had of a processor is in TARGET.times.
 run_one() {
   target=$1
   mkdir -p "$folder/found/$target" "$folder/corpus/$target"
@@ -26,10 +30,11 @@ run_one() {
   test ! -f "tests/fuzz/dict/$target" || dictionary="-dict=tests/fuzz/dict/$target"
   # shellcheck disable=SC2086
   timeout -k 10 $((seconds + 240)) "$folder/fuzz_$target" -max_total_time="$seconds" \
-    -rss_limit_mb=1024 -timeout=120 -max_len=4096 -print_final_stats=1 $dictionary \
+    -rss_limit_mb=1024 -timeout=$((60 * at_once)) -max_len=4096 -print_final_stats=1 $dictionary \
     -artifact_prefix="$folder/found/$target/" "$folder/corpus/$target" $seeds \
     >"$folder/$target.log" 2>&1
   echo $? >"$folder/$target.status"
+  times >"$folder/$target.times"
 }
 
 waiting=
@@ -38,7 +43,7 @@ for target in "$@"; do
   run_one "$target" &
   waiting="$waiting $!"
   count=$((count + 1))
-  if [ "$count" = 2 ]; then
+  if [ "$count" = "$at_once" ]; then
     wait ${waiting}
     waiting=
     count=0
@@ -47,10 +52,15 @@ done
 wait
 
 number() { sed -n "s/^stat::$2: *//p" "$folder/$1.log" | tail -1; }
+# Of the program that the target is: user and system, in seconds.
+processor() {
+  sed -n 2p "$folder/$1.times" | tr 'ms' '  ' | awk '{ printf "%d", $1 * 60 + $2 + $3 * 60 + $4 }'
+}
 last() { grep -o "$2: [0-9]*" "$folder/$1.log" | tail -1 | grep -o '[0-9]*$'; }
 
 failed=0
-printf '%-18s %12s %8s %9s %7s %6s\n' target executions edges features seconds found
+printf '%-18s %12s %8s %9s %7s %9s %6s\n' target executions edges features seconds \
+  processor found
 for target in "$@"; do
   status=$(cat "$folder/$target.status")
   found=no
@@ -59,8 +69,9 @@ for target in "$@"; do
     failed=1
   fi
   ran=$(sed -n 's/^Done [0-9]* runs in \([0-9]*\) second.*/\1/p' "$folder/$target.log")
-  printf '%-18s %12s %8s %9s %7s %6s\n' "$target" "$(number "$target" number_of_executed_units)" \
-    "$(last "$target" cov)" "$(last "$target" ft)" "${ran:--}" "$found"
+  printf '%-18s %12s %8s %9s %7s %9s %6s\n' "$target" \
+    "$(number "$target" number_of_executed_units)" "$(last "$target" cov)" \
+    "$(last "$target" ft)" "${ran:--}" "$(processor "$target")" "$found"
 done
 if [ "$failed" = 1 ]; then
   echo "see $folder/TARGET.log and $folder/found/TARGET"
