@@ -379,24 +379,6 @@ static void check_owners(const struct worker *worker)
     }
 }
 
-static void check_lane_count(const struct worker *worker)
-{
-    uint64_t now_ns = worker->world->now_ns;
-    uint64_t most = worker->lanes_seen;
-    unsigned count = 0;
-
-    if (worker->pump_ns <= now_ns || worker->is_paused)
-        return;
-    list_each (node, &worker->lanes.sets[LANE_READ].lanes) {
-        const struct lane *lane = container_of(node, struct lane, node);
-
-        count += !lane->is_finishing && !lane_is_late(lane, now_ns);
-    }
-    if (count > most)
-        world_fail(worker->world, "%u read lanes, the setting says %llu", count,
-                   (unsigned long long)most);
-}
-
 /* Nobody waits past its deadline, when all that was due has been done. */
 static void check_deadlines(struct world *world)
 {
@@ -463,7 +445,7 @@ static void check_worker(const struct worker *worker)
     check_max(worker, &counts);
     rule_tally(worker);
     check_owners(worker);
-    check_lane_count(worker);
+    rule_lanes(worker);
     check_rest(worker, &counts);
 }
 

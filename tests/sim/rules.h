@@ -16,6 +16,8 @@ void rule_turn(struct demand *demand);
 void rule_shares(struct worker *worker);
 /* The pool's counters. */
 void rule_tally(const struct worker *worker);
+/* How many lanes there are, and what they keep. */
+void rule_lanes(const struct worker *worker);
 /* After each event, of the workers that it touched. */
 void rule_all(struct world *world);
 
