@@ -53,9 +53,12 @@ end
 
 local function settings_of(pool) return core.encode(pool:settings()) end
 
-local function check_reply(status, headers, body)
+-- A sentence may repeat what was asked for, and the token if it stands there.
+local function check_reply(request, status, headers, body)
+  local asked = request:method() .. request:path() .. request:body()
   assert(STATUS[status], "status " .. tostring(status))
-  assert(not body:find(TOKEN, 1, true), "the token is shown")
+  assert(asked:find(TOKEN, 1, true) or not body:find(TOKEN, 1, true),
+    "the token is shown")
   assert(not body:find("secret77", 1, true), "the password is shown")
   if headers["content-type"] == "application/json" then
     if not fuzz.is_json(body) then error(("%q is not JSON"):format(body)) end
@@ -77,7 +80,7 @@ local function run(request)
   local before = settings_of(pools[1]) .. settings_of(pools[2])
   local status, headers, body = ask(handlers, request)
   if not status then return end
-  check_reply(status, headers, body)
+  check_reply(request, status, headers, body)
   fuzz.feature(status .. request:method() .. request:path())
   if status ~= 200 then
     fuzz.feature((body:gsub("%w+%d", "")))
