@@ -2,8 +2,8 @@
 #
 #   make          builds build/tidepool, build/libtidepool.so, build/libtidepool.a
 #   make run      installs what is missing, builds, serves examples/quickstart
-#   make test     installs what is missing, then unit, sim, live, oom, cli, embed, lint
-#                 and asan
+#   make test     installs what is missing, then unit, shares of sim, faults and fuzz,
+#                 live, oom, cli, embed, lint and asan
 #   make unit     unit tests only: no servers, seconds
 #   make live     tests on a Postgres and a Redis that the tests start;
 #                 SPECS="tests/live/redis_spec.lua ..." runs these only
@@ -206,7 +206,13 @@ CLI_ALONE := $(patsubst %,tests/cli/%.t,attacks budget drain overload record rel
 CLI_BESIDE := $(filter-out $(CLI_ALONE),$(wildcard tests/cli/*.t))
 
 cli: all
+	@$(MAKE) --no-print-directory cli-alone
+	@$(MAKE) --no-print-directory cli-beside
+
+cli-alone: all
 	@BUILD=$(BUILD) prove --failures $(CLI_ALONE)
+
+cli-beside: all
 	@BUILD=$(BUILD) prove --failures -j2 $(CLI_BESIDE)
 
 # ---- tests/oom: a request whose n-th allocation fails
@@ -282,17 +288,25 @@ ASAN_BUILD := build-asan
 ASAN_SPECS ?= $(filter-out $(patsubst %,tests/live/%_spec.lua,admin check class config control \
 	credentials dotenv examples globals leaderboard lock manual memo monitoring queue ratelimit \
 	secrets serial session),$(SPECS))
+ASAN_MAKE = $(MAKE) --no-print-directory BUILD=$(ASAN_BUILD) SANITIZE=address,undefined
+
+# What it runs.
+asan-programs:
+	@$(ASAN_MAKE) programs
+
+programs: all $(UNIT_PROGRAMS) $(SIM) $(BUILD)/tests/fuzz/replay embed-programs
+
 asan: export ASAN_OPTIONS = detect_leaks=1:abort_on_error=0
 asan: export UBSAN_OPTIONS = print_stacktrace=1
 asan: export TEST_JIT = off
 asan: export TEST_SLOWNESS = 3
 asan:
-	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined unit
-	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined sim-share
-	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined fuzz-replay
-	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined live SPECS='$(ASAN_SPECS)'
+	$(ASAN_MAKE) unit
+	$(ASAN_MAKE) sim-share
+	$(ASAN_MAKE) fuzz-replay
+	$(ASAN_MAKE) live SPECS='$(ASAN_SPECS)'
 	@BUILD=$(ASAN_BUILD) prove --failures tests/cli/drain.t tests/cli/https.t
-	$(MAKE) BUILD=$(ASAN_BUILD) SANITIZE=address,undefined embed
+	$(ASAN_MAKE) embed
 
 # ---- threads under TSan, and memory under valgrind: by hand, not in make test
 
@@ -322,7 +336,7 @@ FUZZ_SHARED := $(patsubst %,$(BUILD)/tests/fuzz/%.o,input json_check lua_host) \
 	$(patsubst %,$(BUILD)/tests/unit/%.o,http_client redis_peer turns)
 FUZZ_PROGRAMS := $(FUZZ_C:%.c=$(BUILD)/%) $(FUZZ_LUA:%.lua=$(BUILD)/%)
 FUZZ_FOLDERS = $(sort $(wildcard tests/fuzz/corpus/* tests/fuzz/regress/*))
-SECONDS ?= $(or $(FUZZ_SECONDS),60)
+SECONDS ?= 60
 TARGETS ?=
 
 $(BUILD)/tests/fuzz/%.o: TIDE_CPPFLAGS += -Itests/fuzz -Itests/unit
@@ -357,7 +371,11 @@ fuzz:
 	@.ci/deps fuzz
 	@$(MAKE) --no-print-directory -j$(shell nproc) BUILD=$(FUZZ_BUILD) CC=clang CFLAGS=-O1 \
 		SANITIZE=fuzzer-no-link,address,undefined fuzz-programs
-	@sh tests/fuzz/run.sh $(FUZZ_BUILD)/tests/fuzz $(SECONDS) $(TARGETS)
+	@$(PROVE) -v -e sh tests/fuzz/run.sh :: $(FUZZ_BUILD)/tests/fuzz $(SECONDS) $(TARGETS)
+
+# All at once, so each has a small part of the cores; and always with the same chance.
+fuzz-share:
+	@AT_ONCE=$(words $(FUZZ_PROGRAMS)) CHANCE=1 $(MAKE) --no-print-directory fuzz
 
 # By any compiler, under the sanitizers of make asan.
 fuzz-regress:
@@ -417,15 +435,9 @@ run:
 
 test:
 	@.ci/deps test
-	@for part in $(TEST_PARTS); do \
-		echo "== $$part"; start=$$(date +%s); \
-		$(MAKE) --no-print-directory -j$(shell nproc) $$part || \
-			{ echo "== $$part failed"; exit 1; }; \
-		echo "== $$part took $$(($$(date +%s) - start)) s"; \
-	done
-
-# asan replays what the fuzzer found; FUZZ_SECONDS=n has it look for more.
-TEST_PARTS := unit sim-share live faults-share oom cli embed lint asan $(if $(FUZZ_SECONDS),fuzz)
+	@MAKE='$(MAKE)' bash tests/parts.sh 'unit sim-share' \
+		'live faults-share oom cli-beside embed' 'asan-programs fuzz-share lint' \
+		'cli-alone asan'
 
 # ---- what is put on a machine
 
@@ -495,5 +507,5 @@ deb:
 clean:
 	rm -rf build build-*
 
-.PHONY: all unit sim sim-share live faults faults-share cli oom embed embed-programs tsan valgrind bench bench-programs soak asan \
-	fuzz fuzz-programs fuzz-regress fuzz-replay lint types run test install uninstall deb clean
+.PHONY: all unit sim sim-share live faults faults-share cli cli-alone cli-beside oom embed embed-programs tsan valgrind bench bench-programs soak asan asan-programs programs \
+	fuzz fuzz-programs fuzz-share fuzz-regress fuzz-replay lint types run test install uninstall deb clean

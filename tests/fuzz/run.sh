@@ -1,13 +1,13 @@
 #!/bin/sh
-# run.sh - runs targets under libFuzzer, and says how it went.
+# run.sh - runs targets under libFuzzer, and says how it went, as TAP.
 #
-#   [AT_ONCE=2] run.sh FOLDER SECONDS [TARGET...]
+#   [AT_ONCE=2] [CHANCE=n] run.sh FOLDER SECONDS [TARGET...]
 #
 # AT_ONCE targets run at the same time: with more of them than cores, each has its
-# seconds by the clock, and of a processor what the table says.
+# seconds by the clock, and of a processor what the table says.  With CHANCE, what is
+# tried does not differ from run to run, but for how far it comes.
 # FOLDER has the programs; what is found goes to FOLDER/found/TARGET, what is new
-# in the corpus to FOLDER/corpus/TARGET, where the next run goes on.  Exits with
-# status 1 when anything was found.
+# in the corpus to FOLDER/corpus/TARGET, where the next run goes on.
 set -u
 
 folder=$1
@@ -29,8 +29,9 @@ run_one() {
   dictionary=
   test ! -f "tests/fuzz/dict/$target" || dictionary="-dict=tests/fuzz/dict/$target"
   # shellcheck disable=SC2086
-  timeout -k 10 $((seconds + 240)) "$folder/fuzz_$target" -max_total_time="$seconds" \
-    -rss_limit_mb=1024 -timeout=$((60 * at_once)) -max_len=4096 -print_final_stats=1 $dictionary \
+  timeout --foreground -k 10 $((2 * seconds + 240)) "$folder/fuzz_$target" \
+    -max_total_time="$seconds" -timeout=$((60 * at_once)) -seed="${CHANCE:-0}" \
+    -rss_limit_mb=1024 -max_len=4096 -print_final_stats=1 $dictionary \
     -artifact_prefix="$folder/found/$target/" "$folder/corpus/$target" $seeds \
     >"$folder/$target.log" 2>&1
   echo $? >"$folder/$target.status"
@@ -51,29 +52,24 @@ for target in "$@"; do
 done
 wait
 
-number() { sed -n "s/^stat::$2: *//p" "$folder/$1.log" | tail -1; }
+count() { sed -n "s/^stat::$2: *//p" "$folder/$1.log" | tail -1; }
 # Of the program that the target is: user and system, in seconds.
 processor() {
   sed -n 2p "$folder/$1.times" | tr 'ms' '  ' | awk '{ printf "%d", $1 * 60 + $2 + $3 * 60 + $4 }'
 }
 last() { grep -o "$2: [0-9]*" "$folder/$1.log" | tail -1 | grep -o '[0-9]*$'; }
 
-failed=0
-printf '%-18s %12s %8s %9s %7s %9s %6s\n' target executions edges features seconds \
-  processor found
+echo "1..$#"
+printf '#      %-18s %12s %8s %9s %7s %9s\n' target executions edges features seconds \
+  processor
+number=0
 for target in "$@"; do
-  status=$(cat "$folder/$target.status")
-  found=no
-  if [ "$status" != 0 ]; then
-    found=YES
-    failed=1
-  fi
+  number=$((number + 1))
+  said=ok
+  test "$(cat "$folder/$target.status")" = 0 || said="not ok"
   ran=$(sed -n 's/^Done [0-9]* runs in \([0-9]*\) second.*/\1/p' "$folder/$target.log")
-  printf '%-18s %12s %8s %9s %7s %9s %6s\n' "$target" \
-    "$(number "$target" number_of_executed_units)" "$(last "$target" cov)" \
-    "$(last "$target" ft)" "${ran:--}" "$(processor "$target")" "$found"
+  printf '%s %2d - %-18s %12s %8s %9s %7s %9s\n' "$said" $number "$target" \
+    "$(count "$target" number_of_executed_units)" "$(last "$target" cov)" \
+    "$(last "$target" ft)" "${ran:--}" "$(processor "$target")"
+  test "$said" = ok || sed 's/^/# /' "$folder/$target.log" | tail -n 60
 done
-if [ "$failed" = 1 ]; then
-  echo "see $folder/TARGET.log and $folder/found/TARGET"
-fi
-exit "$failed"
