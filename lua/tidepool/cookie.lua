@@ -29,9 +29,11 @@ function cookie.of(name, value, seconds, opts, level)
 end
 
 -- The value of the first of this name in a header Cookie, or in several that were joined
--- by commas; nil when there is none.
+-- by commas; nil when there is none.  Each part is matched from its beginning: what a
+-- client sends costs no more than its length.
 function cookie.find(header, name)
-  for key, value in (header or ""):gmatch '([^%s=;,]+)%s*=%s*"?([^%s;,"]*)' do
+  for part in (header or ""):gmatch "[^;,]+" do
+    local key, value = part:match '^%s*([^%s=]+)%s*=%s*"?([^%s"]*)'
     if key == name then return value end
   end
 end
