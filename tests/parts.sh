@@ -4,8 +4,8 @@
 #   parts.sh "PART..." ["WAITING..." "ASIDE..." "PART..."]
 #
 # WAITING are parts that mostly wait, for servers and clocks.  ASIDE, which only
-# compute, run beside these at the lowest priority; they are awaited afterwards, and
-# what they said is shown.  The others have the machine to themselves.  Exit status 1:
+# compute, run beside these where nobody else wants a core; they are awaited afterwards,
+# and what they said is shown.  The others have the machine to themselves.  Exit status 1:
 # a part failed, and those after it were not run.
 set -u
 
@@ -33,7 +33,7 @@ run() {
 # In a group of its own, so that all of it can be ended.
 begin_aside() {
   set -m
-  nice -n 19 bash "$0" "$1" </dev/null >"$log" 2>&1 &
+  chrt --idle 0 bash "$0" "$1" </dev/null >"$log" 2>&1 &
   aside=$!
   set +m
 }

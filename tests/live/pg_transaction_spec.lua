@@ -193,7 +193,7 @@ describe("A transaction", function()
 
   it("is run again from the start after a conflict", function()
     local runs, ok = cross(5)
-    assert.are.equal(3, runs)
+    assert.is_true(runs >= 3, runs .. " runs") -- more while the other still commits
     assert.are.same({ true, true }, ok)
     assert.are.equal(500, balance(1) + balance(2)) -- as if one after the other
   end)
