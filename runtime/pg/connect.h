@@ -26,9 +26,12 @@ void lookup_begin(struct pg_link *link);
 
 /* ---- connect.c */
 
+struct conn *connect_open(void *driver);
 /* Connects to the hosts that are wanted and known.  The link may be gone. */
 void connect_dial(struct pg_link *link);
 /* One host is to be left out for a while. */
 void connect_host_failed(struct pg_link *link, unsigned index);
+/* The attempt is over, before it succeeded: learns what there is to learn. */
+void connect_abort(struct pg_link *link, enum close_reason reason);
 
 #endif

@@ -2,6 +2,9 @@
 #include "pg/copy.h"
 
 #include "pg/link.h"
+#include "pg/query.h"
+#include "pg/request.h"
+#include "pg/words.h"
 
 #include <string.h>
 

@@ -1,6 +1,9 @@
-/* ghost.c - see link.h: asks for the server's processes that dead workers had.
- * Where a pooler is between, none of them is there, which counts as gone. */
+/* ghost.c - see ghost.h.  Where a pooler is between, none of the processes is
+ * there, which counts as gone. */
+#include "pg/ghost.h"
+
 #include "pg/link.h"
+#include "pg/words.h"
 
 #include <stdlib.h>
 #include <string.h>

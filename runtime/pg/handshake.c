@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "net/work.h"
+#include "pg/words.h"
 
 /* What a server says while it lets in is a warning or two. */
 enum { NOTICES_MAX = 4, PARAMS_MAX = 16 };

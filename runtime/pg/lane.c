@@ -1,6 +1,8 @@
 /* lane.c - see lane.h: how requests get onto lanes and off, a lane's life. */
 #include "pg/lane.h"
 
+#include "pg/request.h"
+
 #include <stdlib.h>
 
 /* Times group_target from which on a statement is slow.  What is measured is

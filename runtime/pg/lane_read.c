@@ -1,6 +1,9 @@
 /* lane_read.c - see lane.h: the answers on a lane, and what is learned. */
 #include "pg/lane.h"
 
+#include "pg/query.h"
+#include "pg/words.h"
+
 #include <string.h>
 
 /* Off the cache, not at the server; later answers may still refer to it. */

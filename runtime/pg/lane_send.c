@@ -1,6 +1,8 @@
 /* lane_send.c - see lane.h: what goes onto the wire of a lane. */
 #include "pg/lane.h"
 
+#include "pg/request.h"
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,7 +1,12 @@
 /* link.c - see link.h: reading a link, its chores, its end. */
+#include "pg/connect.h"
 #include "pg/copy.h"
+#include "pg/ghost.h"
 #include "pg/lane.h"
 #include "pg/listen.h"
+#include "pg/query.h"
+#include "pg/request.h"
+#include "pg/words.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -127,29 +127,6 @@ void link_lost(struct pg_link *link);
 /* Sends a statement of our own; false when the connection is dead. */
 bool link_chore(struct pg_link *link, enum link_chore chore) MUST_CHECK;
 
-/* ---- words.c */
-
-/* The words and SQLSTATE of an error; libpq's when error is NULL. */
-void link_error_text(const struct pg_link *link, const PGresult *error,
-                     struct err_text *text);
-
-/* What error is; NULL is none.  Whether the server ends the connection after
- * it, its SQLSTATE, the function of the server that raised it, and whether that
- * was because the table of a prepared statement has changed. */
-bool link_is_fatal(const PGresult *error);
-bool link_has_sqlstate(const PGresult *error, const char *sqlstate);
-bool link_is_plan_old(const PGresult *error);
-bool link_is_raised_by(const PGresult *error, const char *function);
-/* Whether it is an error of libpq's own, which have no SQLSTATE: what the
- * server sends is not understood, or does not come.  What comes next answers
- * nothing that is known, and what ran may have done anything. */
-bool link_is_garbled(const PGresult *answer);
-
-/* heed.c: retires what the pool has open when the error tells that the server
- * goes, or must not be written to any more.  text has its SQLSTATE. */
-void link_heed(struct pg_link *link, const struct err_text *text,
-               bool is_fatal);
-
 /* conn_ops, but open */
 enum conn_wire link_wire(const struct conn *conn);
 void link_test(struct conn *conn);
@@ -159,51 +136,15 @@ bool link_keep(struct conn *conn, bool is_baseline);
 void link_abandon(struct conn *conn);
 void link_close(struct conn *conn, enum close_reason reason);
 
+/* ---- heed.c */
+
+/* Retires what the pool has open when the error tells that the server goes, or
+ * must not be written to any more.  text has its SQLSTATE. */
+void link_heed(struct pg_link *link, const struct err_text *text,
+               bool is_fatal);
+
 /* ---- part.c: the last step of link_close() */
 
 void link_part(struct pg_link *link);
-
-/* ---- ghost.c */
-
-/* Asks for dead workers' processes, if any are to be asked for; says whether.
- */
-bool ghost_ask(struct pg_link *link) MUST_CHECK;
-void ghost_forget(struct pg_link *link);
-/* Whether it answers that, and not the chore. */
-bool ghost_answer(struct pg_link *link, const PGresult *answer);
-
-/* ---- connect.c */
-
-struct conn *connect_open(void *driver);
-/* The attempt is over, before it succeeded: learns what there is to learn. */
-void connect_abort(struct pg_link *link, enum close_reason reason);
-
-/* ---- query.c */
-
-/* link is lent and QUIET.  Ends with request->on_done, never from inside. */
-void query_begin(struct pg_link *link, struct pg_request *request);
-/* One answer to what was sent; owned by the callee. */
-void query_prepare_answer(struct pg_link *link, PGresult *answer);
-void query_run_answer(struct pg_link *link, PGresult *answer);
-/* All answers are there.  The link may be gone. */
-void query_prepared(struct pg_link *link);
-void query_ran(struct pg_link *link);
-bool query_is_error(const PGresult *result);
-
-/* ---- request.c */
-
-extern const char pg_taken_text[]; /* what holders are told of leak_reclaim */
-
-/* Runs a request that was on a lane's queue on a connection of its own. */
-void request_send_alone(struct pg_request *request);
-
-/* Ends the request by link->err or the result.  The link may be gone. */
-void request_end(struct pg_link *link);
-/* Ends it with err; link->text says why.  The link may be gone. */
-void request_finish(struct pg_link *link, enum err err);
-/* The link is closing: its request ends with ERR_CLOSED, later. */
-void request_orphan(struct pg_link *link);
-/* Its holder has it no more: the same, and what runs is nobody's. */
-void request_take_back(struct pg_link *link);
 
 #endif

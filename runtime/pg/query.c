@@ -1,9 +1,10 @@
-/*
- * query.c - a request on a link: looks the statement up, has it prepared when
- * it is new, runs it, and sees that it ends in time.
- */
+/* query.c - see query.h. */
+#include "pg/query.h"
+
 #include "pg/link.h"
+#include "pg/request.h"
 #include "pg/session.h"
+#include "pg/words.h"
 
 #include <string.h>
 

@@ -1,5 +1,10 @@
-/* request.c - a request's way: the line, a link, its end; see pg.h. */
+/* request.c - a request's way: the line, a link, its end; see pg.h and
+ * request.h. */
+#include "pg/request.h"
+
 #include "pg/lane.h"
+#include "pg/query.h"
+#include "pg/words.h"
 
 static const double NS_PER_S = 1e9;
 static const uint64_t TIMEOUT_MAX_NS = (uint64_t)1 << 56; /* two years */

@@ -1,5 +1,8 @@
-/* words.c - see link.h: what an error says, and who says it. */
+/* words.c - see words.h. */
+#include "pg/words.h"
+
 #include "pg/link.h"
+#include "pg/query.h"
 
 #include <string.h>
 
