@@ -1,10 +1,9 @@
-/*
- * alarm.c - is the pool exhausted, or without its server?  Told once when it
- * has been so for a while, and once when it has been well for as long: not at
- * every request that suffers from it.
- */
+/* alarm.c - see alarm.h. */
+#include "pool/alarm.h"
+
 #include "pool/internal.h"
 #include "pool/lanes.h"
+#include "pool/lease.h"
 
 /* How long it must be so before it is told. */
 static const uint64_t PATIENCE_NS = 1000000000;

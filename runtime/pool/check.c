@@ -1,5 +1,6 @@
 /* check.c - what is always true of a pool between two calls, for tests. */
 #include "pool/internal.h"
+#include "pool/line_inside.h"
 
 static void check_conn(const struct pool *pool, const struct conn *conn,
                        enum conn_state state)

@@ -1,7 +1,14 @@
 /* conn.c - see conn.h; here, and only here, a connection changes state. */
 #include "pool/conn.h"
 
+#include "pool/conn_inside.h"
+#include "pool/grow.h"
+#include "pool/hook_inside.h"
 #include "pool/internal.h"
+#include "pool/lease.h"
+#include "pool/liveness.h"
+#include "pool/permit.h"
+#include "pool/retire.h"
 
 #include <string.h>
 

@@ -1,9 +1,12 @@
-/*
- * grow.c - opening connections.  How many are wanted is computed anew after
- * every event and no attempt belongs to a waiter, so none can be lost; how fast
- * is bounded: in parallel, and by the back-off of each address.
- */
+/* grow.c - see grow.h. */
+#include "pool/grow.h"
+
+#include "pool/conn_inside.h"
+#include "pool/hook_inside.h"
 #include "pool/internal.h"
+#include "pool/lease.h"
+#include "pool/permit.h"
+#include "pool/retire.h"
 
 #include <string.h>
 

@@ -1,7 +1,13 @@
 /* hook.c - see hook.h. */
 #include "pool/hook.h"
 
+#include "pool/conn_inside.h"
+#include "pool/grow.h"
+#include "pool/hook_inside.h"
 #include "pool/internal.h"
+#include "pool/lease.h"
+#include "pool/liveness.h"
+#include "pool/retire.h"
 
 bool pool_has_hook(const struct pool *pool, enum conn_hook hook)
 {

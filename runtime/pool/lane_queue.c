@@ -2,6 +2,8 @@
  */
 #include "pool/lanes_inside.h"
 
+#include "pool/line_inside.h"
+
 /* item ends without having been on a lane, or off it again. */
 static void end_queued(const struct lanes *lanes, const struct lane_item *item,
                        enum demand_end end, uint64_t now_ns)

@@ -1,6 +1,10 @@
 /* lanes.c - see lanes.h. */
 #include "pool/lanes_inside.h"
 
+#include "pool/alarm.h"
+#include "pool/line_inside.h"
+#include "pool/permit.h"
+
 static const uint64_t LINGER_NS = 1000000000;   /* of a read lane at rest */
 static const uint64_t RETRY_NS = 50000000;      /* after one was refused */
 static const uint64_t RESUME_NS = 10000000;     /* to look whether it goes on */

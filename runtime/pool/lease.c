@@ -1,5 +1,11 @@
-/* lease.c - lending connections, and what becomes of one that comes back. */
+/* lease.c - see lease.h. */
+#include "pool/lease.h"
+
+#include "pool/conn_inside.h"
+#include "pool/hook_inside.h"
 #include "pool/internal.h"
+#include "pool/liveness.h"
+#include "pool/retire.h"
 
 static bool is_lent(const struct conn *conn)
 {

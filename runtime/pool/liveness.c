@@ -1,8 +1,9 @@
-/*
- * liveness.c - is a quiet connection still alive?  A test belongs to the pool:
- * the waiter that it is made for stays in line and takes what comes first.
- */
+/* liveness.c - see liveness.h. */
+#include "pool/liveness.h"
+
+#include "pool/conn_inside.h"
 #include "pool/internal.h"
+#include "pool/lease.h"
 
 /* When it last showed life. */
 static uint64_t alive_ns(const struct conn *conn)

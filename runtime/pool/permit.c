@@ -1,11 +1,11 @@
-/*
- * permit.c - the pool's part in a budget, see budget.h: asks for a permit
- * before it opens, gives it back when the connection is gone, yields to other
- * workers, and asks for ghosts.  A pool alone has its bucket of connects and no
- * more.
- */
+/* permit.c - see permit.h. */
+#include "pool/permit.h"
+
 #include "pool/bucket.h"
+#include "pool/conn_inside.h"
 #include "pool/internal.h"
+#include "pool/liveness.h"
+#include "pool/retire.h"
 
 /* Who was refused asks again, if nobody rings before. */
 static const uint64_t RETRY_NS = 50000000;

@@ -1,8 +1,16 @@
 /* pool.c - see pool.h: making it, running it, changing and reading it. */
 #include "pool/pool.h"
 
+#include "pool/alarm.h"
+#include "pool/conn_inside.h"
+#include "pool/grow.h"
+#include "pool/hook_inside.h"
 #include "pool/internal.h"
 #include "pool/lanes.h"
+#include "pool/line_inside.h"
+#include "pool/liveness.h"
+#include "pool/permit.h"
+#include "pool/retire.h"
 
 #include <stdlib.h>
 

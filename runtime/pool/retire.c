@@ -1,8 +1,11 @@
-/*
- * retire.c - which connections go, and when: idle too long, too old, too many,
- * of an old epoch, or on the way of those who wait.
- */
+/* retire.c - see retire.h. */
+#include "pool/retire.h"
+
+#include "pool/conn_inside.h"
+#include "pool/grow.h"
 #include "pool/internal.h"
+#include "pool/line_inside.h"
+#include "pool/permit.h"
 
 /* An idle connection used this recently is taken to be in demand. */
 static const uint64_t RECENT_NS = 1000000000;
