@@ -288,11 +288,12 @@ ASAN_BUILD := build-asan
 ASAN_SPECS ?= $(filter-out $(patsubst %,tests/live/%_spec.lua,admin check class config control \
 	credentials dotenv examples globals leaderboard lock manual memo monitoring queue ratelimit \
 	secrets serial session),$(SPECS))
+# A plus before it, for make sees no $(MAKE) there and would give it one core.
 ASAN_MAKE = $(MAKE) --no-print-directory BUILD=$(ASAN_BUILD) SANITIZE=address,undefined
 
 # What it runs.
 asan-programs:
-	@$(ASAN_MAKE) programs
+	+@$(ASAN_MAKE) programs
 
 programs: all $(UNIT_PROGRAMS) $(SIM) $(BUILD)/tests/fuzz/replay embed-programs
 
@@ -301,12 +302,12 @@ asan: export UBSAN_OPTIONS = print_stacktrace=1
 asan: export TEST_JIT = off
 asan: export TEST_SLOWNESS = 3
 asan:
-	$(ASAN_MAKE) unit
-	$(ASAN_MAKE) sim-share
-	$(ASAN_MAKE) fuzz-replay
-	$(ASAN_MAKE) live SPECS='$(ASAN_SPECS)'
+	+$(ASAN_MAKE) unit
+	+$(ASAN_MAKE) sim-share
+	+$(ASAN_MAKE) fuzz-replay
+	+$(ASAN_MAKE) live SPECS='$(ASAN_SPECS)'
 	@BUILD=$(ASAN_BUILD) prove --failures tests/cli/drain.t tests/cli/https.t
-	$(ASAN_MAKE) embed
+	+$(ASAN_MAKE) embed
 
 # ---- threads under TSan, and memory under valgrind: by hand, not in make test
 
