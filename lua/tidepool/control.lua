@@ -137,8 +137,9 @@ local function methods_of(state, path)
   if path == "/reload" then
     return { POST = function(request) return reload(state, request) end }
   end
-  local name, page = path:match "^/pools/([^/]+)/?([^/]*)$"
-  if not name or not POOL_PAGES[page] then return nil end
+  local name, page = path:match "^/pools/([^/]+)()"
+  page = name and path:match("^/?([^/]*)$", page)
+  if not page or not POOL_PAGES[page] then return nil end
   return methods_of_pool(state, name, POOL_PAGES[page])
 end
 
