@@ -251,8 +251,11 @@ static void finish_close(struct loop_job *job)
     void (*on_closed)(void *ud) = redis->on_closed;
     void *ud = redis->closed_ud;
 
-    while (redis->ending.len > 0)
-        redis_request_end_all(redis);
+    redis_request_end_all(redis);
+    if (redis->ending.len > 0) { /* there was no time for all */
+        loop_defer(redis->loop, LOOP_RUN, &redis->close_job);
+        return;
+    }
     loop_cancel(redis->loop, LOOP_RUN, &redis->end_job);
     redis_lanes_deinit(redis);
     pool_clock_free(&redis->clock);
