@@ -61,12 +61,10 @@ static void test_pool_recovers_when_the_server_does(void **state)
 
 static void use_hosts(struct world *world, const char *first)
 {
-    char url[256];
+    int len = snprintf(world->peer.url, sizeof(world->peer.url),
+                       "host=%s,%s user=u dbname=d", first, world->peer.dir);
 
-    snprintf(url, sizeof(url), "host=%s,%s user=u dbname=d", first,
-             world->peer.dir);
-    assert_in_range(strlen(url), 1, sizeof(world->peer.url) - 1);
-    snprintf(world->peer.url, sizeof(world->peer.url), "%s", url);
+    assert_in_range(len, 1, sizeof(world->peer.url) - 1);
 }
 
 static void test_host_that_refuses_is_passed_over_and_left_out(void **state)
