@@ -75,6 +75,7 @@ struct pg_link {
     enum err err;               /* how it ends whatever the result says */
     int last_fd; /* its socket's copy, when libpq has let go of it */
     bool is_retried;
+    bool is_unnamed; /* and so it does without the cache */
     bool is_copying; /* out: its data is read and dropped */
 
     bool is_chore_done; /* without an error */

@@ -199,7 +199,7 @@ static enum err run_new(struct pg_link *link, size_t limit)
 static enum err run(struct pg_link *link)
 {
     const struct pg_request *request = link->request;
-    size_t limit = request->is_once
+    size_t limit = request->is_once || link->is_unnamed
                        ? 0
                        : pool_settings(link->pg->clock.pool)->statement_cache;
     struct stmt *stmt = NULL;
@@ -242,7 +242,7 @@ void query_begin(struct pg_link *link, struct pg_request *request)
     assert(link->phase == LINK_QUIET && link->request == NULL);
     link->request = request;
     request->link = link;
-    link->is_retried = false;
+    link->is_retried = link->is_unnamed = false;
     link->is_copying = false;
     link->text.text[0] = '\0'; /* of the request before */
     link->text.sqlstate[0] = '\0';
@@ -338,20 +338,21 @@ void query_run_answer(struct pg_link *link, PGresult *answer)
 /* ---- ends */
 
 /* The server does not know the statement, or knows it otherwise than we do.
- * Returns whether to try again; inside a transaction nothing can be. */
+ * Returns whether to try again; inside a transaction nothing can be.  A pooler
+ * that keeps statements by their text (PgBouncer since 1.21) has the old plan
+ * for any name. */
 static bool is_stale(struct pg_link *link)
 {
     const PGresult *result = link->result;
+    bool is_old = link_is_plan_old(result);
 
     if (!is_error(result) || link->stmt == NULL)
         return false;
-    if (link_has_sqlstate(result, "26000"))
-        stmts_drop(&link->stmts, link->stmt, false);
-    else if (link_is_plan_old(result))
-        stmts_drop(&link->stmts, link->stmt, true);
-    else
+    if (!is_old && !link_has_sqlstate(result, "26000"))
         return false;
+    stmts_drop(&link->stmts, link->stmt, is_old);
     link->stmt = NULL;
+    link->is_unnamed = is_old;
     return true;
 }
 

@@ -180,14 +180,28 @@ static void test_forgotten_statement_is_prepared_anew_once(void **state)
     assert_string_equal(conn->heard, "B S P:a D S B E S ");
 
     world->peer.fail_bind = "0A000";
-    world->peer.fail_where = "RevalidateCachedQuery";
-    pg_run_pool(world, "a");
-
-    world->peer.fail_bind = "0A000";
     world->peer.fail_where = "elsewhere";
     pg_call_init(&call, "a", NULL);
     pg_call_pool(world, &call);
     assert_err(call.err, ERR_SERVER);
+}
+
+/* Without a name: behind a pooler each may lead to the old plan again. */
+static void test_old_plan_is_passed_by_and_made_anew_next_time(void **state)
+{
+    struct world *world = *state;
+    struct peer_conn *conn = &world->peer.conns[0];
+
+    pg_run_pool(world, "a");
+    pg_peer_forget(conn);
+    world->peer.fail_bind = "0A000";
+    world->peer.fail_where = "RevalidateCachedQuery";
+    pg_run_pool(world, "a");
+    assert_string_equal(conn->heard, "B S P:a B E S ");
+    pg_peer_forget(conn);
+
+    pg_run_pool(world, "a");
+    assert_memory_equal(conn->heard, "P:a D " CLOSE, strlen("P:a D " CLOSE));
 }
 
 static void test_forgotten_statement_fails_inside_a_transaction(void **state)
@@ -359,6 +373,7 @@ int main(void)
         TEST(test_statements_are_not_closed_inside_a_transaction),
         TEST(test_without_a_cache_all_goes_at_once),
         TEST(test_forgotten_statement_is_prepared_anew_once),
+        TEST(test_old_plan_is_passed_by_and_made_anew_next_time),
         TEST(test_forgotten_statement_fails_inside_a_transaction),
         TEST(test_name_that_is_taken_is_given_up_for_another),
         TEST(test_copy_is_refused_and_leaves_the_link_clean),
