@@ -338,9 +338,8 @@ void query_run_answer(struct pg_link *link, PGresult *answer)
 /* ---- ends */
 
 /* The server does not know the statement, or knows it otherwise than we do.
- * Returns whether to try again; inside a transaction nothing can be.  A pooler
- * that keeps statements by their text (PgBouncer since 1.21) has the old plan
- * for any name. */
+ * Returns whether to try again; inside a transaction nothing can be.  PgBouncer
+ * since 1.21 has the old plan for any name: it goes by the text. */
 static bool is_stale(struct pg_link *link)
 {
     const PGresult *result = link->result;
@@ -372,10 +371,11 @@ static void retry(struct pg_link *link)
         link_settle(link);
 }
 
-/* The name is taken: someone else's, behind a pooler. */
-static bool is_taken(const struct pg_link *link)
+/* Behind a pooler the name is someone else's, or leads to the old plan. */
+static bool is_other(struct pg_link *link)
 {
-    return is_error(link->result) && link_has_sqlstate(link->result, "42P05");
+    link->is_unnamed |= link_is_plan_old(link->result);
+    return link->is_unnamed || link_has_sqlstate(link->result, "42P05");
 }
 
 /* What the server said is now the cache's; else nothing is left of it. */
@@ -392,10 +392,7 @@ static struct stmt *keep_prepared(struct pg_link *link, struct stmt *stmt)
         return stmt;
     if (err != ERR_SERVER)
         link->err = err;
-    if (link->is_parsed)
-        stmts_doom(&link->stmts, stmt);
-    else
-        stmt_free(stmt);
+    stmts_give_up(&link->stmts, stmt, link->is_parsed);
     return NULL;
 }
 
@@ -445,8 +442,8 @@ void query_prepared(struct pg_link *link)
     link->preparing = NULL;
     if (link->request != NULL && link->err == ERR_OK)
         link->request->was_sent = false; /* none of it ran */
-    if (is_taken(link) && may_retry(link)) {
-        stmt_free(stmt);
+    if (is_other(link) && may_retry(link)) {
+        stmts_give_up(&link->stmts, stmt, link->is_parsed);
         retry(link);
         return;
     }

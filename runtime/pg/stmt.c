@@ -105,8 +105,12 @@ bool stmts_take(struct stmts *stmts, struct stmt *stmt)
 
 void stmts_drop(struct stmts *stmts, struct stmt *stmt, bool is_at_server)
 {
-    if (!stmts_take(stmts, stmt))
-        return;
+    if (stmts_take(stmts, stmt))
+        stmts_give_up(stmts, stmt, is_at_server);
+}
+
+void stmts_give_up(struct stmts *stmts, struct stmt *stmt, bool is_at_server)
+{
     if (is_at_server)
         stmts_doom(stmts, stmt);
     else

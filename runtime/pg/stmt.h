@@ -54,6 +54,8 @@ void stmts_trim(struct stmts *stmts, size_t limit);
 void stmts_drop(struct stmts *stmts, struct stmt *stmt, bool is_at_server);
 /* Takes stmt out of the cache, if it is there; it is the caller's then. */
 bool stmts_take(struct stmts *stmts, struct stmt *stmt);
+/* The same with one that is not in the cache. */
+void stmts_give_up(struct stmts *stmts, struct stmt *stmt, bool is_at_server);
 /* Dooms stmt, which is not in the cache. */
 void stmts_doom(struct stmts *stmts, struct stmt *stmt);
 /* The server has forgotten all of them. */

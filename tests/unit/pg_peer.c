@@ -269,9 +269,15 @@ static void on_describe(struct peer_conn *conn, const char *body)
 {
     const struct peer_stmt *stmt;
     const char *sql = conn->sql;
+    const char *sqlstate = conn->peer->fail_describe;
 
     if (body[0] == 'S') {
         note(conn, 'D', "");
+        conn->peer->fail_describe = NULL;
+        if (sqlstate != NULL) {
+            refuse(conn, sqlstate, conn->peer->fail_where);
+            return;
+        }
         stmt = stmt_named(conn, body + 1, false);
         assert_non_null(stmt);
         sql = stmt->sql;

@@ -42,8 +42,9 @@ struct peer {
     struct listener *listener;
     char dir[64];
     char url[128];
-    const char *refuse;    /* SQLSTATE for whoever connects, or NULL */
-    const char *fail_bind; /* SQLSTATE for the next Bind, or NULL */
+    const char *refuse;        /* SQLSTATE for whoever connects, or NULL */
+    const char *fail_bind;     /* SQLSTATE for the next Bind, or NULL */
+    const char *fail_describe; /* the same, for that of a statement */
     const char *fail_where;
     const char *fail_parse; /* for the next Parse */
     const char *hold;       /* how others begin that are held, or NULL */

@@ -204,6 +204,19 @@ static void test_old_plan_is_passed_by_and_made_anew_next_time(void **state)
     assert_memory_equal(conn->heard, "P:a D " CLOSE, strlen("P:a D " CLOSE));
 }
 
+static void test_old_plan_of_a_new_name_is_passed_by(void **state)
+{
+    struct world *world = *state;
+    struct peer_conn *conn = &world->peer.conns[0];
+
+    pg_run_pool(world, "b");
+    pg_peer_forget(conn);
+    world->peer.fail_describe = "0A000";
+    world->peer.fail_where = "RevalidateCachedQuery";
+    pg_run_pool(world, "a");
+    assert_string_equal(conn->heard, "P:a D S P:a B E S ");
+}
+
 static void test_forgotten_statement_fails_inside_a_transaction(void **state)
 {
     struct world *world = *state;
@@ -374,6 +387,7 @@ int main(void)
         TEST(test_without_a_cache_all_goes_at_once),
         TEST(test_forgotten_statement_is_prepared_anew_once),
         TEST(test_old_plan_is_passed_by_and_made_anew_next_time),
+        TEST(test_old_plan_of_a_new_name_is_passed_by),
         TEST(test_forgotten_statement_fails_inside_a_transaction),
         TEST(test_name_that_is_taken_is_given_up_for_another),
         TEST(test_copy_is_refused_and_leaves_the_link_clean),
