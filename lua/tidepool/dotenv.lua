@@ -55,7 +55,8 @@ end
 -- A # right after the = belongs to the value, unless white space follows it.
 local function bare(line, is_apart)
   if line:find "^#" and (is_apart or line:find "^#%s" or line == "#") then return "" end
-  return (line:match "^(.-)[ \t]+#" or line):match "^(.-)[ \t]*$"
+  local comment = line:find "[ \t]#"
+  return (comment and line:sub(1, comment) or line):match "^.*[^ \t]" or ""
 end
 
 local function read_entry(text, at)

@@ -68,9 +68,24 @@ function url.mask(text)
   return scheme .. before .. (query ~= "" and "?" .. query or "")
 end
 
+-- Where the first url of a text begins, or nil: at the first letter of what may be its
+-- scheme.  Found from its end: a search for it would begin anew at each letter.
+local function begin_of(text)
+  local from = 1
+  while true do
+    local stop = text:find("://", from, true)
+    if not stop then return nil end
+    local scheme = text:sub(from, stop - 1):reverse():match("^[%w+.-]*"):reverse()
+    local letter = scheme:find "%a"
+    if letter then return stop - #scheme + letter - 1 end
+    from = stop + 3
+  end
+end
+
 -- Any text, with what looks like a url in it masked.
 function url.mask_inside(text)
-  text = text:gsub("%a[%w+.-]*://.*", url.mask)
+  local at = begin_of(text)
+  if at then text = text:sub(1, at - 1) .. url.mask(text:sub(at)) end
   return (text:gsub("([Pp][Aa][Ss][Ss][Ww][Oo][Rr][Dd]%s*=).*", "%1" .. HIDDEN))
 end
 
