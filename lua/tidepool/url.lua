@@ -117,7 +117,7 @@ function url.ports(kind, text)
   if text:find "^[%a+]*unix:" or is_path(url.parameter(text, "host")) then return {} end
   local default = own or kind == "postgres" and os.getenv "PGPORT" or PORTS[kind]
   local ports = {} -- that of a host without one among them, also where all have one
-  local hosts = (text:match "^%a[%w+.-]*://([^/?]*)" or ""):match "[^@]*$"
+  local hosts = (text:match "^%a[%w+.-]*://([^/?]*)" or ""):gsub("^.*@", "")
   for host in (hosts .. ","):gmatch "([^,]*)," do
     ports[#ports + 1] = host:match ":(%d+)$"
   end
