@@ -442,9 +442,8 @@ run:
 
 test:
 	@.ci/deps test
-	@MAKE='$(MAKE)' bash tests/parts.sh 'unit sim-share' \
-		'live faults-share oom cli-beside embed' 'asan-programs fuzz-share lint' \
-		'cli-alone asan'
+	@MAKE='$(MAKE)' bash tests/parts.sh 'unit sim-share live faults-share oom' \
+		'cli-beside embed' 'asan-programs fuzz-share lint' 'cli-alone asan'
 
 # ---- what is put on a machine
 
