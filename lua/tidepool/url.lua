@@ -121,8 +121,8 @@ function url.ports(kind, text)
   for host in (hosts .. ","):gmatch "([^,]*)," do
     ports[#ports + 1] = host:match ":(%d+)$"
   end
-  for port in (tostring(default) .. ","):gmatch "%s*(%d*)%s*," do
-    ports[#ports + 1] = port ~= "" and port or PORTS[kind]
+  for port in (tostring(default) .. ","):gmatch "([^,]*)," do
+    ports[#ports + 1] = port:match "^%s*(%d+)%s*$" or PORTS[kind]
   end
   for i, port in ipairs(ports) do ports[i] = tonumber(port) end
   return ports
