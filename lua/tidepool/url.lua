@@ -100,7 +100,8 @@ function url.parameter(text, name)
     text = " " .. text
     return text:match(start .. "'([^']*)'") or text:match(start .. "(%S+)")
   end
-  for key, value in text:gsub("^[^?]*", ""):gmatch "[?&]([^=&]*)=([^&]*)" do
+  for part in (text:match "%?(.*)$" or ""):gmatch "[^&]+" do
+    local key, value = part:match "^([^=]*)=(.*)$"
     if key == name then
       return (value:gsub("%%(%x%x)", function(hex)
         return string.char(tonumber(hex, 16))
