@@ -2,10 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <hiredis/hiredis.h>
-
 #include "redis/greeting.h"
 #include "redis/internal.h"
+
+/* Of one reply: 128 MiB of pointers, before the elements themselves. */
+enum { ELEMENTS_MAX = 16 * 1024 * 1024 };
 
 /* ---- connecting: address by address, then AUTH, SELECT and PING at once */
 
@@ -188,7 +189,7 @@ static struct conn *open_link(void *driver)
     if (link == NULL)
         return NULL;
     link->redis = driver;
-    link->reader = redisReaderCreate();
+    link->reader = redis_reader_new(ELEMENTS_MAX);
     if (link->reader == NULL) {
         free(link);
         return NULL;

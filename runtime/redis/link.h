@@ -5,13 +5,12 @@
 #include "net/resolve.h"
 #include "net/stream.h"
 #include "redis/pubsub.h"
+#include "redis/reader.h"
 #include "redis/request.h"
 
 #include <netinet/in.h>
 
 enum { LINK_ADDRESSES_MAX = 8 };
-
-struct redisReader; /* hiredis */
 
 union link_address {
     struct sockaddr any;
@@ -38,7 +37,7 @@ struct redis_link {
     unsigned n_addresses, at_address; /* at: the next to dial */
 
     struct stream *stream;
-    struct redisReader *reader;
+    struct redis_reader *reader;
     struct link_slot *slots; /* a ring; places are counted from the start */
     uint64_t head, tail, n_slots;
     unsigned n_due;              /* replies */

@@ -212,14 +212,10 @@ static enum err take_replies(struct redis_link *link, bool may_leave,
     enum err err = ERR_OK;
 
     while (err == ERR_OK && !link->is_gone) {
-        void *reply = NULL;
+        struct redisReply *reply;
 
-        if (redisReaderGetReply(link->reader, &reply) != REDIS_OK) {
-            err_text_set(text, "the peer broke the protocol: %s",
-                         link->reader->errstr);
-            return ERR_PROTOCOL;
-        }
-        if (reply == NULL)
+        err = redis_reader_next(link->reader, &reply, text);
+        if (err != ERR_OK || reply == NULL)
             break;
         err = take(link, reply, text);
         if (leaves_rest(link, may_leave))
@@ -231,20 +227,18 @@ static enum err take_replies(struct redis_link *link, bool may_leave,
 bool redis_wire_is_clean(const struct redis_link *link)
 {
     return link->n_due > 0 || link->pubsub != NULL ||
-           link->reader->pos == link->reader->len;
+           redis_reader_is_empty(link->reader);
 }
 
 static enum err feed(struct redis_link *link, struct err_text *text)
 {
     struct buf *in = stream_in(link->stream);
     size_t size = in->len < FEED_MAX ? in->len : FEED_MAX;
+    enum err err = redis_reader_feed(link->reader, in->data, size, text);
 
-    if (redisReaderFeed(link->reader, in->data, size) != REDIS_OK) {
-        err_text_set(text, "no memory for a reply");
-        return ERR_NOMEM;
-    }
-    buf_consume(in, size);
-    return ERR_OK;
+    if (err == ERR_OK)
+        buf_consume(in, size);
+    return err;
 }
 
 static enum err read_all(struct redis_link *link, bool may_leave,
@@ -344,7 +338,6 @@ const struct stream_events redis_wire_events = {
 
 void redis_wire_free(struct redis_link *link)
 {
-    if (link->reader != NULL)
-        redisReaderFree(link->reader);
+    redis_reader_free(link->reader);
     free(link->slots);
 }
