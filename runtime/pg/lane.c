@@ -179,7 +179,7 @@ enum err lane_submit(struct pg_pool *pg, struct pg_request *request)
     request->place = PG_PLACE_QUEUE;
     request->was_moved = false;
     request->is_retried = false;
-    request->old_plans = 0;
+    request->is_unnamed = false;
     request->waiter.phase_ns[WAIT_QUEUE] = 0;
     request->deadline.fn = on_deadline;
     deadline_start(pg->loop, &request->deadline,

@@ -42,18 +42,13 @@ static void reroute(struct pg_link *link, struct step *step)
     lanes_reroute(link->lane.lanes, &request->item);
 }
 
-/* Each lane has a plan of its own, so a request may meet an old one on each. */
-static bool may_meet_another(const struct pg_link *link,
-                             struct pg_request *request)
-{
-    return ++request->old_plans <=
-           pool_settings(link->pg->clock.pool)->lanes + LANE_GROUPS_MAX;
-}
-
-/* The server does not know the statement, or knows it otherwise than we do. */
+/* The server does not know the statement, or knows it otherwise than we do.  An
+ * old plan may be on each lane, and behind a pooler for any name: what meets
+ * one goes without a name, and meets no other. */
 static bool is_stale(struct pg_link *link, struct step *step,
                      const PGresult *error)
 {
+    struct pg_request *request = step->request;
     bool is_old = link_is_plan_old(error) && step->stmt != NULL;
 
     if (is_old)
@@ -63,13 +58,15 @@ static bool is_stale(struct pg_link *link, struct step *step,
         forget_stmt(link, step->stmt);
     else
         return false;
-    if (step->request == NULL)
+    if (request == NULL)
         return true;
-    if (is_old)
-        return may_meet_another(link, step->request);
-    if (step->request->is_retried)
+    if (is_old) {
+        request->is_unnamed = true;
+        return true;
+    }
+    if (request->is_retried)
         return false;
-    step->request->is_retried = true;
+    request->is_retried = true;
     return true;
 }
 

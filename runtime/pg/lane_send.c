@@ -149,25 +149,21 @@ static struct stmt *prepare(struct pg_link *link, const struct known *known)
     return stmt;
 }
 
-/* False when the connection cannot be used any more. */
-static bool send_run(struct pg_link *link, struct pg_request *request)
+/* With the types that it has where it is prepared. */
+static bool send_unnamed(struct pg_link *link, const struct pg_request *request)
 {
-    struct param_list *params = &link->pg->params;
-    struct known *known = request->known;
-    struct stmt *stmt;
-    struct step *step;
-    struct err_text text = { .text = "" };
-    enum err err;
+    const struct known *known = request->known;
 
-    err = param_list_fill(params, request->params, request->n_params,
-                          known->types, &text);
-    if (err != ERR_OK) {
-        if (err != ERR_BADARG)
-            err_text_set(&text, "%s", err_sentence(err));
-        take_out(request, err, &text);
-        return true;
-    }
-    stmt = prepare(link, known);
+    return PQsendQueryParams(link->pq, known->sql, (int)request->n_params,
+                             known->types, link->pg->params.values, NULL, NULL,
+                             0) == 1;
+}
+
+static void push_run(struct pg_link *link, struct pg_request *request,
+                     struct stmt *stmt)
+{
+    struct step *step;
+
     request->link = link;
     request->place = PG_PLACE_LANE;
     request->was_sent = true;
@@ -175,13 +171,41 @@ static bool send_run(struct pg_link *link, struct pg_request *request)
     step = push(link, STEP_RUN);
     step->request = request;
     step->stmt = stmt;
-    step->known = known;
-    known->users++;
-    if (stmt == NULL ||
-        PQsendQueryPrepared(link->pq, stmt->name, (int)request->n_params,
-                            params->values, NULL, NULL, 0) != 1)
-        return false;
-    return link->lane.kind == LANE_READ || send_sync(link);
+    step->known = request->known;
+    step->known->users++;
+}
+
+static bool send_statement(struct pg_link *link, struct pg_request *request)
+{
+    struct stmt *stmt;
+
+    if (request->is_unnamed) {
+        push_run(link, request, NULL);
+        return send_unnamed(link, request);
+    }
+    stmt = prepare(link, request->known);
+    push_run(link, request, stmt);
+    return stmt != NULL &&
+           PQsendQueryPrepared(link->pq, stmt->name, (int)request->n_params,
+                               link->pg->params.values, NULL, NULL, 0) == 1;
+}
+
+/* False when the connection cannot be used any more. */
+static bool send_run(struct pg_link *link, struct pg_request *request)
+{
+    struct err_text text = { .text = "" };
+    enum err err;
+
+    err = param_list_fill(&link->pg->params, request->params, request->n_params,
+                          request->known->types, &text);
+    if (err != ERR_OK) {
+        if (err != ERR_BADARG)
+            err_text_set(&text, "%s", err_sentence(err));
+        take_out(request, err, &text);
+        return true;
+    }
+    return send_statement(link, request) &&
+           (link->lane.kind == LANE_READ || send_sync(link));
 }
 
 /* Closes a statement at the server, with a Sync of its own. */

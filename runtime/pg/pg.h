@@ -119,7 +119,7 @@ struct pg_request {
     uint64_t step;            /* its place on the lane */
     bool was_moved;           /* from a connection that was lost */
     bool is_retried;
-    unsigned old_plans; /* that the server refused, as the table had changed */
+    bool is_unnamed; /* the server had an old plan for its name: without one */
 };
 
 /*

@@ -79,13 +79,19 @@ describe("A complaint about Postgres is none here:", function()
     local schema = must(direct:one "SELECT current_schema() AS name").name
     local pooled = behind(pooler.single_url, { max_connections = 4 })
     local sql = ("SELECT * FROM %s.changes"):format(schema)
+    local write = ("UPDATE %s.changes SET a = a + 1 RETURNING *"):format(schema)
     teach(direct, sql) -- behind a pooler reads have connections of their own
+    teach(direct, write)
+    teach(pooled, write)
     for i = 1, 20 do
       local column = "b" .. i
       must(direct:exec(("ALTER TABLE changes ADD COLUMN %s int DEFAULT %d")
         :format(column, i)))
       for _, pool in ipairs { direct, pooled } do
         for _, n in ipairs(all(8, function() return must(pool:one(sql))[column] end)) do
+          assert.are.equal(i, n)
+        end
+        for _, n in ipairs(all(4, function() return must(pool:one(write))[column] end)) do
           assert.are.equal(i, n)
         end
         assert.are.equal(i, pool:with(function(conn)

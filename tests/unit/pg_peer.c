@@ -302,6 +302,10 @@ static void on_bind(struct peer_conn *conn, const char *body)
         refuse(conn, sqlstate, conn->peer->fail_where);
         return;
     }
+    if (conn->peer->is_old && name[0] != '\0') {
+        refuse(conn, "0A000", "RevalidateCachedQuery");
+        return;
+    }
     if (stmt == NULL) {
         refuse(conn, "26000", "FetchPreparedStatement");
         return;

@@ -46,6 +46,7 @@ struct peer {
     const char *fail_bind;     /* SQLSTATE for the next Bind, or NULL */
     const char *fail_describe; /* the same, for that of a statement */
     const char *fail_where;
+    bool is_old; /* has an old plan for every name, as a pooler may */
     const char *fail_parse; /* for the next Parse */
     const char *hold;       /* how others begin that are held, or NULL */
     const char *garbles;    /* whose next answer has a type of no message */

@@ -185,6 +185,28 @@ static void test_statement_that_is_unknown_is_prepared_again(void **state)
         assert_ok(calls[i].err);
 }
 
+static void run_with_old_plans(struct world *world, const char *sql)
+{
+    struct call calls[CALLS];
+
+    teach(world, sql);
+    world->peer.is_old = true;
+    send_calls(world, calls, 3, sql);
+    wait_calls(world, calls, 3);
+    for (int i = 0; i < 3; i++)
+        assert_ok(calls[i].err);
+}
+
+static void test_reads_with_an_old_plan_run_without_a_name(void **state)
+{
+    run_with_old_plans(*state, "select 1");
+}
+
+static void test_writes_with_an_old_plan_run_without_a_name(void **state)
+{
+    run_with_old_plans(*state, "update 1");
+}
+
 static void test_read_on_a_lost_lane_runs_on_another(void **state)
 {
     struct world *world = *state;
@@ -417,6 +439,8 @@ int main(void)
         TEST(test_error_ends_one_and_the_rest_is_sent_again),
         TEST(test_write_on_a_read_lane_runs_on_a_write_lane),
         TEST(test_statement_that_is_unknown_is_prepared_again),
+        TEST(test_reads_with_an_old_plan_run_without_a_name),
+        TEST(test_writes_with_an_old_plan_run_without_a_name),
         TEST(test_read_on_a_lost_lane_runs_on_another),
         TEST(test_read_is_not_run_a_third_time),
         TEST(test_write_on_a_lost_lane_is_lost),
