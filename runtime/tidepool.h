@@ -288,8 +288,10 @@ typedef struct {
     /* From the call on, until its reply must be there; 0 (default): as long as
      * it takes. */
     uint64_t timeout_ms;
-    void *ud;                  /* handed to the callback, or in the result */
-    void (*free_ud)(void *ud); /* or NULL; called once, when ud is let go */
+    void *ud; /* handed to the callback, or in the result */
+    /* Or NULL; called once, when ud is let go.  May make calls that do not turn
+     * the loop. */
+    void (*free_ud)(void *ud);
     /* An enum tide_format.  TIDE_FORMAT_RAW (default): call.payload is the
      * bytes, and the reply is a string as it is, nil as none, all else as JSON.
      * With another one call.payload is the value in the bytes, null as

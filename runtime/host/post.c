@@ -295,12 +295,19 @@ int tide_post(tide_runtime *runtime, uint64_t key, const tide_request *request)
 
 /* ---- collecting */
 
+/* Those there are now: free_ud may collect, which tells of others. */
 static void free_told(struct host_posts *posts)
 {
     unsigned count = posts->told.len;
+    struct list old;
 
+    list_init(&old);
     while (posts->told.len > 0)
-        post_free(post_at(list_pop_front(&posts->told)), true);
+        list_push_back(&old, list_pop_front(&posts->told));
+    posts->runtime->calls_out++;
+    while (old.len > 0)
+        post_free(post_at(list_pop_front(&old)), true);
+    posts->runtime->calls_out--;
     pthread_mutex_lock(&posts->mutex);
     posts->len -= count;
     pthread_mutex_unlock(&posts->mutex);

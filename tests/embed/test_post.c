@@ -252,6 +252,56 @@ static void test_a_post_times_out_also_in_the_line_of_its_key(void **state)
     assert_done(tide_close(runtime));
 }
 
+/* ---- what free_ud does */
+
+/* Owned by its post. */
+struct keeper {
+    tide_runtime *runtime;
+    int close_code, collect_code;
+    size_t collected;
+};
+
+static void close_and_collect(void *ud)
+{
+    struct keeper *keeper = ud;
+    tide_result result;
+
+    keeper->close_code = tide_close(keeper->runtime);
+    keeper->collect_code =
+        tide_collect(keeper->runtime, &result, 1, &keeper->collected);
+}
+
+static void test_free_ud_may_collect_and_may_not_close(void **state)
+{
+    tide_runtime *runtime = open_script(SCRIPT);
+    struct keeper keeper = { .runtime = runtime };
+    tide_result results[2];
+    tide_request request;
+    size_t count = 0;
+
+    (void)state;
+    tide_request_init(&request);
+    request.name = "quick";
+    request.ud = &keeper;
+    request.free_ud = close_and_collect;
+    freed = 0;
+    assert_done(tide_post(runtime, 1, &request));
+    assert_done(post(runtime, 2, "quick", ""));
+    assert_done(post(runtime, 3, "quick", ""));
+    assert_done(tide_drain(runtime, 10000));
+    assert_done(tide_collect(runtime, results, 2, &count));
+    assert_int_equal(count, 2);
+    assert_done(tide_collect(runtime, results, 2, &count));
+
+    assert_code(keeper.close_code, TIDE_MISUSED);
+    assert_done(keeper.collect_code);
+    assert_int_equal(keeper.collected, 1);
+    assert_int_equal(count, 0);
+    assert_int_equal(freed, 1); /* of the second, not of the one just told */
+    assert_done(tide_close(runtime));
+    assert_int_equal(freed, 2);
+}
+
 /* ---- interrupts */
 
 static atomic_bool has_ended;
@@ -317,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_keys_do_not_wait_for_one_another),
         cmocka_unit_test(test_a_post_beyond_the_bound_is_refused_at_once),
         cmocka_unit_test(test_a_post_times_out_also_in_the_line_of_its_key),
+        cmocka_unit_test(test_free_ud_may_collect_and_may_not_close),
         cmocka_unit_test(test_an_interrupt_ends_a_loop_that_never_ends),
         cmocka_unit_test(test_interrupts_must_be_asked_for),
     };
