@@ -255,8 +255,9 @@ TIDE_API int tide_set(tide_runtime *runtime, const char *key,
  * the script is through, 30 s at most, which takes as long as what the script
  * waits for; not for a callback of a host's uv_loop_t.  Returns 0; TIDE_SCRIPT
  * with a sentence that has file and line, or what is wrong with the settings:
- * it may be tried again; TIDE_MISUSED from inside of a callback;
- * TIDE_CLOSED after tide_drain(); TIDE_NOMEM, TIDE_THREAD, TIDE_FORKED.
+ * it may be tried again; TIDE_BADARG without a path; TIDE_MISUSED from inside
+ * of a callback; TIDE_CLOSED after tide_drain(); TIDE_NOMEM, TIDE_THREAD,
+ * TIDE_FORKED.
  */
 TIDE_API int tide_load(tide_runtime *runtime, const char *path,
                        const char *text);

@@ -214,11 +214,10 @@ static void on_done(struct host_call *host, const tide_reply *reply)
 
 static int refusal(tide_runtime *runtime)
 {
-    int code = host_check(runtime);
+    int code = host_enter(runtime);
 
     if (code != TIDE_OK)
         return code;
-    runtime->error.text[0] = '\0';
     if (runtime->is_closed)
         return host_fail(runtime, TIDE_CLOSED, "the runtime is drained");
     if (!runtime->has_script)
@@ -279,7 +278,7 @@ int tide_begin_reload(tide_runtime *runtime, const char *text, tide_reply_fn fn,
 
 int tide_cancel(tide_runtime *runtime, uint64_t id)
 {
-    int code = host_check(runtime);
+    int code = host_enter(runtime);
 
     if (code != TIDE_OK)
         return code;

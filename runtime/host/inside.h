@@ -57,6 +57,8 @@ static inline uint64_t host_now_ns(const tide_runtime *runtime)
 bool host_is_forked(const tide_runtime *runtime);
 /* Whether this thread may call; else the code to return. */
 int host_check(const tide_runtime *runtime);
+/* The same, at the beginning of a call: nothing is known to be wrong yet. */
+int host_enter(tide_runtime *runtime);
 /* The same for a call that turns the loop, so not from inside of it. */
 int host_check_outside(tide_runtime *runtime);
 

@@ -29,11 +29,10 @@ static int check_how(tide_pool *pool, const tide_how *how, tide_how *own,
                      tide_answer_fn fn)
 {
     tide_runtime *runtime = pool->runtime;
-    int code = host_check(runtime);
+    int code = host_enter(runtime);
 
     if (code != TIDE_OK)
         return code;
-    runtime->error.text[0] = '\0';
     if (runtime->is_closed)
         return host_fail(runtime, TIDE_CLOSED, "the runtime is drained");
     if (host_pool_live(pool) == NULL)

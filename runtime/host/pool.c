@@ -72,11 +72,10 @@ static enum err open_redis(tide_pool *pool, const char *url,
 static int check_name(tide_runtime *runtime, enum tide_kind kind,
                       const char *name)
 {
-    int code = host_check(runtime);
+    int code = host_enter(runtime);
 
     if (code != TIDE_OK)
         return code;
-    runtime->error.text[0] = '\0';
     if ((kind != TIDE_POSTGRES && kind != TIDE_REDIS) || name == NULL)
         return host_fail(runtime, TIDE_BADARG,
                          "TIDE_POSTGRES or TIDE_REDIS and a name expected");
@@ -216,11 +215,10 @@ static void begin_close(tide_pool *pool, uint64_t deadline_ns)
 static int check(const tide_pool *pool)
 {
     tide_runtime *runtime = pool->runtime;
-    int code = host_check(runtime);
+    int code = host_enter(runtime);
 
     if (code != TIDE_OK)
         return code;
-    runtime->error.text[0] = '\0';
     if (host_pool_live(pool) == NULL)
         return host_fail(runtime, TIDE_CLOSED, "pool \"%s\" is closed",
                          pool->name);

@@ -317,12 +317,12 @@ int tide_collect(tide_runtime *runtime, tide_result *out, size_t max,
                  size_t *count)
 {
     struct host_posts *posts = runtime->posts;
-    int code = host_check(runtime);
+    int code = host_enter(runtime);
 
     if (code != TIDE_OK)
         return code;
     if (posts == NULL)
-        return TIDE_MISUSED;
+        return host_fail(runtime, TIDE_MISUSED, "no script is loaded");
     free_told(posts);
     *count = 0;
     while (*count < max && posts->done.len > 0) {

@@ -92,13 +92,21 @@ int host_check(const tide_runtime *runtime)
                                                           : TIDE_THREAD;
 }
 
-int host_check_outside(tide_runtime *runtime)
+int host_enter(tide_runtime *runtime)
 {
     int code = host_check(runtime);
 
+    if (code == TIDE_OK)
+        runtime->error.text[0] = '\0';
+    return code;
+}
+
+int host_check_outside(tide_runtime *runtime)
+{
+    int code = host_enter(runtime);
+
     if (code != TIDE_OK)
         return code;
-    runtime->error.text[0] = '\0';
     if (runtime->is_stepping || runtime->calls_out > 0)
         return host_fail(runtime, TIDE_MISUSED,
                          "called from inside of a callback");

@@ -101,11 +101,10 @@ int tide_set(tide_runtime *runtime, const char *key, const char *value)
     struct host_function function = { .runtime = runtime,
                                       .name = "set",
                                       .args = { key, value } };
-    int code = host_check(runtime);
+    int code = host_enter(runtime);
 
     if (code != TIDE_OK)
         return code;
-    runtime->error.text[0] = '\0';
     if (runtime->has_script)
         return host_fail(runtime, TIDE_MISUSED,
                          "settings are given before tide_load()");
@@ -160,11 +159,13 @@ int tide_load(tide_runtime *runtime, const char *path, const char *text)
     struct host_function function = { .runtime = runtime,
                                       .name = "load",
                                       .args = { path, text } };
-    int code;
+    int code = host_enter(runtime);
 
+    if (code != TIDE_OK)
+        return code;
     if (path == NULL)
-        return TIDE_BADARG;
-    if (host_check(runtime) == TIDE_OK && !runtime->has_script)
+        return host_fail(runtime, TIDE_BADARG, "a path expected");
+    if (!runtime->has_script)
         work_prepare(runtime->vm->loop);
     code = run_to_its_end(runtime, &function);
     if (code == TIDE_OK)

@@ -226,6 +226,22 @@ static void test_nothing_of_the_surroundings_counts(void **state)
     unsetenv("DATABASE_URL");
 }
 
+static void test_a_sentence_is_of_the_last_call_that_failed(void **state)
+{
+    tide_runtime *runtime = open_runtime();
+    tide_result result;
+    size_t count;
+
+    (void)state;
+    assert_code(tide_collect(runtime, &result, 1, &count), TIDE_MISUSED);
+    assert_string_equal(tide_last_error(runtime), "no script is loaded");
+    assert_code(tide_cancel(runtime, 1), TIDE_BADARG);
+    assert_string_equal(tide_last_error(runtime), "");
+    assert_code(tide_load(runtime, NULL, SCRIPT), TIDE_BADARG);
+    assert_string_equal(tide_last_error(runtime), "a path expected");
+    assert_done(tide_close(runtime));
+}
+
 static void test_a_script_that_fails_may_be_loaded_again(void **state)
 {
     tide_runtime *runtime = open_runtime();
@@ -396,6 +412,7 @@ int main(void)
         cmocka_unit_test(test_a_callback_may_call_but_not_turn_the_loop),
         cmocka_unit_test(test_settings_are_checked_one_by_one),
         cmocka_unit_test(test_nothing_of_the_surroundings_counts),
+        cmocka_unit_test(test_a_sentence_is_of_the_last_call_that_failed),
         cmocka_unit_test(test_a_script_that_fails_may_be_loaded_again),
         cmocka_unit_test(test_reload_replaces_handlers_and_lets_calls_finish),
         cmocka_unit_test(test_what_a_version_left_running_ends_after_its_calls),
