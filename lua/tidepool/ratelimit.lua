@@ -99,16 +99,19 @@ end
 
 local function fetch(self, key, bucket, count)
   self.trips = self.trips + 1
-  local needed = count - bucket.leased
+  local held = bucket.leased
+  local needed = count - held
+  bucket.leased = 0 -- who needs fewer waits, lest these be given twice
   local answer, err = self.script({ "tidepool:ratelimit:{" .. self.name .. "}:" .. key },
     self.rate, self.burst, needed, self.lease)
+  bucket.leased = held
   if not answer then
     heed_failure(self, err)
     return take_away(self, bucket, count)
   end
   local now = core.now()
   if answer[1] > 0 then
-    bucket.leased = bucket.leased + answer[1] - count
+    bucket.leased = held + answer[1] - count
     bucket.leased_until = now + self.fill_seconds
     return true
   end

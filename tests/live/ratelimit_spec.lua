@@ -142,6 +142,20 @@ describe("tide.ratelimit with Redis", function()
     assert.are.equal(3, limit:stats().trips)
   end)
 
+  it("gives no token of a lease twice, to one of many and to one of few", function()
+    local limit = limit_of { rate = 0.001, burst = 6, lease = 5 }
+    local taken = 0
+    local function take(count)
+      return function()
+        if limit:take("a", count) then taken = taken + count end
+        return true
+      end
+    end
+    take(3)() -- and leases two more
+    must(tide.all { take(3), take(1), take(1) })
+    assert.are.equal(6, taken)
+  end)
+
   local function away_limit(opts)
     opts.redis = support.redis({ max_connections = 1, connect_timeout = 1 },
       { url = "redis://127.0.0.1:1" })
