@@ -14,12 +14,13 @@ local TIME = [[
   local now_s = tonumber(time[1])
 ]]
 
--- Puts id into the user's set, and takes those out that have ended.
+-- Puts id into the user's set, and takes those out that have ended: a second later, for
+-- they end within one.
 local INDEX = TIME .. [[
   local function index(prefix, user, id, ttl_ms)
     local key = prefix .. user
     redis.call("ZREMRANGEBYSCORE", key, "-inf", now_s)
-    redis.call("ZADD", key, now_s + math.ceil(ttl_ms / 1000), id)
+    redis.call("ZADD", key, now_s + 1 + math.ceil(ttl_ms / 1000), id)
     redis.call("PEXPIRE", key, ttl_ms)
   end
 ]]
@@ -57,14 +58,16 @@ SOURCES.open = INDEX .. [[
   return 1
 ]]
 
--- ARGV: hash, ttl_ms, version, data.  Gives what the version is now, and whether it is
--- this one's doing; nothing when there is no such session.
-SOURCES.set = OWN .. [[
+-- ARGV: hash, ttl_ms, version, data, id, prefix of users.  Gives what the version is now,
+-- and whether it is this one's doing; nothing when there is no such session.
+SOURCES.set = OWN .. INDEX .. [[
   local version = own(KEYS[1], ARGV[1])
   if not version then return false end
   if version ~= ARGV[3] then return { tonumber(version), 0 } end
   redis.call("HSET", KEYS[1], "v", version + 1, "d", ARGV[4])
   redis.call("PEXPIRE", KEYS[1], ARGV[2])
+  local user = redis.call("HGET", KEYS[1], "u")
+  if user then index(ARGV[6], user, ARGV[5], tonumber(ARGV[2])) end
   return { version + 1, 1 }
 ]]
 
@@ -154,7 +157,8 @@ function Store:open(id, hash, user, data)
 end
 
 function Store:set(id, hash, version, data)
-  return self.run.set({ self:key(id) }, hash, self.ttl_ms, digits(version), data)
+  return self.run.set({ self:key(id) }, hash, self.ttl_ms, digits(version), data, id,
+    self.users)
 end
 
 function Store:close(id, hash)

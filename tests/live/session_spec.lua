@@ -169,6 +169,19 @@ describe("A session in Redis", function()
     assert.are.equal(0, must(sessions:close_all "ada"))
   end)
 
+  it("is known as its user's for as long as it lasts", function()
+    sessions = tide.session { redis = cache, ttl = 60 }
+    local token = must(sessions:open({}, "ada"))
+    local id = token:sub(1, 32)
+    must(cache:pexpire("session:u:ada", 1000))
+    must(sessions:set(token, { n = 1 }, 1))
+    assert.is_true(cache:pttl "session:u:ada" > 50000)
+    local time = must(cache:call "TIME")
+    local ends = time[1] + time[2] / 1e6 + cache:pttl("session:s:" .. id) / 1000
+    local known_until = must(cache:call("ZSCORE", "session:u:ada", id))
+    assert.is_true(tonumber(known_until) >= ends)
+  end)
+
   it("is nil, err while Redis is away", function()
     local own = must(servers.redis { directory = support.directory .. "/session-r" })
     support.at_end(function() own:stop() end)
