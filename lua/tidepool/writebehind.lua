@@ -46,10 +46,6 @@ local function next_version(self)
   return self.last_version
 end
 
-local function note_version(self, version)
-  self.last_version = math.max(self.last_version or 0, version)
-end
-
 -- ---- reading
 
 -- The text of a key that is not stored yet.
@@ -71,7 +67,7 @@ local function load(self, key)
   record.count, self.loads[key] = record.count + 1, record
   local text, version, err = end_load(self, key, record, pcall(self.options.load, key))
   if err then return nil, err end
-  if version then note_version(self, version) end
+  if version then self:note_version(version) end
   return record.text or text
 end
 

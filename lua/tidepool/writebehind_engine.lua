@@ -36,6 +36,11 @@ local function measure(self)
   self.oldest, self.at_risk = since, put_at
 end
 
+-- What is put from now on has a later one.
+function Engine:note_version(version)
+  self.last_version = math.max(self.last_version or 0, version)
+end
+
 function Engine:count()
   return self.dirty.count + (self.flight and self.flight.count or 0)
 end
@@ -143,6 +148,7 @@ local function replay(self)
         entry.text, entry.version = before.text, before.version
       end
       entry.since, entry.put_at = now, now
+      self:note_version(entry.version)
     end
     self.dirty:put(group)
     self.counts.replayed = self.counts.replayed + #group
