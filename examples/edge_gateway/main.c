@@ -108,16 +108,21 @@ static void heed_signals(struct host *host)
     }
 }
 
+static void reload(struct host *host)
+{
+    host->wants_reload = false;
+    if (tide_reload(host->runtime, NULL) != TIDE_OK)
+        fprintf(stderr, "edge-gateway: the old script goes on: %s\n",
+                tide_last_error(host->runtime));
+}
+
 static void serve(struct host *host)
 {
     while (!host->is_ending) {
-        uv_run(&host->loop, UV_RUN_DEFAULT);
-        if (!host->wants_reload)
-            continue;
-        host->wants_reload = false;
-        if (tide_reload(host->runtime, NULL) != TIDE_OK)
-            fprintf(stderr, "edge-gateway: the old script goes on: %s\n",
-                    tide_last_error(host->runtime));
+        if (host->wants_reload) /* a signal may come while it reloads, too */
+            reload(host);
+        else
+            uv_run(&host->loop, UV_RUN_DEFAULT);
     }
     front_stop(&host->front);
     if (tide_drain(host->runtime, DRAIN_MS) != TIDE_OK)

@@ -359,9 +359,14 @@ subtest "another version of the script" => sub {
     (my $next = $script) =~ s/no such path/no such road/ or die;
     $next =~ s{^(  local path = .*\n)}{$1  if path == "/raise" then error "here" end
       if path == "/odd" then return "odd" end\n}m or die;
+    put("$dir/gateway.lua", "local tide = require 'tidepool'\n"
+        . "tide.log('warn', 'it is slow to load')\ntide.sleep(1)\n$script");
+    kill "HUP", $gateway->{pid};
+    ok eventually { slurp($gateway->{err}) =~ /it is slow to load/ }, "one loads";
     put("$dir/gateway.lua", $next);
     kill "HUP", $gateway->{pid};
-    ok eventually { (ask("/x"))[1]{reason} eq "no such road" }, "is taken up";
+    ok eventually { (ask("/x"))[1]{reason} eq "no such road" },
+        "another one, of which it was told meanwhile, is taken up";
     is ((ask($_))[0], 500, "a mistake of its own is told") for "/raise", "/odd";
     like slurp($gateway->{err}), qr/handler failed.*gateway\.lua:\d+: here/,
         "and logged, not shown";
