@@ -1,6 +1,4 @@
 -- game.lua - the handlers of the game server; it loads them anew when this file changes.
---
--- Nothing here waits while it loads: a reload is a part of a tick.
 
 local tide = require "tidepool"
 

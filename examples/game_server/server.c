@@ -44,7 +44,7 @@ struct server {
     const char *script;
     struct timespec script_time; /* of the file's last change */
     uint64_t tick, due_ns;
-    bool is_ending;
+    bool is_ending, wants_reload, is_reloading;
     unsigned reloads, missed;
     struct figures durations, cpu, lateness;
 };
@@ -113,16 +113,30 @@ static bool has_changed(struct server *server)
 }
 
 /* When the new one is wrong, the old one goes on. */
-static void reload(struct server *server)
+static void on_reloaded(void *ud, const tide_reply *reply)
 {
-    if (server->runtime == NULL)
-        return;
-    if (tide_reload(server->runtime, NULL) == TIDE_OK) {
+    struct server *server = ud;
+
+    server->is_reloading = false;
+    if (reply->code == TIDE_OK) {
         server->reloads++;
         puts("reloaded");
     } else {
-        fprintf(stderr, "not reloaded: %s\n", tide_last_error(server->runtime));
+        fprintf(stderr, "not reloaded: %s\n", reply->error);
     }
+}
+
+/* The steps that follow do it, one at a time. */
+static void reload_if_wanted(struct server *server)
+{
+    if (server->runtime == NULL || !server->wants_reload ||
+        server->is_reloading)
+        return;
+    server->wants_reload = false;
+    server->is_reloading = tide_begin_reload(server->runtime, NULL, on_reloaded,
+                                             server) == TIDE_OK;
+    if (!server->is_reloading)
+        fprintf(stderr, "not reloaded: %s\n", tide_last_error(server->runtime));
 }
 
 /* Saves have connections of their own, so that they do not wait for trades. */
@@ -196,7 +210,7 @@ static void heed_signals(struct server *server)
 
     while (read(server->signals, &info, sizeof(info)) == sizeof(info)) {
         if (info.ssi_signo == SIGHUP)
-            reload(server);
+            server->wants_reload = true;
         else if (info.ssi_signo == SIGUSR1)
             print_figures(server);
         else
@@ -223,7 +237,7 @@ static void wait_for_tick(struct server *server)
         wait_ms = wait_ms < RECEIVE_MS ? wait_ms : RECEIVE_MS;
         if (next_ms >= 0 && next_ms < wait_ms)
             wait_ms = next_ms;
-        if (wait_ms == TIDE_OK && next_ms != 0)
+        if (wait_ms == 0 && next_ms != 0)
             break;
         poll(&item, 1, wait_ms);
         world_receive(&server->world);
@@ -242,7 +256,7 @@ static void wait_for_tick(struct server *server)
 static void look_around(struct server *server)
 {
     if (has_changed(server))
-        reload(server);
+        server->wants_reload = true;
     world_ask_stats(&server->world);
 }
 
@@ -338,6 +352,7 @@ int main(int argc, char **argv)
         wait_for_tick(&server);
         tick(&server);
         heed_signals(&server);
+        reload_if_wanted(&server);
     }
     print_figures(&server);
     option = finish(&server, final) ? 0 : 1;

@@ -82,7 +82,7 @@ my $port = 0;
 
 sub game
 {
-    my $process = program("game_server", "--port", $port);
+    my $process = program("game_server", "--port", $port, "--final", "$dir/final");
     eventually { ($port) = slurp($process->{out}) =~ /^listening on (\d+)/m } 90
         or BAIL_OUT("no server: " . slurp($process->{err}));
     return $process;
@@ -150,7 +150,31 @@ my $found = check("at the end") or BAIL_OUT("no tables");
 my %told = answers();
 is keys %told, $TRADES, "all trades were answered";
 is keys %{ $found->{trades} }, $TRADES, "and no other is there";
-is $found->{sums}{states}, $PLAYERS, "states were stored";
+
+# The next version of the script waits, while it loads, for a table.
+put("$dir/next.lua", <<'LUA' . slurp("$dir/game.lua"));
+local tide = require "tidepool"
+tide.log("warn", "it waits")
+local SQL = "SELECT to_regclass('go_on') IS NOT NULL AS is_there"
+while not assert(tide.postgres():one(SQL)).is_there do
+  tide.sleep(0.01)
+end
+LUA
+rename "$dir/next.lua", "$dir/game.lua" or die "rename: $!";
+ok eventually { slurp($server->{err}) =~ /it waits/ }, "the next version loads";
+my $figures = () = slurp($server->{out}) =~ /^figures /mg;
+kill "USR1", $server->{pid};
+ok eventually(sub { $figures < (() = slurp($server->{out}) =~ /^figures /mg) }, 10),
+    "and it ticks";
+unlike slurp($server->{out}), qr/^reloaded$/m, "meanwhile";
+put("$dir/go_on.lua", 'assert(require("tidepool").postgres():exec "CREATE TABLE go_on ()")');
+is +(run($dir, ["run", "go_on.lua"], %env))[0], 0, "there it is";
+ok eventually { slurp($server->{out}) =~ /^reloaded$/m }, "it is taken up";
+
 is stop($server, "TERM"), 0, "the server ends in order" or diag slurp($server->{err});
+$found = check("after its end") or BAIL_OUT("no tables");
+my $online = () = slurp("$dir/final") =~ /\n/g; # some may not have come back by then
+cmp_ok $online, ">", 0, "$online players were online";
+cmp_ok $found->{sums}{states}, ">=", $online, "their states were stored";
 stop($servers, "TERM");
 done_testing;
