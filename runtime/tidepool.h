@@ -444,7 +444,8 @@ TIDE_API int tide_pool_open(tide_runtime *runtime, enum tide_kind kind,
                             const char *name, const char *url, tide_pool **out);
 
 /*
- * The pool of this name that tide_load() opened, "main", to be used beside the
+ * The pool of this name that tide_load() opened, as tide.postgres() and
+ * tide.redis() have it, "main" for those without one, to be used beside the
  * script: what both have together is within its max_connections.  It is the
  * runtime's, until tide_close().  Returns 0; TIDE_BADARG where none is;
  * TIDE_NOMEM, TIDE_THREAD, TIDE_FORKED.

@@ -112,17 +112,31 @@ int tide_pool_open(tide_runtime *runtime, enum tide_kind kind, const char *name,
 
 /* ---- the script's */
 
-static struct script_pool *find_box(const tide_runtime *runtime,
-                                    enum tide_kind kind, const char *name)
-{
-    list_each (node, &runtime->vm->pools) {
-        struct script_pool *box = container_of(node, struct script_pool, node);
+struct lookup {
+    enum tide_kind kind;
+    const char *name;
+    struct script_pool *box; /* NULL: there is none, or it is closed */
+};
 
-        if (box->pool != NULL && (int)box->kind == (int)kind &&
-            strcmp(box->name, name) == 0)
-            return box;
-    }
-    return NULL;
+/* Under lua_cpcall: by the names that scripts have for them. */
+static int find_box(lua_State *L)
+{
+    struct lookup *lookup = lua_touserdata(L, 1);
+    struct script_pool *box;
+
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "tidepool");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "_find_pool");
+    lua_pushstring(L, pool_kind_name((enum pool_kind)lookup->kind));
+    lua_pushstring(L, lookup->name);
+    lua_call(L, 2, 1);
+    if (lua_isnil(L, -1))
+        return 0;
+    box = check_any_pool(L, lua_gettop(L));
+    if (box->pool != NULL)
+        lookup->box = box;
+    return 0;
 }
 
 static tide_pool *find_named(const tide_runtime *runtime,
@@ -147,34 +161,51 @@ static int keep_box(lua_State *L)
     return 0;
 }
 
+static bool call_protected(tide_runtime *runtime, lua_CFunction fn, void *ud)
+{
+    lua_State *L = runtime->vm->L;
+
+    if (lua_cpcall(L, fn, ud) == 0)
+        return true;
+    lua_pop(L, 1);
+    return false;
+}
+
+/* A handle on one that has none yet; NULL: there is no memory. */
+static tide_pool *handle_on(tide_runtime *runtime, struct script_pool *box)
+{
+    tide_pool *pool = handle_new(runtime, (enum tide_kind)box->kind, box->name);
+
+    if (pool == NULL || !call_protected(runtime, keep_box, box)) {
+        free(pool);
+        return NULL;
+    }
+    pool->box = box;
+    pool->pg = box->pg;
+    pool->redis = box->redis;
+    list_push_back(&runtime->named, &pool->node);
+    return pool;
+}
+
 int tide_pool_named(tide_runtime *runtime, enum tide_kind kind,
                     const char *name, tide_pool **out)
 {
-    struct script_pool *box;
+    struct lookup lookup = { kind, name, NULL };
     tide_pool *pool;
     int code = check_name(runtime, kind, name);
 
     if (code != TIDE_OK)
         return code;
-    box = find_box(runtime, kind, name);
-    if (box == NULL)
+    if (!call_protected(runtime, find_box, &lookup))
+        return TIDE_NOMEM;
+    if (lookup.box == NULL)
         return host_fail(runtime, TIDE_BADARG, "no %s pool \"%s\" is open",
                          pool_kind_name((enum pool_kind)kind), name);
-    pool = find_named(runtime, box);
-    if (pool == NULL) {
-        pool = handle_new(runtime, kind, name);
-        if (pool == NULL)
-            return TIDE_NOMEM;
-        if (lua_cpcall(runtime->vm->L, keep_box, box) != 0) {
-            lua_pop(runtime->vm->L, 1);
-            free(pool);
-            return TIDE_NOMEM;
-        }
-        pool->box = box;
-        pool->pg = box->pg;
-        pool->redis = box->redis;
-        list_push_back(&runtime->named, &pool->node);
-    }
+    pool = find_named(runtime, lookup.box);
+    if (pool == NULL)
+        pool = handle_on(runtime, lookup.box);
+    if (pool == NULL)
+        return TIDE_NOMEM;
     *out = pool;
     return TIDE_OK;
 }

@@ -644,6 +644,33 @@ static void a_script_and_its_host_share_a_pool(void **state)
     assert_done(tide_close(runtime));
 }
 
+static void pools_have_the_names_that_scripts_know(void **state)
+{
+    tide_runtime *runtime = open_runtime();
+    tide_pool *pools[4] = { NULL };
+
+    (void)state;
+    assert_code(tide_pool_named(runtime, TIDE_REDIS, "main", &pools[0]),
+                TIDE_BADARG);
+    assert_done(tide_set(runtime, "database.postgres_url", postgres_url()));
+    assert_done(tide_set(runtime, "database.saves.postgres_url", //
+                         postgres_url()));
+    assert_done(tide_set(runtime, "redis.url", redis_url()));
+    assert_done(tide_set(runtime, "redis.saves.url", redis_url()));
+    assert_done(tide_load(runtime, "host.lua", ""));
+    for (int i = 0; i < 4; i++)
+        assert_done(tide_pool_named(runtime, i < 2 ? TIDE_POSTGRES : TIDE_REDIS,
+                                    i % 2 == 0 ? "main" : "saves", &pools[i]));
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < i; k++)
+            assert_ptr_not_equal(pools[i], pools[k]);
+    assert_code(tide_pool_named(runtime, TIDE_REDIS, "redis", &pools[0]),
+                TIDE_BADARG);
+    assert_string_equal(tide_last_error(runtime),
+                        "no redis pool \"redis\" is open");
+    assert_done(tide_close(runtime));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -664,6 +691,7 @@ int main(void)
         cmocka_unit_test(closing_gives_back_what_nobody_was_told_of),
         cmocka_unit_test(wrong_urls_and_settings_are_told),
         cmocka_unit_test(a_script_and_its_host_share_a_pool),
+        cmocka_unit_test(pools_have_the_names_that_scripts_know),
     };
 
     return cmocka_run_group_tests(tests, servers_start, servers_stop);
