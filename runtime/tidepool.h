@@ -7,7 +7,8 @@
  * TIDE_THREAD, one in a child after fork() gives TIDE_FORKED, and neither
  * changes anything.  There are no globals: a process has as many runtimes as it
  * likes.  No signal handler is set, nothing is printed, nothing exits, unless
- * a script that has all of Lua asks for it.
+ * a script that has all of Lua asks for it, or Lua's memory is out: see
+ * tide_options.allocate.
  *
  * Calls return 0, or a code above 0 (enum tide_code); results go through
  * pointers that are written on success only.  Times are nanoseconds or
@@ -95,7 +96,12 @@ typedef struct {
 
     /* The memory of the Lua state, as a lua_Alloc: frees ptr when new_size is
      * 0, else allocates, grows or shrinks; NULL says that there is none.
-     * Called in the runtime's thread.  NULL (default): Lua's own. */
+     * Called in the runtime's thread.  NULL (default): Lua's own.
+     *
+     * Where there is none a script has an error, and calls return TIDE_NOMEM.
+     * But when it is a task that is told of an answer, or of another's end,
+     * LuaJIT, which cannot go on, ends the process by exit().  A host that has
+     * a bound of its own sets script.heap_max_bytes well below it. */
     void *(*allocate)(void *ud, void *ptr, size_t old_size, size_t new_size);
     void *allocate_ud;
 
