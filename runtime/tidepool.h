@@ -7,8 +7,7 @@
  * TIDE_THREAD, one in a child after fork() gives TIDE_FORKED, and neither
  * changes anything.  There are no globals: a process has as many runtimes as it
  * likes.  No signal handler is set, nothing is printed, nothing exits, unless
- * a script that has all of Lua asks for it, or Lua's memory is out: see
- * tide_options.allocate.
+ * a script that has all of Lua asks for it.
  *
  * Calls return 0, or a code above 0 (enum tide_code); results go through
  * pointers that are written on success only.  Times are nanoseconds or
@@ -99,9 +98,10 @@ typedef struct {
      * Called in the runtime's thread.  NULL (default): Lua's own.
      *
      * Where there is none a script has an error, and calls return TIDE_NOMEM.
-     * But when it is a task that is told of an answer, or of another's end,
-     * LuaJIT, which cannot go on, ends the process by exit().  A host that has
-     * a bound of its own sets script.heap_max_bytes well below it. */
+     * Where LuaJIT could not go on without, when a task is told of an answer
+     * and when garbage is collected, it has malloc()'s instead, until it frees
+     * that; the log says so.  A host that has a bound of its own sets
+     * script.heap_max_bytes well below it. */
     void *(*allocate)(void *ud, void *ptr, size_t old_size, size_t new_size);
     void *allocate_ud;
 

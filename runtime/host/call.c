@@ -134,7 +134,7 @@ struct start {
     const tide_request *request;
 };
 
-/* Under lua_cpcall. */
+/* Under memory_protect(). */
 static int start_task(lua_State *L)
 {
     struct start *start = lua_touserdata(L, 1);
@@ -165,7 +165,7 @@ int host_call_begin(tide_runtime *runtime, struct host_call *call,
     if (!limits_admit(vm, &why))
         return host_fail(runtime, TIDE_BUSY, "%s", why);
     call->runtime = runtime;
-    if (lua_cpcall(vm->L, start_task, &start) != 0) {
+    if (memory_protect(vm, start_task, &start) != 0) {
         lua_pop(vm->L, 1);
         return TIDE_NOMEM;
     }

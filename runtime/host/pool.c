@@ -118,7 +118,7 @@ struct lookup {
     struct script_pool *box; /* NULL: there is none, or it is closed */
 };
 
-/* Under lua_cpcall: by the names that scripts have for them. */
+/* Under memory_protect(): by the names that scripts have for them. */
 static int find_box(lua_State *L)
 {
     struct lookup *lookup = lua_touserdata(L, 1);
@@ -151,7 +151,7 @@ static tide_pool *find_named(const tide_runtime *runtime,
     return NULL;
 }
 
-/* Under lua_cpcall: the box outlives the pool's end. */
+/* Under memory_protect(): the box outlives the pool's end. */
 static int keep_box(lua_State *L)
 {
     const struct script_pool *box = lua_touserdata(L, 1);
@@ -163,11 +163,9 @@ static int keep_box(lua_State *L)
 
 static bool call_protected(tide_runtime *runtime, lua_CFunction fn, void *ud)
 {
-    lua_State *L = runtime->vm->L;
-
-    if (lua_cpcall(L, fn, ud) == 0)
+    if (memory_protect(runtime->vm, fn, ud) == 0)
         return true;
-    lua_pop(L, 1);
+    lua_pop(runtime->vm->L, 1);
     return false;
 }
 

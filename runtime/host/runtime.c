@@ -226,7 +226,7 @@ static void wind_up(tide_runtime *runtime)
         loop_turn(vm->loop, 100);
 }
 
-/* Under lua_cpcall: the main task's function and arguments. */
+/* Under memory_protect(): the main task's function and arguments. */
 struct main_call {
     tide_runtime *runtime;
     const char *module;
@@ -267,7 +267,7 @@ int tide_run_module(tide_runtime *runtime, const char *module, int argc,
         return host_fail(runtime, TIDE_MISUSED, "this runtime ran a module");
     runtime->has_run = true;
     vm->stamps_ready = false;
-    if (lua_cpcall(vm->L, start_main, &call) != 0) {
+    if (memory_protect(vm, start_main, &call) != 0) {
         lua_pop(vm->L, 1);
         return ERR_NOMEM;
     }

@@ -50,7 +50,7 @@ static void push_function(lua_State *L, const struct host_function *function)
     lua_pushstring(L, function->args[1]);
 }
 
-/* Under lua_cpcall, for one that does not wait. */
+/* Under memory_protect(), for one that does not wait. */
 static int call_now(lua_State *L)
 {
     struct host_function *function = lua_touserdata(L, 1);
@@ -89,7 +89,7 @@ static int run_protected(tide_runtime *runtime, lua_CFunction fn,
 {
     lua_State *L = runtime->vm->L;
 
-    if (lua_cpcall(L, fn, function) == 0)
+    if (memory_protect(runtime->vm, fn, function) == 0)
         return TIDE_OK;
     (void)host_fail(runtime, TIDE_NOMEM, "%s", lua_tostring(L, -1));
     lua_pop(L, 1);

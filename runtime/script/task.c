@@ -1,6 +1,7 @@
 /* task.c - see task.h. */
 #include "script/task.h"
 
+#include "script/coroutine.h"
 #include "script/guest.h"
 #include "script/limits.h"
 #include "script/origin.h"
@@ -11,49 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RESULTS_MAX = 16, IDLE_MAX = 1024 };
-
 /* ---- making and ending */
-
-static void task_free(struct task *task)
-{
-    if (task->L != NULL)
-        luaL_unref(task->vm->L, LUA_REGISTRYINDEX, task->thread_ref);
-    buf_free(&task->scratch);
-    free(task->params);
-    free(task);
-}
-
-/* Keeps an ended task for the next one, unless its coroutine is not fit for it:
- * stock LuaJIT cannot reset one that raised. */
-static void recycle(struct task *task)
-{
-    struct vm *vm = task->vm;
-
-    assert(task->state == TASK_DONE && task->handles == 0);
-    origin_unref(task->origin);
-    task->origin = NULL;
-    if (task->status != 0 || vm->idle.len >= IDLE_MAX) {
-        task_free(task);
-        return;
-    }
-    lua_settop(task->L, 0);
-    list_push_front(&vm->idle, &task->node);
-}
-
-static struct task *task_new(struct vm *vm)
-{
-    struct task *task;
-
-    if (vm->idle.len > 0)
-        return container_of(list_pop_front(&vm->idle), struct task, node);
-    task = calloc(1, sizeof(*task));
-    if (task == NULL)
-        return NULL;
-    task->vm = vm;
-    task->thread_ref = LUA_NOREF;
-    return task;
-}
 
 static void task_init(struct task *task, struct task *parent)
 {
@@ -103,17 +62,9 @@ static void make_ready(struct task *task)
 struct task *task_spawn(struct vm *vm, lua_State *from, int n_args,
                         struct task *parent)
 {
-    struct task *task = task_new(vm);
+    struct task *task = coroutine_take(vm, from, n_args);
 
-    if (task == NULL)
-        luaL_error(from, "out of memory: no task could be made");
-    if (task->L == NULL) {
-        task->L = lua_newthread(from);
-        task->thread_ref = luaL_ref(from, LUA_REGISTRYINDEX);
-    }
     task_init(task, parent);
-    if (!lua_checkstack(task->L, n_args + RESULTS_MAX))
-        luaL_error(from, "out of memory: too many arguments for a task");
     lua_xmove(from, task->L, n_args + 1);
     make_ready(task);
     return task;
@@ -201,32 +152,7 @@ void task_drop_child(struct task *child)
     list_remove(&child->parent->ended, &child->child_node);
     child->parent = NULL;
     if (child->handles == 0)
-        recycle(child);
-}
-
-/* Under lua_cpcall: the error of a task, which has ended, in a coroutine that
- * holds nothing else. */
-static int move_error(lua_State *L)
-{
-    struct task *task = lua_touserdata(L, 1);
-    lua_State *fresh = lua_newthread(L);
-    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
-
-    lua_xmove(task->L, fresh, 1);
-    luaL_unref(L, LUA_REGISTRYINDEX, task->thread_ref);
-    task->L = fresh;
-    task->thread_ref = ref;
-    return 0;
-}
-
-/* The stack of a coroutine that raised keeps all of its variables, among which
- * may be the handle that keeps the task, and so the coroutine, for ever. */
-static void let_go(struct task *task)
-{
-    lua_State *L = task->vm->L;
-
-    if (lua_cpcall(L, move_error, task) != 0)
-        lua_pop(L, 1); /* no memory: it stays as it is */
+        coroutine_keep(child);
 }
 
 /* Most of what happens here may run the collector, which may come to the last
@@ -259,7 +185,7 @@ static void task_end(struct task *task, int status)
     if (status != 0 && !task->error_taken && task->detached && !task->cancelled)
         log_failure(task);
     if (status != 0 && task->handles > 1)
-        let_go(task);
+        coroutine_let_go(task);
     task_unref(task);
 }
 
@@ -268,7 +194,7 @@ void task_unref(struct task *task)
     assert(task->handles > 0);
     if (--task->handles == 0 && task->state == TASK_DONE &&
         task->parent == NULL)
-        recycle(task);
+        coroutine_keep(task);
 }
 
 /* ---- running */
@@ -297,6 +223,7 @@ static void resume(struct task *task)
     assert(vm->current == NULL && n_args >= 0);
     task->state = TASK_RUNNING;
     vm->current = task;
+    vm->memory.is_telling = false;
     if (!task->is_exempt)
         watchdog_begin(vm->watchdog,
                        task->is_counted ? task->cpu_ns : WATCHDOG_NO_TOTAL,
@@ -329,6 +256,7 @@ static void run_ready(struct loop_job *job)
             break;
     }
     limits_look(vm);
+    memory_look(vm);
     if (vm->ready.len > 0)
         loop_defer(vm->loop, LOOP_RUN, &vm->run);
 }
@@ -415,8 +343,9 @@ int task_park_for_child(lua_State *L, struct task *task,
 lua_State *task_results(struct task *task)
 {
     assert(task->state == TASK_PARKED);
+    task->vm->memory.is_telling = true;
     lua_settop(task->L, 0);
-    lua_checkstack(task->L, RESULTS_MAX);
+    lua_checkstack(task->L, COROUTINE_ROOM);
     return task->L;
 }
 
@@ -426,6 +355,7 @@ void task_wake(struct task *task)
     task->cancel = NULL;
     task->on_child = NULL;
     task->awaits = NULL;
+    task->vm->memory.is_telling = false;
     make_ready(task);
 }
 
@@ -474,15 +404,4 @@ void tasks_init(struct vm *vm)
     list_init(&vm->live);
     list_init(&vm->idle);
     vm->run.fn = run_ready;
-}
-
-void tasks_free(struct vm *vm)
-{
-    struct list_node *node;
-
-    while ((node = list_pop_front(&vm->idle)) != NULL) {
-        struct task *task = container_of(node, struct task, node);
-        task->L = NULL; /* gone with the state */
-        task_free(task);
-    }
 }

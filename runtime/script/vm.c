@@ -285,12 +285,10 @@ enum err vm_new(struct vm **out, const struct vm_options *options)
     if (err != ERR_OK)
         goto fail;
     err = ERR_NOMEM;
-    vm->L = options->allocate != NULL
-                ? lua_newstate(options->allocate, options->allocate_ud)
-                : luaL_newstate();
+    vm->L = memory_new_state(vm);
     if (vm->L == NULL)
         goto fail;
-    if (lua_cpcall(vm->L, state_set_up, vm) != 0) {
+    if (memory_protect(vm, state_set_up, vm) != 0) {
         if (is_out_of_memory(vm->L))
             goto fail;
         log_event(&vm->log, LOG_ERROR, "the runtime's own modules failed",

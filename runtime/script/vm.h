@@ -12,6 +12,7 @@
 #include "base/rand.h"
 #include "net/loop.h"
 #include "pool/pool.h"
+#include "script/memory.h"
 #include "script/origin.h"
 #include "script/strings.h"
 
@@ -61,6 +62,7 @@ struct vm {
     enum log_form log_form;
     int worker; /* said in each line; 0: it is none */
     struct vm_options options;
+    struct memory memory;
     struct buf log_line;
     struct buf json; /* scratch of bind_formats.c */
 
