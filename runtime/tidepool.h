@@ -180,7 +180,9 @@ TIDE_API int tide_run_module(tide_runtime *runtime, const char *module,
 
 /*
  * Cancels what runs, closes the pools, which may take up to two seconds, and
- * frees everything; accepts NULL.  A host's uv_loop_t is turned meanwhile, so
+ * frees everything; accepts NULL.  It waits for names that are being looked up,
+ * for libc cannot be stopped in it: where name servers are silent, for as long
+ * as resolv.conf has it tried.  A host's uv_loop_t is turned meanwhile, so
  * this is not for a callback of that loop; nothing of ours is left on it
  * afterwards.  Returns 0; TIDE_THREAD; TIDE_MISUSED from inside of a callback;
  * or TIDE_FORKED: the child has the parent's sockets, so there nothing is
@@ -741,9 +743,9 @@ struct lua_State; /* lua.h's */
  * state with its standard libraries open, and for `require "tidepool"` of plain
  * luajit: leaves the module, the same each time.  It is the state's, and used
  * by the thread that this was called in; lua_close() ends what runs and closes
- * what is open, which may take up to two seconds.  The state's globals, hooks
- * and allocator stay as they are; how it is used is in lua/README.md.  Raises
- * a Lua error, so call it protected.  It needs no tide_runtime.
+ * what is open, which may take as long as tide_close().  The state's globals,
+ * hooks and allocator stay as they are; how it is used is in lua/README.md.
+ * Raises a Lua error, so call it protected.  It needs no tide_runtime.
  */
 TIDE_API int luaopen_tidepool(struct lua_State *L);
 
