@@ -210,7 +210,7 @@ void host_query_tell(struct operation *operation, tide_answer *answer)
         answer->rows = (tide_rows *)(void *)operation->rows;
     }
     operation->fn(operation->ud, answer);
-    pg_rows_free(operation->rows);
+    pg_rows_drop(operation->rows, operation->runtime->vm->loop);
     statement_free(operation);
 }
 
