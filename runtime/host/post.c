@@ -47,6 +47,7 @@ struct host_posts {
     struct map lines;
     struct heap done; /* by key, then seq */
     struct list told;
+    bool is_freeing; /* the first of told */
 };
 
 static struct post *post_at(struct list_node *node)
@@ -295,19 +296,19 @@ int tide_post(tide_runtime *runtime, uint64_t key, const tide_request *request)
 
 /* ---- collecting */
 
-/* Those there are now: free_ud may collect, which tells of others. */
+/* Those there are now: free_ud may collect, which tells of others behind. */
 static void free_told(struct host_posts *posts)
 {
     unsigned count = posts->told.len;
-    struct list old;
 
-    list_init(&old);
-    while (posts->told.len > 0)
-        list_push_back(&old, list_pop_front(&posts->told));
+    if (posts->is_freeing)
+        return;
+    posts->is_freeing = true;
     posts->runtime->calls_out++;
-    while (old.len > 0)
-        post_free(post_at(list_pop_front(&old)), true);
+    for (unsigned i = 0; i < count; i++)
+        post_free(post_at(list_pop_front(&posts->told)), true);
     posts->runtime->calls_out--;
+    posts->is_freeing = false;
     pthread_mutex_lock(&posts->mutex);
     posts->len -= count;
     pthread_mutex_unlock(&posts->mutex);
