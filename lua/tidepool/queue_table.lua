@@ -46,9 +46,11 @@ local TAKE = [[WITH next AS (
 local NEXT = [[SELECT extract(epoch FROM min(due) - clock_timestamp())::float8 AS seconds
   FROM tidepool_jobs WHERE queue = $1::text AND NOT is_dead AND due > clock_timestamp()]]
 
-local KEEP = [[UPDATE tidepool_jobs
-  SET due = clock_timestamp() + $3::float8 * interval '1 s'
-  WHERE id = ANY ($1::bigint[]) AND queue = $2::text AND NOT is_dead]]
+local KEEP = [[UPDATE tidepool_jobs AS j
+  SET due = clock_timestamp() + $4::float8 * interval '1 s'
+  FROM unnest($1::bigint[], $2::int[]) AS mine (id, attempts)
+  WHERE j.id = mine.id AND j.attempts = mine.attempts AND queue = $3::text
+    AND NOT is_dead]]
 
 local DONE = [[DELETE FROM tidepool_jobs WHERE id = $1::bigint AND attempts = $2::int]]
 
@@ -101,11 +103,14 @@ function queue_table.next_due(db, name)
   return row.seconds
 end
 
-function queue_table.keep(db, name, ids, visibility)
-  return db:exec(KEEP, ids, name, visibility)
+-- These give how many they met: a job that was taken by another meanwhile they do not.
+
+function queue_table.keep(db, name, jobs, visibility)
+  local ids, attempts = {}, {}
+  for i, job in ipairs(jobs) do ids[i], attempts[i] = job.id, job.attempts end
+  return db:exec(KEEP, ids, attempts, name, visibility)
 end
 
--- These give how many they met: 0 when the job was taken by another meanwhile.
 function queue_table.done(db, job) return db:exec(DONE, job.id, job.attempts) end
 
 function queue_table.again(db, job, why, seconds)

@@ -83,9 +83,9 @@ end
 -- What runs longer than visibility is nobody else's yet.
 local function keep_running(self)
   if core.now() < self.keep_at or self.running_count == 0 then return true end
-  local ids = {}
-  for id in pairs(self.running) do ids[#ids + 1] = id end
-  local done, err = queue_table.keep(self.db, self.name, ids, self.visibility)
+  local jobs = {}
+  for _, job in pairs(self.running) do jobs[#jobs + 1] = job end
+  local done, err = queue_table.keep(self.db, self.name, jobs, self.visibility)
   if not done then return nil, err end
   self.keep_at = core.now() + self.visibility / 3
   return true

@@ -1,6 +1,7 @@
 -- tide.queue: jobs in Postgres.
 
 local core = require "tidepool.core"
+local queue_table = require "tidepool.queue_table"
 local sandbox = require "tidepool.sandbox"
 local servers = require "tidepool.servers"
 local standing = require "tidepool.standing"
@@ -132,6 +133,17 @@ describe("A queue", function()
     eventually("it is done", function() return is_empty(queue) end)
     assert.are.equal(1, #seen + #others)
     assert.are.equal(2, (seen[1] or others[1]).attempts)
+  end)
+
+  it("is kept by who has taken a job last", function()
+    local queue = new()
+    must(queue:add(nil, "slow"))
+    local first = must(queue_table.take(db, queue.name, 1, 30))[1]
+    must(db:exec("UPDATE tidepool_jobs SET due = clock_timestamp() WHERE queue = $1",
+      queue.name))
+    local second = must(queue_table.take(db, queue.name, 1, 30))[1]
+    assert.are.equal(0, must(queue_table.keep(db, queue.name, { first }, 30)))
+    assert.are.equal(1, must(queue_table.keep(db, queue.name, { second }, 30)))
   end)
 
   it("buries what was taken again and again by processes that ended", function()
