@@ -1,16 +1,18 @@
 /*
- * fuzz_resp.c - replies of Redis: bytes through hiredis' reader, as the runtime
- * feeds it, to values of Lua.
+ * fuzz_resp.c - replies of Redis: bytes through the reader to values of Lua.
  *
  * Input: a byte, the size of the pieces; the rest is what the server sends.
  */
 #include "fuzz.h"
 
+#include "redis/reader.h"
 #include "redis/redis.h"
 #include "script/redis_value.h"
 
 #include <hiredis/hiredis.h>
-#include <string.h>
+enum {
+    ELEMENTS_MAX = 1024 * 1024
+}; /* fewer than in service, which is slower */
 
 /* Of a pool that is closed. */
 static const struct script_pool box;
@@ -40,16 +42,15 @@ static void look(const struct redis_reply *reply, unsigned depth)
     }
 }
 
-static void take_all(lua_State *L, redisReader *reader)
+static void take_all(lua_State *L, struct redis_reader *reader)
 {
-    void *reply;
+    struct redisReply *reply;
+    struct err_text text;
 
-    for (;;) {
-        reply = NULL;
-        if (redisReaderGetReply(reader, &reply) != REDIS_OK || reply == NULL)
-            return;
-        look(reply, 0);
-        push_redis_reply(L, &asker, reply, false);
+    while (redis_reader_next(reader, &reply, &text) == ERR_OK &&
+           reply != NULL) {
+        look((const struct redis_reply *)reply, 0);
+        push_redis_reply(L, &asker, (const struct redis_reply *)reply, false);
         lua_settop(L, 0);
         freeReplyObject(reply);
     }
@@ -60,17 +61,18 @@ FUZZ_TARGET(resp)
     struct fuzz_input input = { bytes, size };
     size_t piece = fuzz_byte(&input) % 64 + 1U;
     lua_State *L = fuzz_lua();
-    redisReader *reader = redisReaderCreate();
+    struct redis_reader *reader = redis_reader_new(ELEMENTS_MAX);
+    struct err_text text;
 
     while (input.left > 0) {
         size_t len = piece < input.left ? piece : input.left;
 
-        if (redisReaderFeed(reader, (const char *)input.at, len) != REDIS_OK)
+        if (redis_reader_feed(reader, input.at, len, &text) != ERR_OK)
             break;
         take_all(L, reader);
         input.at += len;
         input.left -= len;
     }
-    redisReaderFree(reader);
+    redis_reader_free(reader);
     return 0;
 }
