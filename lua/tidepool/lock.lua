@@ -33,7 +33,8 @@ if redis.call("GET", KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call("DEL", KEYS[1])]]
 
 local scripts_of = setmetatable({}, { __mode = "k" }) -- pool -> its scripts
-local lines = {} -- name -> those of this process, of whom one at a time asks the server
+-- pool -> name -> those of this process, of whom one at a time asks the server
+local lines_of = setmetatable({}, { __mode = "k" })
 
 local function scripts(redis)
   local found = scripts_of[redis]
@@ -181,7 +182,10 @@ local function let_go(self)
   if self.redis and not pcall(release, self) then core.spawn(release, self) end
 end
 
-local function line_of(name)
+local function line_of(self)
+  local pool, name = self.redis or self.postgres, self.name
+  local lines = lines_of[pool] or {}
+  lines_of[pool] = lines
   local found = lines[name]
   if not found then
     found = line.new(("lock %q"):format(name), function() lines[name] = nil end)
@@ -225,7 +229,7 @@ function lock.lock(name, opts, fn)
     local prefix = "tidepool:lock:{" .. name .. "}"
     self.scripts, self.keys = scripts(self.redis), { prefix, prefix .. ":fence" }
   end
-  local own = line_of(name)
+  local own = line_of(self)
   local call = own:call()
   if not call then error("lock: this call waits, so it needs a task", 2) end
   if own:is_held_by(call) then

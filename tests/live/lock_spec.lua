@@ -194,6 +194,13 @@ describe("tide.lock", function()
     assert.are.equal("lost", err.code)
   end)
 
+  it("is another one in Postgres than in Redis", function()
+    local inner = tide.lock("job", { redis = cache, timeout = 5 }, function()
+      return tide.lock("job", { postgres = db, timeout = 5 }, function() return "both" end)
+    end)
+    assert.are.equal("both", inner)
+  end)
+
   it("raises at the line of a mistake", function()
     local here = "lock_spec.lua:%d+: lock"
     assert.is_truthy(raised(function() tide.lock("", {}, print) end):find(here))
