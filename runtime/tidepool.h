@@ -29,7 +29,8 @@ extern "C" {
 
 /* ---- versions */
 
-/* Of this header.  Structs grow at their end, which does not change it. */
+/* Of this header.  Structs with a size grow at their end, which does not change
+ * it; those without are as they are in this ABI. */
 #define TIDE_ABI 1
 
 /* Of the library: a host runs with one whose is the same.  Any thread. */
@@ -537,7 +538,8 @@ static inline void tide_how_init(tide_how *how)
     tide_how_init_sized(how, sizeof(*how));
 }
 
-/* Valid until the callback returns, but for what it says otherwise. */
+/* Valid until the callback returns, but for what it says otherwise; not to be
+ * copied, for calls that take it look behind it. */
 typedef struct {
     int code;          /* TIDE_OK, or why there is no more than that */
     const char *error; /* a sentence; "" with TIDE_OK */

@@ -271,9 +271,11 @@ int tide_run_module(tide_runtime *runtime, const char *module, int argc,
         lua_pop(vm->L, 1);
         return ERR_NOMEM;
     }
+    runtime->is_stepping = true;
     while (!runtime->is_done)
         loop_turn(vm->loop, -1);
     wind_up(runtime);
+    runtime->is_stepping = false;
     *status = runtime->status;
     return ERR_OK;
 }

@@ -195,6 +195,46 @@ static void test_open_says_so_when_the_hosts_memory_is_out(void **state)
     assert_null(runtime);
 }
 
+struct closer {
+    tide_runtime *runtime;
+    int code;
+};
+
+static void close_inside(uv_timer_t *timer)
+{
+    struct closer *closer = timer->data;
+
+    closer->code = tide_close(closer->runtime);
+    uv_close((uv_handle_t *)timer, NULL);
+}
+
+static void
+test_a_module_that_runs_is_not_closed_from_the_hosts_loop(void **state)
+{
+    const char *const args[] = { "check", "/nonexistent.lua" };
+    struct closer closer = { .code = TIDE_OK };
+    tide_options options;
+    uv_loop_t loop;
+    uv_timer_t timer;
+    int status = 0;
+
+    (void)state;
+    uv_loop_init(&loop);
+    uv_timer_init(&loop, &timer);
+    uv_timer_start(&timer, close_inside, 0, 0);
+    timer.data = &closer;
+    tide_options_init(&options);
+    options.uv_loop = &loop;
+    assert_done(tide_open(&closer.runtime, &options));
+    assert_done(
+        tide_run_module(closer.runtime, "tidepool.cli", 2, args, &status));
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_code(closer.code, TIDE_MISUSED);
+    assert_int_equal(status, 1);
+    assert_done(tide_close(closer.runtime));
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 static void test_an_idle_runtime_lets_its_host_wait(void **state)
 {
     tide_runtime *runtime = open_runtime();
@@ -255,6 +295,8 @@ int main(void)
         cmocka_unit_test(
             test_memory_of_the_lua_state_is_the_hosts_and_comes_back),
         cmocka_unit_test(test_open_says_so_when_the_hosts_memory_is_out),
+        cmocka_unit_test(
+            test_a_module_that_runs_is_not_closed_from_the_hosts_loop),
         cmocka_unit_test(test_an_idle_runtime_lets_its_host_wait),
         cmocka_unit_test(test_a_hosts_loop_is_left_as_it_was),
     };
