@@ -1,6 +1,9 @@
 /* lease.c - see tidepool.h: connections that a host has for itself. */
 #include "host/operation.h"
 
+#include "pool/lease.h"
+#include "pool/line.h"
+
 #include <stdlib.h>
 #include <string.h>
 

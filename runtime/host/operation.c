@@ -2,6 +2,9 @@
  * common, from the call to the answer. */
 #include "host/operation.h"
 
+#include "pool/stats.h"
+#include "pool/why.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

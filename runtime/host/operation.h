@@ -4,6 +4,7 @@
 
 #include "host/inside.h"
 #include "pg/pg.h"
+#include "pool/line.h"
 #include "redis/redis.h"
 #include "script/bind_pool.h"
 

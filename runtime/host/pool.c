@@ -3,6 +3,9 @@
 #include "host/operation.h"
 
 #include "base/cores.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
+#include "pool/status.h"
 
 #include <stdio.h>
 #include <stdlib.h>

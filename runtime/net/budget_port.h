@@ -8,7 +8,7 @@
 #define TIDEPOOL_NET_BUDGET_PORT_H
 
 #include "net/loop.h"
-#include "pool/pool.h"
+#include "pool/budget.h"
 
 struct budget_port;
 

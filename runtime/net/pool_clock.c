@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "base/map.h"
+#include "pool/event.h"
+#include "pool/flight.h"
+#include "pool/pool.h"
 
 /* A connect that goes on failing for the same reason is told this often. */
 static const uint64_t REPEAT_NS = 60 * (uint64_t)1000000000;

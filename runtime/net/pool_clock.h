@@ -5,7 +5,9 @@
 #include "base/log.h"
 #include "net/budget_port.h"
 #include "net/deadline.h"
-#include "pool/flight.h"
+
+struct flight;
+struct pool_config;
 
 /*
  * Embedded in the backend's pool, which sets loop, log, name, budget and

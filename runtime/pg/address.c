@@ -2,6 +2,7 @@
 #include "pg/address.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 #define TIDEPOOL_PG_ADDRESS_H
 
 #include "base/buf.h"
-#include "pool/pool.h"
+#include "pool/backoff.h"
 
 #include <netdb.h>
 #include <stdbool.h>

@@ -5,6 +5,10 @@
  */
 #include "pg/connect.h"
 
+#include "pool/driver.h"
+#include "pool/ghost.h"
+#include "pool/pool.h"
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -6,6 +6,7 @@
 #include "net/resolve.h"
 #include "pg/handshake.h"
 #include "pg/link.h"
+#include "pool/backoff.h"
 
 struct connecting {
     bool is_wanted[POOL_ADDRESSES_MAX]; /* is dialled this time */

@@ -4,6 +4,7 @@
 
 #include "pg/link.h"
 #include "pg/words.h"
+#include "pool/ghost.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -7,6 +7,7 @@
 
 #include "net/work.h"
 #include "pg/words.h"
+#include "pool/ghost.h"
 
 /* What a server says while it lets in is a warning or two. */
 enum { NOTICES_MAX = 4, PARAMS_MAX = 16 };

@@ -1,5 +1,6 @@
 /* heed.c - see link.h: errors that tell of the server, not of a statement. */
 #include "pg/link.h"
+#include "pool/driver.h"
 
 #include <string.h>
 

@@ -2,6 +2,9 @@
 #include "pg/lane.h"
 
 #include "pg/request.h"
+#include "pool/lease.h"
+#include "pool/pool.h"
+#include "pool/why.h"
 
 #include <stdlib.h>
 

@@ -10,6 +10,7 @@
 #define TIDEPOOL_PG_LANE_H
 
 #include "pg/link.h"
+#include "pool/flight.h"
 
 enum step_kind {
     STEP_SWITCH, /* to reading only */

@@ -3,6 +3,7 @@
 
 #include "pg/query.h"
 #include "pg/words.h"
+#include "pool/pool.h"
 
 #include <string.h>
 

@@ -2,6 +2,7 @@
 #include "pg/lane.h"
 
 #include "pg/request.h"
+#include "pool/pool.h"
 
 #include <stdlib.h>
 #include <string.h>

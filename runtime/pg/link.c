@@ -7,6 +7,7 @@
 #include "pg/query.h"
 #include "pg/request.h"
 #include "pg/words.h"
+#include "pool/driver.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,6 +3,7 @@
  * block; and which hosts are worth a try.
  */
 #include "pg/connect.h"
+#include "pool/backoff.h"
 
 /* How long a host whose address is known waits for names of others. */
 static const uint64_t GRACE_NS = 500000000;

@@ -6,6 +6,8 @@
  */
 #include "net/work.h"
 #include "pg/link.h"
+#include "pool/driver.h"
+#include "pool/ghost.h"
 
 #include <errno.h>
 #include <fcntl.h>

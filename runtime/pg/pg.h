@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "net/deadline.h"
 #include "pool/lanes.h"
+#include "pool/line.h"
 
 struct pg_pool;
 struct pg_link; /* one connection; lent by the pool */

@@ -2,6 +2,8 @@
 #include "pg/connect.h"
 #include "pg/lane.h"
 
+#include "pool/pool.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -5,6 +5,8 @@
 #include "pg/request.h"
 #include "pg/session.h"
 #include "pg/words.h"
+#include "pool/driver.h"
+#include "pool/pool.h"
 
 #include <string.h>
 

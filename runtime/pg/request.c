@@ -5,6 +5,10 @@
 #include "pg/lane.h"
 #include "pg/query.h"
 #include "pg/words.h"
+#include "pool/lease.h"
+#include "pool/line.h"
+#include "pool/pool.h"
+#include "pool/why.h"
 
 static const double NS_PER_S = 1e9;
 static const uint64_t TIMEOUT_MAX_NS = (uint64_t)1 << 56; /* two years */

@@ -4,6 +4,7 @@
 #include "pg/owner.h"
 #include "pg/type.h"
 #include "pg/value.h"
+#include "pool/status.h"
 
 #include <libpq-fe.h>
 #include <stdio.h>

@@ -2,6 +2,8 @@
 #include "policy/snapshot.h"
 
 #include "base/clock.h"
+#include "pool/pool.h"
+#include "pool/status.h"
 
 #include <string.h>
 

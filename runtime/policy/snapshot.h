@@ -5,7 +5,7 @@
 #ifndef TIDEPOOL_POLICY_SNAPSHOT_H
 #define TIDEPOOL_POLICY_SNAPSHOT_H
 
-#include "pool/pool.h"
+#include "pool/stats.h"
 
 /* NUMBER(name, text): times in seconds. */
 /* clang-format off */

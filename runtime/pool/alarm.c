@@ -1,9 +1,11 @@
 /* alarm.c - see alarm.h. */
 #include "pool/alarm.h"
 
+#include "pool/event.h"
 #include "pool/internal.h"
 #include "pool/lanes.h"
-#include "pool/lease.h"
+#include "pool/lease_inside.h"
+#include "pool/status.h"
 
 /* How long it must be so before it is told. */
 static const uint64_t PATIENCE_NS = 1000000000;

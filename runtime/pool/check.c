@@ -1,6 +1,10 @@
-/* check.c - what is always true of a pool between two calls, for tests. */
+/* check.c - see check.h. */
+#include "pool/check.h"
+
 #include "pool/internal.h"
+#include "pool/line.h"
 #include "pool/line_inside.h"
+#include "pool/status.h"
 
 static void check_conn(const struct pool *pool, const struct conn *conn,
                        enum conn_state state)

@@ -1,6 +1,8 @@
 /* flight.c - see flight.h. */
 #include "pool/flight.h"
 
+#include "pool/event.h"
+
 #include <stdlib.h>
 
 /* Counts grow for ever: the ring holds the last of that many. */

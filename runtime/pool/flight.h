@@ -9,7 +9,12 @@
 #ifndef TIDEPOOL_POOL_FLIGHT_H
 #define TIDEPOOL_POOL_FLIGHT_H
 
-#include "pool/pool.h"
+#include "base/err.h"
+#include "pool/class.h"
+
+struct flight;
+struct pool;
+struct pool_event;
 
 enum { FLIGHT_DEMANDS = 8192, FLIGHT_EVENTS = 512 };
 
@@ -49,11 +54,11 @@ struct flight_note {
     uint8_t detail;    /* a demand's class; CLOSED: enum close_reason */
 };
 
-struct flight;
-
 /* NULL when there is no memory.  Freed after the pool that has it. */
 struct flight *flight_new(void);
 void flight_free(struct flight *flight);
+/* The one that pool was made with; or NULL. */
+struct flight *pool_flight(const struct pool *pool);
 
 /* Is told of every note; must not call the pool.  One at a time; NULL: nobody.
  */

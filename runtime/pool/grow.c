@@ -1,12 +1,16 @@
 /* grow.c - see grow.h. */
 #include "pool/grow.h"
 
+#include "pool/backoff.h"
 #include "pool/conn_inside.h"
+#include "pool/driver.h"
+#include "pool/event.h"
 #include "pool/hook_inside.h"
 #include "pool/internal.h"
-#include "pool/lease.h"
+#include "pool/lease_inside.h"
 #include "pool/permit.h"
 #include "pool/retire.h"
+#include "pool/status.h"
 
 #include <string.h>
 

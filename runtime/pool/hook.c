@@ -5,8 +5,9 @@
 #include "pool/grow.h"
 #include "pool/hook_inside.h"
 #include "pool/internal.h"
-#include "pool/lease.h"
+#include "pool/lease_inside.h"
 #include "pool/liveness.h"
+#include "pool/pool.h"
 #include "pool/retire.h"
 
 bool pool_has_hook(const struct pool *pool, enum conn_hook hook)

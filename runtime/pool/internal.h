@@ -12,12 +12,16 @@
 
 #include "base/clock.h"
 #include "base/rand.h"
+#include "pool/backoff.h"
 #include "pool/budget.h"
 #include "pool/class.h"
 #include "pool/codel.h"
+#include "pool/event.h"
 #include "pool/flight.h"
 #include "pool/hook.h"
+#include "pool/line.h"
 #include "pool/pool.h"
+#include "pool/stats.h"
 
 struct lanes;
 

@@ -1,5 +1,6 @@
 /* lane_queue.c - the statements that wait for a lane: queued, taken, refused.
  */
+#include "pool/flight.h"
 #include "pool/lanes_inside.h"
 
 #include "pool/line_inside.h"

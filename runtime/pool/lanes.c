@@ -1,5 +1,7 @@
 /* lanes.c - see lanes.h. */
 #include "pool/lanes_inside.h"
+#include "pool/lease.h"
+#include "pool/status.h"
 
 #include "pool/alarm.h"
 #include "pool/line_inside.h"

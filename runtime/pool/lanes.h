@@ -21,7 +21,7 @@
 
 #include "pool/codel.h"
 #include "pool/flight.h"
-#include "pool/pool.h"
+#include "pool/line.h"
 
 enum lane_kind { LANE_READ, LANE_WRITE, LANE_KINDS };
 

@@ -2,10 +2,13 @@
 #include "pool/lease.h"
 
 #include "pool/conn_inside.h"
+#include "pool/driver.h"
 #include "pool/hook_inside.h"
 #include "pool/internal.h"
+#include "pool/lease_inside.h"
 #include "pool/liveness.h"
 #include "pool/retire.h"
+#include "pool/stats.h"
 
 static bool is_lent(const struct conn *conn)
 {

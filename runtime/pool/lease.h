@@ -1,25 +1,53 @@
 /*
- * lease.h - lending connections, and what becomes of one that comes back.  For
- * the files of this folder only.
+ * lease.h - connections as callers have them: lent at once, given back.  Who
+ * gets none at once waits in line, see line.h.
  *
- * The driver owns conn, a lease only lends it.
+ * The driver owns conn, a lease only lends it.  now_ns as in pool.h.
  */
 #ifndef TIDEPOOL_POOL_LEASE_H
 #define TIDEPOOL_POOL_LEASE_H
 
 #include "pool/conn.h"
 
-/* As many are lent as may be at once. */
-bool pool_is_full(const struct pool *pool);
+/*
+ * Lends an idle connection at once, LEASED or SHARED, or returns NULL: none is
+ * idle, it needs a test first, somebody waits (nobody overtakes the line), or
+ * the pool is paused or closing.
+ */
+struct conn *pool_try_acquire(struct pool *pool, bool shared, const char *site,
+                              uint64_t now_ns);
 
-void pool_lend(struct pool *pool, struct conn *conn, bool shared,
-               const char *site, uint64_t since_ns);
-/* Ends the lease on conn against its holder's will. */
-void pool_take_back(struct pool *pool, struct conn *conn);
-/* Makes conn idle, or closes it when it must go; then runs what hook is due. */
-void pool_place(struct pool *pool, struct conn *conn);
-/* Nobody uses conn any more: places, cleans, stops or closes it, as the wire
- * says. */
-void pool_settle_wire(struct pool *pool, struct conn *conn);
+/*
+ * Whether none can come free: all of max_connections are LEASED, and keeps()
+ * says of each holder (see conn_set_holder()) that it gives nothing back.
+ */
+bool pool_is_kept(const struct pool *pool,
+                  bool (*keeps)(struct conn **holder, void *ud), void *ud);
+/* A caller was refused for that. */
+void pool_count_nested(struct pool *pool);
+
+/* It is lent and will be closed when it comes back: drained since. */
+bool pool_conn_is_old(const struct conn *conn);
+/* Handles are checked by generation: true while conn is still lent under it. */
+static inline bool conn_is_lent(const struct conn *conn, uint64_t generation)
+{
+    return conn->generation == generation &&
+           (conn->state == CONN_LEASED || conn->state == CONN_SHARED);
+}
+
+/* Tells that nothing is on a SHARED connection, or something again: a lease
+ * need not wait before it gets one that rests. */
+void pool_lane_rests(struct conn *conn, bool is_resting);
+
+/*
+ * Gives a LEASED or SHARED connection back; the wire decides what becomes of
+ * it: handed on, reset, cancelled or closed.  May call on_done of a waiter.
+ * Does nothing when pool_close() has closed it under its holder.
+ */
+void pool_release(struct pool *pool, struct conn *conn, uint64_t now_ns);
+
+/* Gives it back and closes it, whatever the wire says. */
+void pool_discard(struct pool *pool, struct conn *conn,
+                  enum close_reason reason, uint64_t now_ns);
 
 #endif

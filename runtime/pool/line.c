@@ -1,11 +1,13 @@
 /* line.c - see line.h: standing in line, leaving it, and who is served. */
 #include "pool/line.h"
 
+#include "pool/event.h"
 #include "pool/hook_inside.h"
 #include "pool/internal.h"
-#include "pool/lease.h"
+#include "pool/lease_inside.h"
 #include "pool/line_inside.h"
 #include "pool/liveness.h"
+#include "pool/status.h"
 
 #include <string.h>
 

@@ -37,25 +37,26 @@ struct pool_waiter {
     uint64_t phase_ns[WAIT_PHASES]; /* how long in each */
 };
 
-/* Why an acquire failed, by value; see pool_explain(). */
-struct pool_why {
-    enum err err;
-    uint64_t waited_ns;
-    uint64_t phase_ns[WAIT_PHASES];
-    uint32_t states[CONN_STATES];
-    uint32_t open, max, waiting;
-    uint32_t others, ghosts; /* of max: other workers', dead workers' */
-    bool is_delayed;         /* connects wait for connect_rate */
-    bool is_shed; /* ERR_BUSY: it had waited, and would have too long */
-    struct err_text last_error; /* of the last failed connect, may be "" */
-    uint64_t last_error_age_ns;
-    char holder_site[96]; /* the oldest lease's, "" when none */
-    uint64_t holder_ns;   /* how long it is held */
-};
+/*
+ * Puts waiter at the end of the line.  Call it after pool_try_acquire()
+ * returned NULL.  Returns ERR_OK and later calls on_done once; or
+ *   ERR_BUSY     max_waiters stand in line already,
+ *   ERR_REFUSED  no connection is open and back-off knows the server fails,
+ *   ERR_TIMEOUT  deadline_ns has passed,
+ *   ERR_CLOSED   pool_close() was called,
+ * and then on_done is not called.  pool_explain() says more of either.
+ */
+enum err pool_wait(struct pool *pool, struct pool_waiter *waiter,
+                   uint64_t now_ns) MUST_CHECK;
 
-/* Writes one sentence: what was waited for, how long in each phase, the counts,
- * the oldest holder and the last connect error. */
-void pool_why_text(const struct pool_why *why, const char *pool_name,
-                   struct err_text *out);
+/* Leaves the line; on_done will not be called.  Does nothing when the waiter
+ * is not in line. */
+void pool_wait_cancel(struct pool *pool, struct pool_waiter *waiter,
+                      uint64_t now_ns);
+/* Of a waiter for a lane that stands in line: whether it is the first lane of
+ * its kind, without which statements wait for ever.  Lanes make room for that
+ * one as they do for leases, and not for one lane more. */
+void pool_wait_press(struct pool *pool, struct pool_waiter *waiter,
+                     bool is_first, uint64_t now_ns);
 
 #endif

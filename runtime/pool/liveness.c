@@ -2,8 +2,9 @@
 #include "pool/liveness.h"
 
 #include "pool/conn_inside.h"
+#include "pool/driver.h"
 #include "pool/internal.h"
-#include "pool/lease.h"
+#include "pool/lease_inside.h"
 
 /* When it last showed life. */
 static uint64_t alive_ns(const struct conn *conn)

@@ -3,9 +3,12 @@
 
 #include "pool/bucket.h"
 #include "pool/conn_inside.h"
+#include "pool/ghost.h"
 #include "pool/internal.h"
 #include "pool/liveness.h"
+#include "pool/pool.h"
 #include "pool/retire.h"
+#include "pool/status.h"
 
 /* Who was refused asks again, if nobody rings before. */
 static const uint64_t RETRY_NS = 50000000;

@@ -2,7 +2,10 @@
 #include "pool/pool.h"
 
 #include "pool/alarm.h"
+#include "pool/backoff.h"
 #include "pool/conn_inside.h"
+#include "pool/event.h"
+#include "pool/flight.h"
 #include "pool/grow.h"
 #include "pool/hook_inside.h"
 #include "pool/internal.h"
@@ -11,6 +14,8 @@
 #include "pool/liveness.h"
 #include "pool/permit.h"
 #include "pool/retire.h"
+#include "pool/stats.h"
+#include "pool/status.h"
 
 #include <stdlib.h>
 

@@ -2,10 +2,14 @@
 #include "pool/retire.h"
 
 #include "pool/conn_inside.h"
+#include "pool/driver.h"
+#include "pool/event.h"
 #include "pool/grow.h"
 #include "pool/internal.h"
+#include "pool/lease.h"
 #include "pool/line_inside.h"
 #include "pool/permit.h"
+#include "pool/pool.h"
 
 /* An idle connection used this recently is taken to be in demand. */
 static const uint64_t RECENT_NS = 1000000000;

@@ -1,4 +1,4 @@
-/* stats.h - what a pool counts and measures. */
+/* stats.h - what a pool counts and measures, since it was made. */
 #ifndef TIDEPOOL_POOL_STATS_H
 #define TIDEPOOL_POOL_STATS_H
 
@@ -55,16 +55,9 @@ struct pool_stats {
     struct hist service;             /* of these, from then to the answer */
 };
 
-/* A snapshot of now, cheap to take. */
-struct pool_counts {
-    uint32_t states[CONN_STATES];
-    uint32_t open;      /* all states */
-    uint32_t waiting;   /* callers in line */
-    uint32_t queued;    /* statements that wait for a lane */
-    uint32_t due;       /* on lanes: groups of Postgres, commands of Redis */
-    uint64_t oldest_ns; /* since when the first of either waits; UINT64_MAX */
-    uint32_t max;
-    uint32_t min;
-};
+const struct pool_stats *pool_stats(const struct pool *pool);
+
+/* A caller was told of a failure of an operation on the pool, of any kind. */
+void pool_count_error(struct pool *pool, enum err err);
 
 #endif

@@ -1,5 +1,8 @@
-/* why.c - why an acquire failed: gathered by value, then told as a sentence. */
+/* why.c - see why.h. */
+#include "pool/why.h"
+
 #include "pool/internal.h"
+#include "pool/status.h"
 
 #include <stdarg.h>
 #include <stdio.h>

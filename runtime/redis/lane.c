@@ -8,6 +8,9 @@
  * one thread, so more lanes gain only when the bytes of one connection do not
  * suffice.
  */
+#include "pool/lease.h"
+#include "pool/pool.h"
+#include "pool/why.h"
 #include "redis/internal.h"
 
 /* Commands due on a lane from which on it is busy, and takes no more: the rest

@@ -1,6 +1,9 @@
 /* lease.c - blocking commands: a connection of their own, given back at once
  * when they are answered, given up when they are not.  And what callers send on
  * leases that they hold. */
+#include "pool/lease.h"
+#include "pool/line.h"
+#include "pool/pool.h"
 #include "redis/internal.h"
 
 static enum err run(struct redis_request *request, struct conn *conn)

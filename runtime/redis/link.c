@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pool/driver.h"
 #include "redis/greeting.h"
 #include "redis/internal.h"
 

@@ -2,6 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pool/flight.h"
+#include "pool/lease.h"
+#include "pool/line.h"
+#include "pool/pool.h"
+#include "pool/status.h"
+#include "pool/why.h"
 #include "redis/internal.h"
 
 /* ---- ending requests */

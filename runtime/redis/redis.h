@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "net/deadline.h"
 #include "pool/lanes.h"
+#include "pool/line.h"
 
 struct redis_pool;
 struct redis_link; /* one connection: a lane's or a lease */

@@ -1,4 +1,5 @@
 /* bind_pg.c - Postgres pools and leases as Lua values. */
+#include "pool/pool.h"
 #include "script/failure.h"
 #include "script/lease.h"
 #include "script/nested.h"

@@ -7,6 +7,7 @@
 #include "script/bind_policy.h"
 
 #include "policy/pilot.h"
+#include "pool/pool.h"
 #include "script/fields.h"
 #include "script/lua_modules.h"
 #include "script/policy_args.h"

@@ -1,5 +1,10 @@
 /* bind_pool.c - see bind_pool.h. */
 #include "base/cores.h"
+#include "pool/budget.h"
+#include "pool/event.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
+#include "pool/status.h"
 #include "script/bind_events.h"
 #include "script/bind_policy.h"
 #include "script/bind_trace.h"

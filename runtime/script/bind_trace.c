@@ -1,6 +1,8 @@
 /* bind_trace.c - see bind_trace.h. */
 #include "script/bind_trace.h"
 
+#include "base/hist.h"
+#include "pool/flight.h"
 #include "script/fields.h"
 #include "sim/replay.h"
 #include "trace/dump.h"

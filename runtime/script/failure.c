@@ -1,5 +1,8 @@
 /* failure.c - see failure.h. */
 #include "script/failure.h"
+
+#include "pool/stats.h"
+#include "pool/why.h"
 #include "script/lease.h"
 
 #include <string.h>

@@ -1,5 +1,8 @@
 /* lease.c - see lease.h: acquiring and giving back. */
 #include "script/lease.h"
+
+#include "pool/lease.h"
+#include "pool/line.h"
 #include "script/bind_hooks.h"
 #include "script/failure.h"
 #include "script/nested.h"

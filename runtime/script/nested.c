@@ -8,6 +8,8 @@
  */
 #include "script/nested.h"
 
+#include "pool/lease.h"
+#include "pool/pool.h"
 #include "script/failure.h"
 #include "script/lease.h"
 

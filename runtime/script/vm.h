@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "net/loop.h"
-#include "pool/pool.h"
 #include "script/memory.h"
 #include "script/origin.h"
 #include "script/strings.h"

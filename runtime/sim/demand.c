@@ -1,4 +1,6 @@
 /* demand.c - who comes, waits, and is served or not. */
+#include "pool/lease.h"
+#include "pool/line.h"
 #include "sim/inside.h"
 
 #include <stdlib.h>

@@ -3,6 +3,7 @@
 #define TIDEPOOL_SIM_INSIDE_H
 
 #include "pool/lanes.h"
+#include "pool/line.h"
 #include "sim/replay.h"
 #include "sim/server.h"
 

@@ -1,6 +1,7 @@
 /* server.c - see server.h. */
 #include "sim/server.h"
 
+#include "pool/driver.h"
 #include "sim/replay.h"
 
 #include <math.h>

@@ -2,10 +2,10 @@
 #ifndef TIDEPOOL_SIM_SERVER_H
 #define TIDEPOOL_SIM_SERVER_H
 
+#include "base/hist.h"
 #include "base/list.h"
 #include "base/rand.h"
 #include "pool/lanes.h"
-#include "pool/pool.h"
 #include "sim/queue.h"
 #include "sim/sim.h"
 

@@ -1,6 +1,8 @@
 /* sim.c - see sim.h: hosts, and what is measured. */
 #include "sim/sim.h"
 
+#include "pool/pool.h"
+#include "pool/status.h"
 #include "sim/inside.h"
 
 #include <math.h>

@@ -1,6 +1,8 @@
 /* dump.c - see dump.h. */
 #include "trace/dump.h"
 
+#include "pool/pool.h"
+#include "pool/status.h"
 #include "trace/trace.h"
 
 #include <errno.h>

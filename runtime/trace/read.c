@@ -1,4 +1,5 @@
 /* read.c - see trace.h: reading. */
+#include "pool/flight.h"
 #include "trace/trace.h"
 
 #include <stdio.h>

@@ -4,6 +4,8 @@
 #include "base/buf.h"
 #include "net/deadline.h"
 #include "net/work.h"
+#include "pool/flight.h"
+#include "pool/pool.h"
 #include "trace/trace.h"
 
 #include <errno.h>

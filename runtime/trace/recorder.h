@@ -11,8 +11,8 @@
 #define TIDEPOOL_TRACE_RECORDER_H
 
 #include "net/loop.h"
-#include "pool/pool.h"
 
+struct pool;
 struct recorder;
 
 struct recorder_stats {

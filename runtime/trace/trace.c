@@ -1,6 +1,8 @@
 /* trace.c - see trace.h: writing. */
 #include "trace/trace.h"
 
+#include "pool/event.h"
+
 #include <stdio.h>
 #include <string.h>
 

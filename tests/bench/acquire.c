@@ -10,6 +10,9 @@
  *
  * The driver connects to nothing and time is a counter: no system calls.
  */
+#include "pool/driver.h"
+#include "pool/lease.h"
+#include "pool/line.h"
 #include "pool/pool.h"
 
 #include <stdio.h>

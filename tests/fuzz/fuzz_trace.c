@@ -7,6 +7,7 @@
  */
 #include "fuzz.h"
 
+#include "pool/flight.h"
 #include "trace/trace.h"
 
 #include <string.h>

@@ -1,4 +1,7 @@
 /* actions.c - what each action of a schedule does to the world. */
+#include "pool/driver.h"
+#include "pool/pool.h"
+#include "pool/status.h"
 #include "world.h"
 
 #include <string.h>

@@ -1,5 +1,7 @@
 /* driver.c - connections of the simulation: what the pool asks of its driver is
  * answered later, as the fates say, or never. */
+#include "pool/driver.h"
+#include "pool/ghost.h"
 #include "rules.h"
 
 #include <stdlib.h>

@@ -1,5 +1,8 @@
 /* lease.c - those who want a connection for themselves: wait, hold it, give it
  * back, or give up. */
+#include "pool/lease.h"
+#include "pool/line.h"
+#include "pool/status.h"
 #include "rules.h"
 
 #include <string.h>

@@ -2,6 +2,7 @@
 #ifndef TIDEPOOL_SIM_LINK_H
 #define TIDEPOOL_SIM_LINK_H
 
+#include "pool/budget.h"
 #include "pool/lanes.h"
 #include "schedule.h"
 

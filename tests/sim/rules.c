@@ -2,6 +2,11 @@
  */
 #include "rules.h"
 
+#include "pool/budget.h"
+#include "pool/check.h"
+#include "pool/stats.h"
+#include "pool/status.h"
+
 #include <string.h>
 
 static unsigned count_state(const struct worker *worker, enum conn_state state)

@@ -1,5 +1,8 @@
 /* statement.c - statements on lanes: the real pool/lanes, and a server that
  * answers what is on a connection one after another. */
+#include "pool/driver.h"
+#include "pool/flight.h"
+#include "pool/lease.h"
 #include "rules.h"
 
 enum { FLOW_DEPTH = 8, FLOW_BUSY = 4 };

@@ -4,6 +4,7 @@
 
 #include "link.h"
 #include "policy/rails.h"
+#include "pool/budget.h"
 #include "pool/hook.h"
 
 struct world;

@@ -1,4 +1,6 @@
 /* world.c - see world.h: the clock, the workers, a run from start to end. */
+#include "pool/budget.h"
+#include "pool/pool.h"
 #include "rules.h"
 
 #include <stdarg.h>

@@ -1,6 +1,13 @@
 /* fake_driver.c - see fake_driver.h. */
 #include "fake_driver.h"
 
+#include "pool/check.h"
+#include "pool/driver.h"
+#include "pool/ghost.h"
+#include "pool/lease.h"
+#include "pool/pool.h"
+#include "pool/status.h"
+
 #include <stdlib.h>
 
 struct fake_link *fake_link_of(struct conn *conn)

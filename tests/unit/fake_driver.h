@@ -6,8 +6,10 @@
 #ifndef TIDEPOOL_UNIT_FAKE_DRIVER_H
 #define TIDEPOOL_UNIT_FAKE_DRIVER_H
 
+#include "pool/budget.h"
+#include "pool/event.h"
 #include "pool/hook.h"
-#include "pool/pool.h"
+#include "pool/line.h"
 #include "unit.h"
 
 static const uint64_t MS = 1000000;

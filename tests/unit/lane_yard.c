@@ -1,6 +1,10 @@
 /* lane_yard.c - see lane_yard.h. */
 #include "lane_yard.h"
 
+#include "pool/check.h"
+#include "pool/lease.h"
+#include "pool/pool.h"
+
 static struct yard *yard_of(struct lanes *lanes)
 {
     return container_of(lanes, struct yard, lanes);

@@ -1,5 +1,8 @@
 /* pg_world.c - see pg_peer.h: the client's side. */
 #include "pg_peer.h"
+#include "pool/lease.h"
+#include "pool/line.h"
+#include "pool/status.h"
 #include "turns.h"
 #include "unit.h"
 

@@ -1,6 +1,7 @@
 /* redis_peer.c - see redis_peer.h. */
 #include "redis_peer.h"
 
+#include "pool/status.h"
 #include "turns.h"
 #include "unit.h"
 

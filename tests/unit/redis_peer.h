@@ -4,6 +4,7 @@
 #define TIDEPOOL_UNIT_REDIS_PEER_H
 
 #include "net/stream.h"
+#include "pool/status.h"
 #include "redis/redis.h"
 
 enum { PEER_CONNS_MAX = 8, PEER_HEARD_MAX = 16 * 1024 };

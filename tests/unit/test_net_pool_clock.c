@@ -2,6 +2,9 @@
 #include "net/pool_clock.h"
 
 #include "oom.h"
+#include "pool/driver.h"
+#include "pool/lease.h"
+#include "pool/pool.h"
 #include "turns.h"
 #include "unit.h"
 

@@ -11,6 +11,7 @@
 #include "http/answer.h"
 #include "policy/pilot.h"
 #include "pool/flight.h"
+#include "pool/pool.h"
 #include "script/origin.h"
 #include "sim/replay.h"
 #include "sim/sim.h"

@@ -1,6 +1,9 @@
 /* test_pg_connect.c - pools that connect, or do not. */
 #include "oom.h"
 #include "pg_peer.h"
+#include "pool/backoff.h"
+#include "pool/stats.h"
+#include "pool/status.h"
 #include "turns.h"
 #include "unit.h"
 

@@ -1,5 +1,7 @@
 /* test_pg_lane.c - statements that share a connection: sent, failed, lost. */
 #include "pg_peer.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
 #include "turns.h"
 #include "unit.h"
 

@@ -1,5 +1,7 @@
 /* test_pg_query.c - statements on a link: prepared, run, refused, retried. */
 #include "pg_peer.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
 #include "turns.h"
 #include "unit.h"
 

@@ -1,5 +1,7 @@
 /* test_pg_request.c - how statements end that do not end well. */
 #include "pg_peer.h"
+#include "pool/line.h"
+#include "pool/stats.h"
 #include "turns.h"
 #include "unit.h"
 

@@ -2,6 +2,7 @@
 #include "fake_driver.h"
 
 #include "policy/pilot.h"
+#include "pool/pool.h"
 
 #include <stdio.h>
 

@@ -1,5 +1,7 @@
 /* test_pool_alarm.c - exhausted, degraded, recovered: each told once. */
 #include "fake_driver.h"
+#include "pool/event.h"
+#include "pool/stats.h"
 
 static void start(struct fake *fake, struct conn **conn)
 {

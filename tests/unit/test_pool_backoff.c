@@ -1,5 +1,11 @@
 /* test_pool_backoff.c - servers that refuse: back-off, probes, who is told. */
 #include "fake_driver.h"
+#include "pool/backoff.h"
+#include "pool/driver.h"
+#include "pool/event.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
+#include "pool/status.h"
 
 static const uint64_t BASE_NS = 50000000;
 static const uint64_t CAP_NS = 750000000;

@@ -1,6 +1,7 @@
 /* test_pool_budget.c - permits: who gets one, who gives one, what the dead
  * leave. */
 #include "fake_driver.h"
+#include "pool/budget.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,6 +3,8 @@
 #include "fake_driver.h"
 
 #include "base/rand.h"
+#include "pool/stats.h"
+#include "pool/why.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,11 @@
 /* test_pool_drain.c - new epochs, and pauses while a server is changed. */
 #include "fake_driver.h"
+#include "pool/check.h"
+#include "pool/driver.h"
+#include "pool/event.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
+#include "pool/status.h"
 
 static void test_drain_closes_the_idle_at_once_and_the_lent_on_return(void **s)
 {

@@ -5,6 +5,8 @@
  * whatever walks over them dies.
  */
 #include "fake_driver.h"
+#include "pool/line.h"
+#include "pool/why.h"
 
 #include <sys/mman.h>
 

@@ -1,7 +1,10 @@
 /* test_pool_flight.c - what the flight recorder keeps of leases and events; of
  * statements see test_pool_lanes.c. */
 #include "fake_driver.h"
+#include "pool/event.h"
 #include "pool/flight.h"
+#include "pool/lease.h"
+#include "pool/line.h"
 
 struct flown {
     struct fake fake;

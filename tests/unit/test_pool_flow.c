@@ -1,7 +1,10 @@
 /* test_pool_flow.c - lanes that have no groups, as those of Redis: a lane takes
  * what it has room for. */
 #include "fake_driver.h"
+#include "pool/check.h"
 #include "pool/lanes.h"
+#include "pool/lease.h"
+#include "pool/pool.h"
 
 enum { LANES_TEST_MAX = 4, ITEMS_MAX = 64, ROOM = 10, BUSY = 5 };
 

@@ -1,5 +1,10 @@
 /* test_pool_grow.c - how many connections are opened, when and for whom. */
 #include "fake_driver.h"
+#include "pool/driver.h"
+#include "pool/event.h"
+#include "pool/line.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
 
 static void wait_all(struct fake *fake, struct wait_log *logs, size_t count)
 {

@@ -1,5 +1,10 @@
 /* test_pool_hooks.c - after_connect, before_acquire and after_release. */
 #include "fake_driver.h"
+#include "pool/driver.h"
+#include "pool/event.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
+#include "pool/status.h"
 
 enum {
     CONNECT = 1 << HOOK_AFTER_CONNECT,

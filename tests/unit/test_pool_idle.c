@@ -1,5 +1,8 @@
 /* test_pool_idle.c - closing what is idle beyond min_connections. */
 #include "fake_driver.h"
+#include "pool/event.h"
+#include "pool/lease.h"
+#include "pool/stats.h"
 
 static const uint64_t IDLE_NS = 600000000000;
 

@@ -1,5 +1,8 @@
 /* test_pool_lanes.c - which lane takes how many statements, and what waits. */
 #include "lane_yard.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
+#include "pool/status.h"
 
 /* ---- groups */
 

@@ -1,5 +1,9 @@
 /* test_pool_lanes_come.c - who gets a lane, and when lanes go. */
 #include "lane_yard.h"
+#include "pool/lease.h"
+#include "pool/line.h"
+#include "pool/pool.h"
+#include "pool/status.h"
 
 /* ---- lanes come and go */
 

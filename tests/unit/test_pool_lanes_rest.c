@@ -1,6 +1,9 @@
 /* test_pool_lanes_rest.c - read lanes that rest: who may have them meanwhile.
  */
 #include "lane_yard.h"
+#include "pool/lease.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
 
 /* As many lanes as connections, each of which has had a group and rests. */
 static void open_resting(struct yard *yard, unsigned count)

@@ -1,5 +1,9 @@
 /* test_pool_lanes_told.c - what the pool tells of statements on lanes. */
 #include "lane_yard.h"
+#include "pool/event.h"
+#include "pool/flight.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
 
 /* ---- the flight recorder */
 

@@ -1,5 +1,11 @@
 /* test_pool_lease.c - lending a connection and what becomes of it after. */
 #include "fake_driver.h"
+#include "pool/check.h"
+#include "pool/driver.h"
+#include "pool/event.h"
+#include "pool/lease.h"
+#include "pool/stats.h"
+#include "pool/why.h"
 
 static void test_try_acquire_lends_an_idle_connection_at_once(void **state)
 {

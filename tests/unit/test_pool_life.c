@@ -1,6 +1,11 @@
 /* test_pool_life.c - making, closing and freeing a pool. */
 #include "fake_driver.h"
 #include "oom.h"
+#include "pool/backoff.h"
+#include "pool/check.h"
+#include "pool/lease.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
 
 static const struct conn_ops no_ops = { .name = "none" };
 

@@ -1,5 +1,10 @@
 /* test_pool_line.c - waiting for a connection: order, deadlines, callbacks. */
 #include "fake_driver.h"
+#include "pool/check.h"
+#include "pool/lease.h"
+#include "pool/line.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,8 @@
 /* test_pool_liveness.c - testing quiet connections before they are lent. */
 #include "fake_driver.h"
+#include "pool/driver.h"
+#include "pool/line.h"
+#include "pool/stats.h"
 
 /* One idle connection, tested after a second of silence. */
 static struct conn *start(struct fake *fake)

@@ -3,6 +3,14 @@
 #include "fake_driver.h"
 
 #include "base/rand.h"
+#include "pool/budget.h"
+#include "pool/check.h"
+#include "pool/ghost.h"
+#include "pool/lease.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
+#include "pool/status.h"
+#include "pool/why.h"
 
 #include <stdlib.h>
 

@@ -7,6 +7,13 @@
 #include "fake_driver.h"
 
 #include "base/rand.h"
+#include "pool/backoff.h"
+#include "pool/check.h"
+#include "pool/driver.h"
+#include "pool/lease.h"
+#include "pool/line.h"
+#include "pool/pool.h"
+#include "pool/status.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -1,5 +1,8 @@
 /* test_pool_resize.c - changing the settings of a pool that runs. */
 #include "fake_driver.h"
+#include "pool/event.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
 
 static void test_raising_max_serves_those_who_wait(void **state)
 {

@@ -1,5 +1,9 @@
 /* test_pool_shared.c - connections lent to lanes, in line with leases. */
 #include "fake_driver.h"
+#include "pool/check.h"
+#include "pool/lease.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
 
 static struct conn *share(struct fake *fake)
 {

@@ -1,5 +1,11 @@
 /* test_pool_why.c - where the time went, and the sentence that says so. */
 #include "fake_driver.h"
+#include "pool/driver.h"
+#include "pool/event.h"
+#include "pool/line.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
+#include "pool/why.h"
 
 static void explain(struct fake *fake, const struct wait_log *log, char *text)
 {

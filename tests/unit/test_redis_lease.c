@@ -1,5 +1,7 @@
 /* test_redis_lease.c - connections of one caller against a scripted peer: of
  * blocking commands, and of who asked for one. */
+#include "pool/lease.h"
+#include "pool/stats.h"
 #include "redis_peer.h"
 #include "turns.h"
 #include "unit.h"

@@ -1,6 +1,9 @@
 /* test_redis_pool.c - pools against a scripted peer: greeting, refusals, idle
  * connections, how many lanes, closing. */
 #include "oom.h"
+#include "pool/pool.h"
+#include "pool/stats.h"
+#include "pool/status.h"
 #include "redis_peer.h"
 #include "turns.h"
 #include "unit.h"

@@ -1,5 +1,7 @@
 /* test_redis_pubsub.c - a connection that hears, against a scripted peer. */
 #include "oom.h"
+#include "pool/lease.h"
+#include "pool/stats.h"
 #include "redis/pubsub.h"
 #include "redis_peer.h"
 #include "turns.h"

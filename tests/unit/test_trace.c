@@ -1,6 +1,8 @@
 /* test_trace.c - traces written and read back, recordings that rotate, and what
  * is said of files that are no traces. */
 #include "fake_driver.h"
+#include "pool/event.h"
+#include "pool/flight.h"
 #include "trace/dump.h"
 #include "trace/recorder.h"
 #include "trace/trace.h"
