@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "base/map.h"
+#include "pool/conn.h"
+#include "pool/conn_state.h"
+#include "pool/driver.h"
 #include "pool/event.h"
 #include "pool/flight.h"
 #include "pool/pool.h"

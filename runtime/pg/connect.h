@@ -7,6 +7,7 @@
 #include "pg/handshake.h"
 #include "pg/link.h"
 #include "pool/backoff.h"
+#include "pool/conn_state.h"
 
 struct connecting {
     bool is_wanted[POOL_ADDRESSES_MAX]; /* is dialled this time */

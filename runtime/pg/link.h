@@ -14,6 +14,9 @@
 #include "pg/copy.h"
 #include "pg/owner.h"
 #include "pg/stmt.h"
+#include "pool/conn.h"
+#include "pool/conn_state.h"
+#include "pool/driver.h"
 
 enum link_phase {
     LINK_CONNECTING,

@@ -2,6 +2,7 @@
 #include "policy/pilot.h"
 
 #include "base/list.h"
+#include "base/wheel.h"
 #include "pool/pool.h"
 
 #include <math.h>

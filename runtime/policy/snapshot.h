@@ -5,6 +5,8 @@
 #ifndef TIDEPOOL_POLICY_SNAPSHOT_H
 #define TIDEPOOL_POLICY_SNAPSHOT_H
 
+#include "pool/conn_state.h"
+#include "pool/settings.h"
 #include "pool/stats.h"
 
 /* NUMBER(name, text): times in seconds. */

@@ -1,6 +1,8 @@
 /* tables.c - see tables.h. */
 #include "policy/tables.h"
 
+#include "pool/conn_state.h"
+
 #include <lauxlib.h>
 #include <math.h>
 #include <stdio.h>

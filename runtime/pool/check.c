@@ -2,6 +2,7 @@
 #include "pool/check.h"
 
 #include "pool/internal.h"
+#include "pool/lease.h"
 #include "pool/line.h"
 #include "pool/line_inside.h"
 #include "pool/status.h"

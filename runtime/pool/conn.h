@@ -1,103 +1,18 @@
-/* conn.h - one pooled connection: its states and the driver behind it. */
+/*
+ * conn.h - one pooled connection: what the pool knows of it.
+ *
+ * Who has it lent tells of its lease with lease.h; the driver behind it is in
+ * driver.h.
+ */
 #ifndef TIDEPOOL_POOL_CONN_H
 #define TIDEPOOL_POOL_CONN_H
 
 #include "base/list.h"
 #include "base/wheel.h"
 #include "pool/class.h"
+#include "pool/conn_state.h"
 
 struct pool;
-
-/*
- * A connection is in exactly one state, which is also the list it is on.  All
- * but CONN_FREE count as open: open <= max_connections holds at all times.
- */
-/* clang-format off */
-#define CONN_STATE_MAP(XX)                                                  \
-    XX(OPENING,    "opening")    /* the driver connects */                  \
-    XX(IDLE,       "idle")       /* clean, watched by the driver */         \
-    XX(LEASED,     "leased")     /* lent to one caller */                   \
-    XX(SHARED,     "shared")     /* lent to a lane, many callers on it */   \
-    XX(TESTING,    "testing")    /* a round trip before a lease */          \
-    XX(HOOKED,     "hooked")     /* a hook of the script runs on it */      \
-    XX(RESETTING,  "resetting")  /* came back dirty, being cleaned */       \
-    XX(CANCELLING, "cancelling") /* came back busy, being stopped */        \
-    XX(CLOSING,    "closing")    /* until the driver says closed */
-
-/* Why a connection was closed: in the log, and a label of the counter. */
-#define CLOSE_REASON_MAP(XX)                                                \
-    XX(CONNECT_FAILED,  "connect_failed")                                   \
-    XX(CONNECT_TIMEOUT, "connect_timeout")                                  \
-    XX(IDLE_TIMEOUT,    "idle_timeout")                                     \
-    XX(LIFETIME,        "lifetime")                                         \
-    XX(LOST,            "lost")          /* the peer or the network */      \
-    XX(TEST_FAILED,     "test_failed")                                      \
-    XX(RESET_FAILED,    "reset_failed")                                     \
-    XX(CANCEL_FAILED,   "cancel_failed")                                    \
-    XX(SPENT,           "spent")         /* it cannot be made clean */      \
-    XX(STALLED,         "stalled")       /* replies due, no byte came */    \
-    XX(HOOK_FAILED,     "hook_failed")   /* it raised, or took too long */  \
-    XX(HOOK_REFUSED,    "hook_refused")  /* it said no */                   \
-    XX(SHRUNK,          "shrunk")        /* max_connections was lowered */  \
-    XX(YIELDED,         "yielded")       /* another worker needs it more */ \
-    XX(DRAINED,         "drained")                                          \
-    XX(OUTDATED,        "outdated")      /* the server is not what it was */ \
-    XX(POOL_CLOSED,     "pool_closed")
-
-/* Where the time of an acquire goes. */
-#define WAIT_PHASE_MAP(XX)                                                  \
-    XX(QUEUE, "queue") XX(DNS, "dns") XX(TCP, "tcp") XX(TLS, "tls")         \
-    XX(AUTH, "auth") XX(INIT, "init") XX(TEST, "test") XX(HOOK, "hook")
-
-/* What the pool's owner may run on a connection: see hook.h. */
-#define CONN_HOOK_MAP(XX)                                                   \
-    XX(AFTER_CONNECT,  "after_connect")                                     \
-    XX(BEFORE_ACQUIRE, "before_acquire")                                    \
-    XX(AFTER_RELEASE,  "after_release")
-/* clang-format on */
-
-enum conn_state {
-#define XX(name, text) CONN_##name,
-    CONN_STATE_MAP(XX)
-#undef XX
-        CONN_STATES
-};
-
-enum close_reason {
-#define XX(name, text) CLOSE_##name,
-    CLOSE_REASON_MAP(XX)
-#undef XX
-        CLOSE_REASONS
-};
-
-enum wait_phase {
-#define XX(name, text) WAIT_##name,
-    WAIT_PHASE_MAP(XX)
-#undef XX
-        WAIT_PHASES
-};
-
-enum conn_hook {
-#define XX(name, text) HOOK_##name,
-    CONN_HOOK_MAP(XX)
-#undef XX
-        CONN_HOOKS,
-    HOOK_NONE = CONN_HOOKS
-};
-
-const char *conn_state_name(enum conn_state state);
-const char *close_reason_name(enum close_reason reason);
-const char *wait_phase_name(enum wait_phase phase);
-const char *conn_hook_name(enum conn_hook hook);
-
-/* What the wire says of a connection that comes back. */
-enum conn_wire {
-    CONN_CLEAN,  /* idle, no transaction, nothing due: fit for the next */
-    CONN_DIRTY,  /* idle, but a transaction or session state is open */
-    CONN_BUSY,   /* a statement runs or replies are due */
-    CONN_SPENT,  /* works, but cannot be made clean */
-    CONN_BROKEN, /* cannot be used again */
-};
 
 /* Embedded in the driver's link; owned by the driver, run by the pool, which
  * clears it when open() has returned it.  A driver reads id and state only. */
@@ -147,75 +62,5 @@ struct conn {
     bool is_bare;              /* after_connect must run (again) */
     bool is_returned;          /* after_release must run */
 };
-
-/*
- * What a driver does for the pool.  Every call but wire() is answered by one
- * call of a pool_conn_* function, never from inside the operation itself
- * (but close(), which may be answered at once).  The pool sets a deadline on
- * each and calls close() when it passes; after close() only pool_conn_closed()
- * counts.
- */
-struct conn_ops {
-    const char *name; /* "postgres", "redis" */
-    /* Begins to connect; NULL when there is no memory.  Answer:
-     * pool_conn_opened() or pool_conn_failed(). */
-    struct conn *(*open)(void *driver);
-    /* Reads the state from the wire, without I/O. */
-    enum conn_wire (*wire)(const struct conn *conn);
-    /* One round trip.  Answer: pool_conn_tested(). */
-    void (*test)(struct conn *conn);
-    /* Rolls back and clears session state.  Answer: pool_conn_reset(). */
-    void (*reset)(struct conn *conn);
-    /* Stops what runs and drains it.  Answer: pool_conn_cancelled(). */
-    void (*cancel)(struct conn *conn);
-    /* A hook ran on it: what it set stays, until the next reset, or for good
-     * when it is the baseline.  False: something is open or under way. */
-    bool (*keep)(struct conn *conn, bool is_baseline);
-    /* The holder of a LEASED conn has it no more: what it runs ends for it with
-     * ERR_CLOSED, and on the wire is nobody's.  No answer. */
-    void (*abandon)(struct conn *conn);
-    /* Asks the lane on a SHARED conn to finish.  Answer: pool_release(). */
-    void (*unshare)(struct conn *conn);
-    /* Closes and frees.  Answer: pool_conn_closed(), also from inside. */
-    void (*close)(struct conn *conn, enum close_reason reason);
-};
-
-/*
- * The pool may have to take a lent connection back: it closes, and its deadline
- * has passed.  *holder is set to NULL when the lease ends, however it ends.
- * site replaces the one given when it was acquired.
- */
-static inline void conn_set_holder(struct conn *conn, struct conn **holder,
-                                   const char *site)
-{
-    conn->holder = holder;
-    conn->is_reclaimed = NULL;
-    conn->site = site;
-}
-
-/* The pool may also take it back after leak_reclaim; says so in is_reclaimed,
- * which is valid as long as holder. */
-static inline void conn_set_reclaimable(struct conn *conn, bool *is_reclaimed)
-{
-    conn->is_reclaimed = is_reclaimed;
-}
-
-/* Lent to one caller, or to a hook: commands of a lease may be sent on it. */
-static inline bool conn_is_held(const struct conn *conn)
-{
-    return conn->state == CONN_LEASED || conn->hook != HOOK_NONE;
-}
-
-/* After pool_try_acquire(): whose class it is. */
-static inline void conn_set_class(struct conn *conn, enum pool_class class)
-{
-    conn->class = class;
-}
-
-/* This lease lasts as long as somebody wants it: nobody forgot it. */
-static inline void conn_set_standing(struct conn *conn)
-{
-    conn->is_standing = true;
-}
 
 #endif

@@ -8,7 +8,12 @@
 #define TIDEPOOL_POOL_CONN_INSIDE_H
 
 #include "base/err.h"
-#include "pool/conn.h"
+#include "pool/conn_state.h"
+
+#include <stdbool.h>
+
+struct conn;
+struct pool;
 
 /* The only place where a connection changes state, and so list and timer. */
 void pool_move(struct pool *pool, struct conn *conn, enum conn_state next);

@@ -8,8 +8,11 @@
 #define TIDEPOOL_POOL_EVENT_H
 
 #include "base/err.h"
-#include "pool/conn.h"
+#include "pool/conn_state.h"
 
+#include <stdint.h>
+
+struct conn;
 struct pool;
 
 /* clang-format off */

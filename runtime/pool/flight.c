@@ -1,6 +1,7 @@
 /* flight.c - see flight.h. */
 #include "pool/flight.h"
 
+#include "pool/conn.h"
 #include "pool/event.h"
 
 #include <stdlib.h>

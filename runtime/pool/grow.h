@@ -10,7 +10,13 @@
 #define TIDEPOOL_POOL_GROW_H
 
 #include "base/err.h"
-#include "pool/conn.h"
+#include "pool/conn_state.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct conn;
+struct pool;
 
 /* conn has connected, and after_connect has passed it. */
 void pool_admit(struct pool *pool, struct conn *conn);

@@ -2,6 +2,7 @@
 #include "pool/hook.h"
 
 #include "pool/conn_inside.h"
+#include "pool/driver.h"
 #include "pool/grow.h"
 #include "pool/hook_inside.h"
 #include "pool/internal.h"

@@ -16,7 +16,13 @@
 #define TIDEPOOL_POOL_HOOK_H
 
 #include "base/err.h"
-#include "pool/conn.h"
+#include "pool/conn_state.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct conn;
+struct pool;
 
 enum hook_verdict {
     HOOK_PASSED,

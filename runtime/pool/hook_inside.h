@@ -7,6 +7,7 @@
 #ifndef TIDEPOOL_POOL_HOOK_INSIDE_H
 #define TIDEPOOL_POOL_HOOK_INSIDE_H
 
+#include "pool/conn_state.h"
 #include "pool/hook.h"
 
 bool pool_has_hook(const struct pool *pool, enum conn_hook hook);

@@ -16,6 +16,8 @@
 #include "pool/budget.h"
 #include "pool/class.h"
 #include "pool/codel.h"
+#include "pool/conn.h"
+#include "pool/conn_state.h"
 #include "pool/event.h"
 #include "pool/flight.h"
 #include "pool/hook.h"

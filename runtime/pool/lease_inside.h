@@ -7,7 +7,13 @@
 #ifndef TIDEPOOL_POOL_LEASE_INSIDE_H
 #define TIDEPOOL_POOL_LEASE_INSIDE_H
 
-#include "pool/conn.h"
+#include "pool/conn_state.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct conn;
+struct pool;
 
 /* As many are lent as may be at once. */
 bool pool_is_full(const struct pool *pool);

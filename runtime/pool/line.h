@@ -3,9 +3,12 @@
 #define TIDEPOOL_POOL_LINE_H
 
 #include "base/err.h"
+#include "base/wheel.h"
 #include "pool/class.h"
-#include "pool/conn.h"
+#include "pool/conn_state.h"
 
+struct conn;
+struct pool;
 struct pool_waiter;
 
 /*

@@ -9,7 +9,12 @@
 #define TIDEPOOL_POOL_LIVENESS_H
 
 #include "base/err.h"
-#include "pool/conn.h"
+#include "pool/conn_state.h"
+
+#include <stdbool.h>
+
+struct conn;
+struct pool;
 
 bool pool_needs_test(const struct pool *pool, const struct conn *conn);
 /* Tests an idle connection for the line; says whether it did. */

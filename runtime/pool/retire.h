@@ -8,7 +8,13 @@
 #ifndef TIDEPOOL_POOL_RETIRE_H
 #define TIDEPOOL_POOL_RETIRE_H
 
-#include "pool/conn.h"
+#include "pool/conn_state.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct conn;
+struct pool;
 
 /* Draws the end of conn's life. */
 void pool_set_lifetime(struct pool *pool, struct conn *conn);

@@ -4,7 +4,9 @@
 
 #include "base/err.h"
 #include "base/hist.h"
-#include "pool/conn.h"
+#include "pool/conn_state.h"
+
+struct pool;
 
 /* Counters only grow.  XX(name, text) */
 /* clang-format off */

@@ -6,9 +6,13 @@
 #define TIDEPOOL_POOL_STATUS_H
 
 #include "base/err.h"
-#include "pool/conn.h"
+#include "pool/conn_state.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 struct budget_census;
+struct conn;
 struct pool;
 
 /* A snapshot of now, cheap to take. */

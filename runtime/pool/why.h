@@ -3,7 +3,10 @@
 #define TIDEPOOL_POOL_WHY_H
 
 #include "base/err.h"
-#include "pool/conn.h"
+#include "pool/conn_state.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 struct pool;
 struct pool_waiter;

@@ -11,6 +11,7 @@
 #include "base/login.h"
 #include "net/lane_pump.h"
 #include "net/pool_clock.h"
+#include "pool/conn_state.h"
 #include "redis/link.h"
 #include "redis/url.h"
 

@@ -4,6 +4,9 @@
 
 #include "net/resolve.h"
 #include "net/stream.h"
+#include "pool/conn.h"
+#include "pool/conn_state.h"
+#include "pool/driver.h"
 #include "redis/pubsub.h"
 #include "redis/reader.h"
 #include "redis/request.h"

@@ -5,6 +5,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include "pool/lease.h"
 #include "redis/internal.h"
 
 enum { ROOM_FIRST = 16 };

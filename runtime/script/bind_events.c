@@ -1,6 +1,8 @@
 /* bind_events.c - see bind_events.h: copied inside the pool, told later. */
 #include "script/bind_events.h"
 
+#include "pool/conn.h"
+#include "pool/conn_state.h"
 #include "pool/event.h"
 #include "script/fields.h"
 #include "script/hearing.h"

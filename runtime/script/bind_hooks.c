@@ -7,6 +7,8 @@
  */
 #include "script/bind_hooks.h"
 
+#include "pool/conn.h"
+#include "pool/conn_state.h"
 #include "pool/hook.h"
 #include "script/lease.h"
 

@@ -1,6 +1,7 @@
 /* failure.c - see failure.h. */
 #include "script/failure.h"
 
+#include "pool/conn_state.h"
 #include "pool/stats.h"
 #include "pool/why.h"
 #include "script/lease.h"

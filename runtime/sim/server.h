@@ -5,6 +5,8 @@
 #include "base/hist.h"
 #include "base/list.h"
 #include "base/rand.h"
+#include "pool/conn.h"
+#include "pool/driver.h"
 #include "pool/lanes.h"
 #include "sim/queue.h"
 #include "sim/sim.h"

@@ -1,6 +1,7 @@
 /* dump.c - see dump.h. */
 #include "trace/dump.h"
 
+#include "pool/conn.h"
 #include "pool/pool.h"
 #include "pool/status.h"
 #include "trace/trace.h"

@@ -1,6 +1,7 @@
 /* trace.c - see trace.h: writing. */
 #include "trace/trace.h"
 
+#include "pool/conn_state.h"
 #include "pool/event.h"
 
 #include <stdio.h>

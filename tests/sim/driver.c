@@ -1,6 +1,8 @@
 /* driver.c - connections of the simulation: what the pool asks of its driver is
  * answered later, as the fates say, or never. */
 #include "pool/driver.h"
+
+#include "pool/conn_state.h"
 #include "pool/ghost.h"
 #include "rules.h"
 

@@ -3,6 +3,9 @@
 #define TIDEPOOL_SIM_LINK_H
 
 #include "pool/budget.h"
+#include "pool/conn.h"
+#include "pool/conn_state.h"
+#include "pool/driver.h"
 #include "pool/lanes.h"
 #include "schedule.h"
 

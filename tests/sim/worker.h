@@ -5,6 +5,7 @@
 #include "link.h"
 #include "policy/rails.h"
 #include "pool/budget.h"
+#include "pool/conn_state.h"
 #include "pool/hook.h"
 
 struct world;

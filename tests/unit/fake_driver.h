@@ -7,6 +7,9 @@
 #define TIDEPOOL_UNIT_FAKE_DRIVER_H
 
 #include "pool/budget.h"
+#include "pool/conn.h"
+#include "pool/conn_state.h"
+#include "pool/driver.h"
 #include "pool/event.h"
 #include "pool/hook.h"
 #include "pool/line.h"

@@ -13,6 +13,7 @@
 
 #include "net/stream.h"
 #include "pg/pg.h"
+#include "pool/conn_state.h"
 
 enum { PEER_CONNS_MAX = 16, PEER_HEARD_MAX = 4096 };
 

@@ -19,6 +19,7 @@
 #include "net/watch.h"
 #include "net/work.h"
 #include "pg/pg.h"
+#include "pool/driver.h"
 #include "pool/pool.h"
 #include "redis/redis.h"
 #include "trace/recorder.h"

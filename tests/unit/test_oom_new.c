@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "http/answer.h"
 #include "policy/pilot.h"
+#include "pool/driver.h"
 #include "pool/flight.h"
 #include "pool/pool.h"
 #include "script/origin.h"

@@ -2,6 +2,7 @@
 #include "fake_driver.h"
 #include "pool/driver.h"
 #include "pool/event.h"
+#include "pool/lease.h"
 #include "pool/pool.h"
 #include "pool/stats.h"
 #include "pool/status.h"

@@ -1,6 +1,7 @@
 /* test_pool_reclaim.c - leases that are taken back from their holders. */
 #include "fake_driver.h"
 #include "pool/event.h"
+#include "pool/lease.h"
 #include "pool/stats.h"
 
 struct keeper {

@@ -1,7 +1,9 @@
 /* test_pool_why.c - where the time went, and the sentence that says so. */
 #include "fake_driver.h"
+#include "pool/conn_state.h"
 #include "pool/driver.h"
 #include "pool/event.h"
+#include "pool/lease.h"
 #include "pool/line.h"
 #include "pool/pool.h"
 #include "pool/stats.h"
