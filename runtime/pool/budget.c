@@ -1,8 +1,10 @@
-/* budget.c - see budget.h: the block, its slots, rows and permits. */
+/* budget.c - see budget.h and budget_permit.h: the block, its slots, rows and
+ * permits. */
 #include "pool/budget_inside.h"
 
 #include "base/clock.h"
 #include "pool/bucket.h"
+#include "pool/budget_permit.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -11,19 +11,8 @@
  * So a worker that is killed anywhere leaves nothing half done, and the robust
  * lock passes to the next.  Connects are rare: counting costs nothing.
  *
- * Who gets: a permit that is free goes to those in need, first to those below
- * their fair share (max by workers), then by how long they have waited.  Who
- * gives: at once whoever has an idle connection more than its share, or one
- * that it has not used for a while; and a worker above its share, though it is
- * busy, to one below.  Nobody gives what it has had for less than 100 ms, so
- * what is short goes round slowly.
- *
- * A dead worker's sockets are closed by the kernel, but the server may go on
- * with what it was told to do.  Its permits become ghosts: they come back when
- * a living connection was told that the server's process is gone, or after 1 s
- * when it is not known.  When for 1 s nobody has an idle connection to ask
- * with, one more than max may be opened, to ask; and another after 5 s in which
- * that one was held, too.
+ * Who gets permits, and who gives them, is in budget_permit.h; those of dead
+ * workers are in budget_ghost.h, and the counts of all in budget_census.h.
  */
 #ifndef TIDEPOOL_POOL_BUDGET_H
 #define TIDEPOOL_POOL_BUDGET_H
@@ -38,7 +27,6 @@ enum {
     BUDGET_ROWS = 32,
     BUDGET_SLOTS = 256,
     BUDGET_NAME_MAX = 80, /* with its zero */
-    BUDGET_ASK_MAX = 64,  /* ghosts asked for at once */
 };
 
 struct budget;
@@ -100,75 +88,5 @@ struct budget_part {
 };
 void budget_read(const struct budget_share *share, struct budget_part *out);
 void budget_set_max(const struct budget_share *share, uint32_t max);
-
-/* ---- permits */
-
-enum budget_verdict {
-    BUDGET_TAKEN,
-    BUDGET_REFUSED, /* none is left for this worker */
-    BUDGET_LATER,   /* connects are too frequent: again at *at_ns */
-};
-
-/* wanted: how many the worker is in need of, this one included; with 0 it takes
- * what is left and is not remembered.  rate: connects a second, see bucket.h.
- */
-struct budget_wish {
-    uint32_t wanted;
-    uint32_t rate;
-};
-enum budget_verdict budget_take(const struct budget_share *share,
-                                const struct budget_wish *wish, uint64_t now_ns,
-                                uint32_t *permit, uint64_t *at_ns);
-/* It is in need of none any more. */
-void budget_unwant(const struct budget_share *share);
-/* The server's process that serves it. */
-void budget_set_backend(const struct budget_share *share, uint32_t permit,
-                        int pid);
-/* is_ghost: the server may still have the connection. */
-void budget_give(const struct budget_share *share, uint32_t at, bool is_ghost,
-                 uint64_t now_ns);
-
-/* ---- giving to others */
-
-/* What this worker could give: one that nobody here uses. */
-struct budget_offer {
-    uint32_t permit;
-    bool is_spare;    /* nobody here waits for one */
-    uint64_t idle_ns; /* for how long nobody has used it */
-    uint32_t keeps;   /* what it would rather not go below */
-};
-enum budget_answer { BUDGET_KEEP, BUDGET_YIELD, BUDGET_SHRINK };
-
-/* Nobody needs any, unless this says so; costs one read. */
-bool budget_is_short(const struct budget_share *share);
-/* Whether to close it.  Then the permit counts as on its way.  KEEP: at *at_ns
- * the answer may be another. */
-enum budget_answer budget_offer(const struct budget_share *share,
-                                const struct budget_offer *offer,
-                                uint64_t now_ns, uint64_t *at_ns);
-
-/* ---- ghosts */
-
-bool budget_has_ghosts(const struct budget_share *share);
-/* The server's processes to ask for; 0 when somebody asked a moment ago, then
- * *at_ns is when to look again. */
-size_t budget_ask(const struct budget_share *share, uint64_t now_ns,
-                  int32_t pids[BUDGET_ASK_MAX], uint64_t *at_ns);
-/* These are gone. */
-void budget_bury(const struct budget_share *share, const int32_t *pids,
-                 size_t count, uint64_t now_ns);
-
-/* ---- reading it */
-
-struct budget_census {
-    uint32_t max;
-    uint32_t mine, others, ghosts; /* permits */
-    uint32_t workers;
-    uint32_t needy; /* of these */
-};
-void budget_count(const struct budget_share *share, struct budget_census *out);
-/* Of any row, by its place; false when there is none there. */
-bool budget_row(struct budget *budget, unsigned row, const char **name,
-                struct budget_census *out);
 
 #endif

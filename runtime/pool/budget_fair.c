@@ -1,7 +1,11 @@
-/* budget_fair.c - see budget.h: who gets a permit, and who gives one. */
+/* budget_fair.c - see budget_permit.h: who gets one, and who gives one; and the
+ * counts of budget_census.h. */
 #include "pool/budget_inside.h"
 
 #include "base/clock.h"
+#include "pool/budget.h"
+#include "pool/budget_census.h"
+#include "pool/budget_permit.h"
 
 /* Who has not said for so long that it is in need, is stuck or gone. */
 static const uint64_t STALE_NS = 250000000;

@@ -1,7 +1,8 @@
-/* budget_ghost.c - see budget.h: the permits of dead workers come back. */
-#include "pool/budget_inside.h"
+/* budget_ghost.c - see budget_ghost.h. */
+#include "pool/budget_ghost.h"
 
 #include "base/clock.h"
+#include "pool/budget_inside.h"
 
 static const uint64_t ASK_EVERY_NS = 200000000;
 

@@ -1,6 +1,7 @@
 /* check.c - see check.h. */
 #include "pool/check.h"
 
+#include "pool/budget_census.h"
 #include "pool/internal.h"
 #include "pool/lease.h"
 #include "pool/line.h"

@@ -1,6 +1,6 @@
 /*
  * ghost.h - what a driver knows of the server's processes, and asks of those
- * that dead workers left: ghosts, see budget.h.
+ * that dead workers left: ghosts, see budget_ghost.h.
  */
 #ifndef TIDEPOOL_POOL_GHOST_H
 #define TIDEPOOL_POOL_GHOST_H

@@ -14,6 +14,7 @@
 #include "base/rand.h"
 #include "pool/backoff.h"
 #include "pool/budget.h"
+#include "pool/budget_ghost.h"
 #include "pool/class.h"
 #include "pool/codel.h"
 #include "pool/conn.h"

@@ -2,6 +2,10 @@
 #include "pool/permit.h"
 
 #include "pool/bucket.h"
+#include "pool/budget.h"
+#include "pool/budget_census.h"
+#include "pool/budget_ghost.h"
+#include "pool/budget_permit.h"
 #include "pool/conn_inside.h"
 #include "pool/ghost.h"
 #include "pool/internal.h"

@@ -1,8 +1,8 @@
 /*
- * permit.h - the pool's part in a budget, see budget.h: asks for a permit
- * before it opens, gives it back when the connection is gone, yields to other
- * workers, and asks for ghosts.  A pool alone has its bucket of connects and no
- * more.  For the files of this folder only.
+ * permit.h - the pool's part in a budget, see budget_permit.h: asks for a
+ * permit before it opens, gives it back when the connection is gone, yields to
+ * other workers, and asks for ghosts.  A pool alone has its bucket of connects
+ * and no more.  For the files of this folder only.
  *
  * The share is borrowed from the pool's owner.
  */

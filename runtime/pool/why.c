@@ -1,6 +1,7 @@
 /* why.c - see why.h. */
 #include "pool/why.h"
 
+#include "pool/budget_census.h"
 #include "pool/internal.h"
 #include "pool/status.h"
 

@@ -1,5 +1,6 @@
 /* bind_budget.c - one max_connections for all workers, as a Lua value. */
 #include "net/budget_port.h"
+#include "pool/budget_census.h"
 #include "script/fields.h"
 #include "script/vm.h"
 

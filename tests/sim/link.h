@@ -2,7 +2,7 @@
 #ifndef TIDEPOOL_SIM_LINK_H
 #define TIDEPOOL_SIM_LINK_H
 
-#include "pool/budget.h"
+#include "pool/budget_ghost.h"
 #include "pool/conn.h"
 #include "pool/conn_state.h"
 #include "pool/driver.h"

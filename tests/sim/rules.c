@@ -2,7 +2,7 @@
  */
 #include "rules.h"
 
-#include "pool/budget.h"
+#include "pool/budget_census.h"
 #include "pool/check.h"
 #include "pool/conn_state.h"
 #include "pool/stats.h"
@@ -93,7 +93,7 @@ void rule_open(struct worker *worker)
     bool asks;
 
     pool_census(worker->pool, &census);
-    /* the budget lets one ask for the ghosts: see budget.h */
+    /* the budget lets one ask for the ghosts: see budget_ghost.h */
     asks = ghosts > 0 && (open + ghosts == census.max || open == 0);
     if (open + ghosts >= census.max && !asks)
         world_fail(world, "one more is opened, of %u and %u ghosts, max %u",

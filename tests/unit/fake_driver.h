@@ -6,7 +6,7 @@
 #ifndef TIDEPOOL_UNIT_FAKE_DRIVER_H
 #define TIDEPOOL_UNIT_FAKE_DRIVER_H
 
-#include "pool/budget.h"
+#include "pool/budget_ghost.h"
 #include "pool/conn.h"
 #include "pool/conn_state.h"
 #include "pool/driver.h"

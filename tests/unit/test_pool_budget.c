@@ -2,6 +2,9 @@
  * leave. */
 #include "fake_driver.h"
 #include "pool/budget.h"
+#include "pool/budget_census.h"
+#include "pool/budget_ghost.h"
+#include "pool/budget_permit.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,6 +4,9 @@
 
 #include "base/rand.h"
 #include "pool/budget.h"
+#include "pool/budget_census.h"
+#include "pool/budget_ghost.h"
+#include "pool/budget_permit.h"
 
 #include <signal.h>
 #include <stdatomic.h>

@@ -4,6 +4,7 @@
 
 #include "base/rand.h"
 #include "pool/budget.h"
+#include "pool/budget_census.h"
 #include "pool/check.h"
 #include "pool/ghost.h"
 #include "pool/lease.h"
