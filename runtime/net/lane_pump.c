@@ -1,6 +1,8 @@
 /* lane_pump.c - see lane_pump.h. */
 #include "net/lane_pump.h"
 
+#include "pool/lanes.h"
+
 static void on_job(struct loop_job *job)
 {
     lane_pump_run(container_of(job, struct lane_pump, job));

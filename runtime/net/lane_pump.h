@@ -4,7 +4,8 @@
 #define TIDEPOOL_NET_LANE_PUMP_H
 
 #include "net/deadline.h"
-#include "pool/lanes.h"
+
+struct lanes;
 
 /* Embedded in the backend's pool, beside the lanes. */
 struct lane_pump {

@@ -11,6 +11,8 @@
 
 #include "pg/link.h"
 #include "pool/flight.h"
+#include "pool/lane.h"
+#include "pool/lanes.h"
 
 enum step_kind {
     STEP_SWITCH, /* to reading only */

@@ -1,6 +1,7 @@
 /* lane_late.c - see lane.h: a server that is late with a lane's setup, or with
  * what nobody waits for. */
 #include "pg/lane.h"
+#include "pool/lane.h"
 #include "pool/pool.h"
 
 /* How long the server may take to act on a cancel.  One that comes before the

@@ -1,5 +1,7 @@
 /* lane_lose.c - see lane.h: what becomes of those on a lane that is lost. */
 #include "pg/lane.h"
+#include "pool/lane.h"
+#include "pool/lane_queue.h"
 #include "pool/lease.h"
 
 void lane_drop_absent(struct pg_link *link)

@@ -3,6 +3,8 @@
 
 #include "pg/query.h"
 #include "pg/words.h"
+#include "pool/lane.h"
+#include "pool/lane_queue.h"
 #include "pool/pool.h"
 
 #include <string.h>

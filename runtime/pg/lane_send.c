@@ -2,6 +2,8 @@
 #include "pg/lane.h"
 
 #include "pg/request.h"
+#include "pool/lane.h"
+#include "pool/lane_queue.h"
 #include "pool/pool.h"
 
 #include <stdlib.h>

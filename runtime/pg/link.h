@@ -17,6 +17,7 @@
 #include "pool/conn.h"
 #include "pool/conn_state.h"
 #include "pool/driver.h"
+#include "pool/lane.h"
 
 enum link_phase {
     LINK_CONNECTING,

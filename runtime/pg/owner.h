@@ -11,6 +11,7 @@
 #include "pg/param.h"
 #include "pg/pg.h"
 #include "pg/types.h"
+#include "pool/lanes.h"
 
 /* Lives until it is closed and its last cancel has come back. */
 struct pg_pool {

@@ -6,6 +6,7 @@
 #include "pg/session.h"
 #include "pg/words.h"
 #include "pool/driver.h"
+#include "pool/lane.h"
 #include "pool/pool.h"
 
 #include <string.h>

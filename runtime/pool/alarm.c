@@ -3,7 +3,7 @@
 
 #include "pool/event.h"
 #include "pool/internal.h"
-#include "pool/lanes.h"
+#include "pool/lane_queue.h"
 #include "pool/lease_inside.h"
 #include "pool/status.h"
 

@@ -1,4 +1,6 @@
-/* lane.c - see lanes.h: one lane's life, and what is learned on it. */
+/* lane.c - see lane.h: one lane's life, and what is learned on it. */
+#include "pool/lane.h"
+
 #include "pool/internal.h"
 #include "pool/lanes.h"
 

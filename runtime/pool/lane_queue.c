@@ -1,8 +1,9 @@
-/* lane_queue.c - the statements that wait for a lane: queued, taken, refused.
- */
-#include "pool/flight.h"
-#include "pool/lanes_inside.h"
+/* lane_queue.c - see lane_queue.h: queued, taken, refused. */
+#include "pool/lane_queue.h"
 
+#include "pool/flight.h"
+#include "pool/internal.h"
+#include "pool/lane_queue_inside.h"
 #include "pool/line_inside.h"
 
 /* item ends without having been on a lane, or off it again. */

@@ -1,11 +1,13 @@
 /* lanes.c - see lanes.h. */
-#include "pool/lanes_inside.h"
-#include "pool/lease.h"
-#include "pool/status.h"
+#include "pool/lanes.h"
 
 #include "pool/alarm.h"
+#include "pool/internal.h"
+#include "pool/lane_queue_inside.h"
+#include "pool/lease.h"
 #include "pool/line_inside.h"
 #include "pool/permit.h"
+#include "pool/status.h"
 
 static const uint64_t LINGER_NS = 1000000000;   /* of a read lane at rest */
 static const uint64_t RETRY_NS = 50000000;      /* after one was refused */

@@ -14,53 +14,17 @@
  * groups, nor late lanes: its flow() says what a lane takes.
  *
  * The driver owns items and lanes, one thread runs all.  Driver operations may
- * call anything here but lanes_pump().
+ * call anything of lanes but lanes_pump().
  */
 #ifndef TIDEPOOL_POOL_LANES_H
 #define TIDEPOOL_POOL_LANES_H
 
+#include "pool/class.h"
 #include "pool/codel.h"
-#include "pool/flight.h"
+#include "pool/lane.h"
 #include "pool/line.h"
 
-enum lane_kind { LANE_READ, LANE_WRITE, LANE_KINDS };
-
-enum { LANE_GROUPS_MAX = 2 }; /* in flight */
-
-/* One statement, embedded in the driver's request. */
-struct lane_item {
-    struct list_node node; /* on the queue; the driver's once it was taken */
-    struct list_node class_node; /* among those of its class */
-    enum lane_kind kind;
-    enum pool_class class;
-    uint64_t cost_ns;  /* what the server is known to need for it */
-    uint64_t since_ns; /* when it was queued; the pool's, as what follows */
-    uint64_t sent_ns;  /* when it was given to a lane last */
-};
-
-struct lanes;
-
-/* Embedded in the driver's link. */
-struct lane {
-    struct lanes *lanes; /* NULL: is none */
-    struct conn *conn;
-    enum lane_kind kind;
-    struct list_node node;
-    bool is_ready;      /* may take groups */
-    bool is_held;       /* the driver's: takes none for the moment */
-    bool is_finishing;  /* takes no more */
-    unsigned groups;    /* in flight */
-    uint64_t head_ns;   /* since when the first of them runs */
-    uint64_t rest_ns;   /* since when there are none */
-    uint64_t answer_ns; /* when it last brought an answer */
-};
-
-/* What is on a lane that has no groups. */
-struct lane_flow {
-    uint32_t due;  /* answers; the lane with the least is taken */
-    uint32_t room; /* items that it takes now */
-    bool is_busy;  /* one more lane would help */
-};
+struct lane_item;
 
 struct lanes_ops {
     /* conn was lent: calls lane_begin(), and lane_ready() when it is. */
@@ -102,60 +66,14 @@ struct lanes {
 void lanes_init(struct lanes *lanes, struct pool *pool,
                 const struct lanes_ops *ops);
 
-/* Queues item, whose kind, class and cost_ns are set.  ERR_BUSY: max_waiters
- * are queued. */
-enum err lanes_add(struct lanes *lanes, struct lane_item *item,
-                   uint64_t now_ns) MUST_CHECK;
-/* Queues one that was taken once more, before all others. */
-void lanes_return(struct lanes *lanes, struct lane_item *item);
-/* Queues one that a read lane refused for a write lane. */
-void lanes_reroute(struct lanes *lanes, struct lane_item *item);
-/* Takes item off the queue: it goes elsewhere. */
-void lanes_remove(struct lanes *lanes, struct lane_item *item);
-/* The same, for its deadline has passed, or its caller waits no more. */
-void lanes_expire(struct lanes *lanes, struct lane_item *item, uint64_t now_ns);
-void lanes_cancel(struct lanes *lanes, struct lane_item *item, uint64_t now_ns);
-void lanes_count_resend(struct lanes *lanes);
-/* The server has answered item, with whatever. */
-void lane_answered(struct lane *lane, const struct lane_item *item,
-                   uint64_t now_ns);
-/* Its caller waits no more for an answer to item: DEMAND_TIMEOUT or
- * DEMAND_CANCELLED. */
-void lane_forgot(const struct lane *lane, const struct lane_item *item,
-                 enum demand_end end, uint64_t now_ns);
-/* How many are queued; *oldest_ns becomes since when the first is, if that is
- * earlier. */
-uint32_t lanes_queued(const struct lanes *lanes, uint64_t *oldest_ns);
 /* How many groups, or items where there are no groups, are in flight on all
  * lanes. */
 uint32_t lanes_due(const struct lanes *lanes);
-/* Ends all that is queued. */
-void lanes_refuse_all(struct lanes *lanes, enum err err);
 
 /*
  * Does all that can be done: groups onto lanes, lanes for what is left, lanes
  * back.  Returns when to call it again without being woken, or WHEEL_NEVER.
  */
 uint64_t lanes_pump(struct lanes *lanes, uint64_t now_ns);
-
-void lane_begin(struct lane *lane, struct lanes *lanes, struct conn *conn,
-                enum lane_kind kind, uint64_t now_ns);
-void lane_ready(struct lane *lane);
-/* The first group in flight has ended. */
-void lane_group_done(struct lane *lane, uint64_t now_ns);
-/* Nothing is due on a lane that has no groups. */
-void lane_rests(struct lane *lane, uint64_t now_ns);
-/* Takes no more, and ends when nothing is in flight: the pool's unshare. */
-void lane_finish(struct lane *lane);
-/* It is none any more; calls nobody. */
-void lane_leave(struct lane *lane);
-
-/* The head has run for longer than group_target. */
-bool lane_is_late(const struct lane *lane, uint64_t now_ns);
-
-/* What is known of a cost after one more measurement, the mean of count: it
- * falls quickly and rises slowly, for a rise may have been the fault of
- * whatever else the machine did. */
-uint64_t lane_cost(uint64_t known_ns, uint64_t measured_ns, uint32_t count);
 
 #endif

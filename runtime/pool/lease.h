@@ -7,6 +7,7 @@
 #ifndef TIDEPOOL_POOL_LEASE_H
 #define TIDEPOOL_POOL_LEASE_H
 
+#include "pool/class.h"
 #include "pool/conn.h"
 #include "pool/conn_state.h"
 

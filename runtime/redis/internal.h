@@ -12,6 +12,7 @@
 #include "net/lane_pump.h"
 #include "net/pool_clock.h"
 #include "pool/conn_state.h"
+#include "pool/lanes.h"
 #include "redis/link.h"
 #include "redis/url.h"
 

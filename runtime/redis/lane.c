@@ -8,6 +8,9 @@
  * one thread, so more lanes gain only when the bytes of one connection do not
  * suffice.
  */
+#include "pool/lane.h"
+#include "pool/lane_queue.h"
+#include "pool/lanes.h"
 #include "pool/lease.h"
 #include "pool/pool.h"
 #include "pool/why.h"

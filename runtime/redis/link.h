@@ -7,6 +7,7 @@
 #include "pool/conn.h"
 #include "pool/conn_state.h"
 #include "pool/driver.h"
+#include "pool/lane.h"
 #include "redis/pubsub.h"
 #include "redis/reader.h"
 #include "redis/request.h"

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "pool/flight.h"
+#include "pool/lane_queue.h"
 #include "pool/lease.h"
 #include "pool/line.h"
 #include "pool/pool.h"

@@ -13,7 +13,7 @@
 
 #include "base/log.h"
 #include "net/deadline.h"
-#include "pool/lanes.h"
+#include "pool/lane_queue.h"
 #include "pool/line.h"
 
 struct redis_pool;

@@ -6,6 +6,7 @@
 #include <hiredis/hiredis.h>
 
 #include "pool/driver.h"
+#include "pool/lane_queue.h"
 #include "redis/internal.h"
 
 /* What is fed to hiredis at once: it moves the rest of its buffer forward at

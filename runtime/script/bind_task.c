@@ -1,4 +1,5 @@
 /* bind_task.c - tasks as Lua values: sleep, spawn, wait, cancel. */
+#include "pool/class.h"
 #include "script/fields.h"
 #include "script/task.h"
 

@@ -10,6 +10,7 @@
 
 #include "net/deadline.h"
 #include "pg/pg.h"
+#include "pool/class.h"
 #include "pool/line.h"
 #include "redis/redis.h"
 #include "script/vm.h"

@@ -2,6 +2,7 @@
 #ifndef TIDEPOOL_SIM_INSIDE_H
 #define TIDEPOOL_SIM_INSIDE_H
 
+#include "pool/lane_queue.h"
 #include "pool/lanes.h"
 #include "pool/line.h"
 #include "sim/replay.h"

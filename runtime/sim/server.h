@@ -7,7 +7,7 @@
 #include "base/rand.h"
 #include "pool/conn.h"
 #include "pool/driver.h"
-#include "pool/lanes.h"
+#include "pool/lane.h"
 #include "sim/queue.h"
 #include "sim/sim.h"
 

@@ -1,6 +1,9 @@
 /* statements.c - statements that share connections: the real lanes, on the
  * model of the server.  It works on what is on a connection one after another,
  * as Postgres does; Redis' are done in the same way. */
+#include "pool/lane.h"
+#include "pool/lane_queue.h"
+#include "pool/lanes.h"
 #include "pool/lease.h"
 #include "pool/pool.h"
 #include "sim/inside.h"

@@ -1,4 +1,5 @@
 /* read.c - see trace.h: reading. */
+#include "pool/class.h"
 #include "pool/flight.h"
 #include "trace/trace.h"
 

@@ -20,6 +20,7 @@
 #ifndef TIDEPOOL_TRACE_TRACE_H
 #define TIDEPOOL_TRACE_TRACE_H
 
+#include "pool/class.h"
 #include "pool/flight.h"
 
 enum { TRACE_LINE_MAX = 160, TRACE_HEAD_MAX = 2048 };

@@ -3,6 +3,7 @@
 #define TIDEPOOL_SIM_DEMAND_H
 
 #include "link.h"
+#include "pool/lane_queue.h"
 #include "pool/line.h"
 
 struct world;

@@ -4,6 +4,7 @@
 
 #include "pool/conn_state.h"
 #include "pool/ghost.h"
+#include "pool/lane.h"
 #include "rules.h"
 
 #include <stdlib.h>

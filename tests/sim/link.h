@@ -6,7 +6,7 @@
 #include "pool/conn.h"
 #include "pool/conn_state.h"
 #include "pool/driver.h"
-#include "pool/lanes.h"
+#include "pool/lane.h"
 #include "schedule.h"
 
 enum { STEPS_MAX = 64 };

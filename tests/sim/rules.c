@@ -4,6 +4,7 @@
 
 #include "pool/budget_census.h"
 #include "pool/check.h"
+#include "pool/class.h"
 #include "pool/conn_state.h"
 #include "pool/stats.h"
 #include "pool/status.h"

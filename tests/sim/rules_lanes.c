@@ -2,6 +2,7 @@
 #include "rules.h"
 
 #include "base/clock.h"
+#include "pool/lane.h"
 
 /* How long somebody waits before a lane is asked to go, as pool/retire.c has
  * it, and what the timer's ticks may add. */

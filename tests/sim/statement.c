@@ -2,6 +2,8 @@
  * answers what is on a connection one after another. */
 #include "pool/driver.h"
 #include "pool/flight.h"
+#include "pool/lane.h"
+#include "pool/lane_queue.h"
 #include "pool/lease.h"
 #include "rules.h"
 

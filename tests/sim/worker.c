@@ -2,6 +2,7 @@
 #include "worker.h"
 
 #include "pool/budget_inside.h"
+#include "pool/lane_queue.h"
 #include "pool/pool.h"
 #include "rules.h"
 

@@ -5,8 +5,10 @@
 #include "link.h"
 #include "policy/rails.h"
 #include "pool/budget.h"
+#include "pool/class.h"
 #include "pool/conn_state.h"
 #include "pool/hook.h"
+#include "pool/lanes.h"
 
 struct world;
 

@@ -1,5 +1,6 @@
 /* world.c - see world.h: the clock, the workers, a run from start to end. */
 #include "pool/budget_census.h"
+#include "pool/lanes.h"
 #include "pool/pool.h"
 #include "rules.h"
 

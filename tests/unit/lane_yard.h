@@ -6,6 +6,8 @@
 #define TIDEPOOL_UNIT_LANE_YARD_H
 
 #include "fake_driver.h"
+#include "pool/lane.h"
+#include "pool/lane_queue.h"
 #include "pool/lanes.h"
 
 enum { LANES_TEST_MAX = 8, ITEMS_MAX = 256, GROUPS_MAX = 64 };

@@ -1,6 +1,7 @@
 /* test_pool_class.c - classes: shares of turns while several wait, and who is
  * shed first. */
 #include "fake_driver.h"
+#include "pool/class.h"
 #include "pool/stats.h"
 
 static struct wait_log *wait_as(struct fake *fake, struct wait_log *log,

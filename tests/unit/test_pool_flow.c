@@ -2,6 +2,8 @@
  * what it has room for. */
 #include "fake_driver.h"
 #include "pool/check.h"
+#include "pool/lane.h"
+#include "pool/lane_queue.h"
 #include "pool/lanes.h"
 #include "pool/lease.h"
 #include "pool/pool.h"

@@ -3,6 +3,7 @@
 #include "pool/lanes.h"
 
 #include "fake_driver.h"
+#include "pool/lane_queue.h"
 #include "pool/pool.h"
 
 enum { WAITS = 5 };

@@ -1,5 +1,7 @@
 /* test_pool_lanes.c - which lane takes how many statements, and what waits. */
 #include "lane_yard.h"
+#include "pool/lane.h"
+#include "pool/lane_queue.h"
 #include "pool/pool.h"
 #include "pool/stats.h"
 #include "pool/status.h"

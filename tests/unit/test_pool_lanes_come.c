@@ -1,5 +1,8 @@
 /* test_pool_lanes_come.c - who gets a lane, and when lanes go. */
 #include "lane_yard.h"
+#include "pool/lane.h"
+#include "pool/lane_queue.h"
+#include "pool/lanes.h"
 #include "pool/lease.h"
 #include "pool/line.h"
 #include "pool/pool.h"

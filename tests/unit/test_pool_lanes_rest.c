@@ -1,6 +1,7 @@
 /* test_pool_lanes_rest.c - read lanes that rest: who may have them meanwhile.
  */
 #include "lane_yard.h"
+#include "pool/lane.h"
 #include "pool/lease.h"
 #include "pool/pool.h"
 #include "pool/stats.h"

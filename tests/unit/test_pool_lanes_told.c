@@ -2,6 +2,8 @@
 #include "lane_yard.h"
 #include "pool/event.h"
 #include "pool/flight.h"
+#include "pool/lane.h"
+#include "pool/lane_queue.h"
 #include "pool/pool.h"
 #include "pool/stats.h"
 

@@ -1,8 +1,13 @@
-/* lanes_inside.h - what lanes.c and lane_queue.c share. */
-#ifndef TIDEPOOL_POOL_LANES_INSIDE_H
-#define TIDEPOOL_POOL_LANES_INSIDE_H
+/*
+ * lane_queue_inside.h - whose turn it is of those queued, and who goes without,
+ * for the files of this folder only; what drivers see of it is in lane_queue.h.
+ *
+ * Items are the driver's.
+ */
+#ifndef TIDEPOOL_POOL_LANE_QUEUE_INSIDE_H
+#define TIDEPOOL_POOL_LANE_QUEUE_INSIDE_H
 
-#include "pool/internal.h"
+#include "pool/lane_queue.h"
 #include "pool/lanes.h"
 
 static inline struct lane_item *lane_item_of(struct list_node *node)
