@@ -1,10 +1,13 @@
 /* alarm.c - see alarm.h. */
 #include "pool/alarm.h"
 
+#include "base/clock.h"
 #include "pool/event.h"
 #include "pool/internal.h"
 #include "pool/lane_queue.h"
 #include "pool/lease_inside.h"
+#include "pool/lists.h"
+#include "pool/pool_inside.h"
 #include "pool/status.h"
 
 /* How long it must be so before it is told. */

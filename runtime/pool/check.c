@@ -6,6 +6,7 @@
 #include "pool/lease.h"
 #include "pool/line.h"
 #include "pool/line_inside.h"
+#include "pool/lists.h"
 #include "pool/status.h"
 
 static void check_conn(const struct pool *pool, const struct conn *conn,

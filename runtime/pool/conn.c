@@ -11,6 +11,7 @@
 #include "pool/lease_inside.h"
 #include "pool/liveness.h"
 #include "pool/permit.h"
+#include "pool/pool_inside.h"
 #include "pool/retire.h"
 
 #include <string.h>

@@ -1,6 +1,7 @@
 /* grow.c - see grow.h. */
 #include "pool/grow.h"
 
+#include "base/clock.h"
 #include "pool/backoff.h"
 #include "pool/conn_inside.h"
 #include "pool/driver.h"
@@ -8,7 +9,9 @@
 #include "pool/hook_inside.h"
 #include "pool/internal.h"
 #include "pool/lease_inside.h"
+#include "pool/lists.h"
 #include "pool/permit.h"
+#include "pool/pool_inside.h"
 #include "pool/retire.h"
 #include "pool/status.h"
 

@@ -7,8 +7,10 @@
 #include "pool/hook_inside.h"
 #include "pool/internal.h"
 #include "pool/lease_inside.h"
+#include "pool/lists.h"
 #include "pool/liveness.h"
 #include "pool/pool.h"
+#include "pool/pool_inside.h"
 #include "pool/retire.h"
 
 bool pool_has_hook(const struct pool *pool, enum conn_hook hook)

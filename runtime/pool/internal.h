@@ -1,28 +1,22 @@
 /*
- * internal.h - the inside of the pool, for the files of this folder only.
+ * internal.h - what a pool is made of, for the files of this folder only.
  *
- * Every public call that may change something runs between pool_enter() and
- * pool_leave().  The outermost pool_leave() settles the pool: it repeats all
- * rules until none finds work, so nothing depends on who called what, and a
- * callback that calls the pool again only changes lists that the outermost one
- * reads afresh.  Nothing recurses.
+ * Rules read and change it between pool_enter() and pool_leave(), see
+ * pool_inside.h.
  */
 #ifndef TIDEPOOL_POOL_INTERNAL_H
 #define TIDEPOOL_POOL_INTERNAL_H
 
-#include "base/clock.h"
 #include "base/rand.h"
+#include "base/wheel.h"
 #include "pool/backoff.h"
 #include "pool/budget.h"
 #include "pool/budget_ghost.h"
 #include "pool/class.h"
 #include "pool/codel.h"
-#include "pool/conn.h"
 #include "pool/conn_state.h"
 #include "pool/event.h"
-#include "pool/flight.h"
 #include "pool/hook.h"
-#include "pool/line.h"
 #include "pool/pool.h"
 #include "pool/stats.h"
 
@@ -110,59 +104,5 @@ struct pool {
 
     struct pool_stats stats;
 };
-
-static inline uint32_t pool_count(const struct pool *pool,
-                                  enum conn_state state)
-{
-    return pool->by_state[state].len;
-}
-
-/* Those that are not on their way out. */
-static inline uint32_t pool_live(const struct pool *pool)
-{
-    return pool->open - pool_count(pool, CONN_CLOSING);
-}
-
-/* Those that have connected and are not on their way out. */
-static inline uint32_t pool_usable(const struct pool *pool)
-{
-    return pool_live(pool) - pool_count(pool, CONN_OPENING);
-}
-
-static inline struct conn *pool_conn_of(struct list_node *node)
-{
-    return node != NULL ? container_of(node, struct conn, node) : NULL;
-}
-
-static inline struct conn *pool_first(const struct pool *pool,
-                                      enum conn_state state)
-{
-    return pool_conn_of(list_first(&pool->by_state[state]));
-}
-
-static inline struct conn *pool_last(const struct pool *pool,
-                                     enum conn_state state)
-{
-    return pool_conn_of(list_last(&pool->by_state[state]));
-}
-
-static inline struct pool_waiter *pool_first_waiter(const struct pool *pool)
-{
-    struct list_node *node = list_first(&pool->line);
-
-    return node != NULL ? container_of(node, struct pool_waiter, node) : NULL;
-}
-
-/* ---- pool.c */
-
-void pool_enter(struct pool *pool, uint64_t now_ns);
-void pool_leave(struct pool *pool);
-/* The host has no time: what is left is for the next tick. */
-bool pool_is_over(const struct pool *pool);
-/* Ends no wait: for calls that must not run anybody's on_done. */
-void pool_leave_quietly(struct pool *pool);
-/* Does nothing now but to ask for a tick: for calls from inside a driver. */
-void pool_leave_to_tick(struct pool *pool);
-void pool_tell(const struct pool *pool, const struct pool_event *event);
 
 #endif

@@ -1,10 +1,13 @@
 /* lane_queue.c - see lane_queue.h: queued, taken, refused. */
 #include "pool/lane_queue.h"
 
+#include "base/clock.h"
+#include "pool/conn.h"
 #include "pool/flight.h"
 #include "pool/internal.h"
 #include "pool/lane_queue_inside.h"
 #include "pool/line_inside.h"
+#include "pool/pool_inside.h"
 
 /* item ends without having been on a lane, or off it again. */
 static void end_queued(const struct lanes *lanes, const struct lane_item *item,

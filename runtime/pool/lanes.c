@@ -1,6 +1,7 @@
 /* lanes.c - see lanes.h. */
 #include "pool/lanes.h"
 
+#include "base/clock.h"
 #include "pool/alarm.h"
 #include "pool/internal.h"
 #include "pool/lane_queue_inside.h"

@@ -6,7 +6,9 @@
 #include "pool/hook_inside.h"
 #include "pool/internal.h"
 #include "pool/lease_inside.h"
+#include "pool/lists.h"
 #include "pool/liveness.h"
+#include "pool/pool_inside.h"
 #include "pool/retire.h"
 #include "pool/stats.h"
 

@@ -1,12 +1,15 @@
 /* line.c - see line.h: standing in line, leaving it, and who is served. */
 #include "pool/line.h"
 
+#include "base/clock.h"
 #include "pool/event.h"
 #include "pool/hook_inside.h"
 #include "pool/internal.h"
 #include "pool/lease_inside.h"
 #include "pool/line_inside.h"
+#include "pool/lists.h"
 #include "pool/liveness.h"
+#include "pool/pool_inside.h"
 #include "pool/status.h"
 
 #include <string.h>

@@ -5,6 +5,8 @@
 #include "pool/driver.h"
 #include "pool/internal.h"
 #include "pool/lease_inside.h"
+#include "pool/lists.h"
+#include "pool/pool_inside.h"
 
 /* When it last showed life. */
 static uint64_t alive_ns(const struct conn *conn)

@@ -1,6 +1,7 @@
 /* permit.c - see permit.h. */
 #include "pool/permit.h"
 
+#include "base/clock.h"
 #include "pool/bucket.h"
 #include "pool/budget.h"
 #include "pool/budget_census.h"
@@ -9,8 +10,10 @@
 #include "pool/conn_inside.h"
 #include "pool/ghost.h"
 #include "pool/internal.h"
+#include "pool/lists.h"
 #include "pool/liveness.h"
 #include "pool/pool.h"
+#include "pool/pool_inside.h"
 #include "pool/retire.h"
 #include "pool/status.h"
 

@@ -1,6 +1,7 @@
 /* pool.c - see pool.h: making it, running it, changing and reading it. */
 #include "pool/pool.h"
 
+#include "base/clock.h"
 #include "pool/alarm.h"
 #include "pool/backoff.h"
 #include "pool/class.h"
@@ -13,8 +14,10 @@
 #include "pool/lane_queue.h"
 #include "pool/lanes.h"
 #include "pool/line_inside.h"
+#include "pool/lists.h"
 #include "pool/liveness.h"
 #include "pool/permit.h"
+#include "pool/pool_inside.h"
 #include "pool/retire.h"
 #include "pool/stats.h"
 #include "pool/status.h"

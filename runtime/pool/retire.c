@@ -8,8 +8,10 @@
 #include "pool/internal.h"
 #include "pool/lease.h"
 #include "pool/line_inside.h"
+#include "pool/lists.h"
 #include "pool/permit.h"
 #include "pool/pool.h"
+#include "pool/pool_inside.h"
 
 /* An idle connection used this recently is taken to be in demand. */
 static const uint64_t RECENT_NS = 1000000000;

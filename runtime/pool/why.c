@@ -3,6 +3,7 @@
 
 #include "pool/budget_census.h"
 #include "pool/internal.h"
+#include "pool/lists.h"
 #include "pool/status.h"
 
 #include <stdarg.h>
