@@ -188,17 +188,27 @@ static void test_forgotten_statement_is_prepared_anew_once(void **state)
     assert_err(call.err, ERR_SERVER);
 }
 
-/* Without a name: behind a pooler each may lead to the old plan again. */
+/*
+ * Runs "a" when the server finds its plan old, which it says to the Bind or to
+ * the Describe, by fail; before that ran has run.  It is passed by without a
+ * name: behind a pooler each may lead to the old plan again.
+ */
+static void run_on_old_plan(struct world *world, const char *ran,
+                            const char **fail)
+{
+    pg_run_pool(world, ran);
+    pg_peer_forget(&world->peer.conns[0]);
+    *fail = "0A000";
+    world->peer.fail_where = "RevalidateCachedQuery";
+    pg_run_pool(world, "a");
+}
+
 static void test_old_plan_is_passed_by_and_made_anew_next_time(void **state)
 {
     struct world *world = *state;
     struct peer_conn *conn = &world->peer.conns[0];
 
-    pg_run_pool(world, "a");
-    pg_peer_forget(conn);
-    world->peer.fail_bind = "0A000";
-    world->peer.fail_where = "RevalidateCachedQuery";
-    pg_run_pool(world, "a");
+    run_on_old_plan(world, "a", &world->peer.fail_bind);
     assert_string_equal(conn->heard, "B S P:a B E S ");
     pg_peer_forget(conn);
 
@@ -209,14 +219,9 @@ static void test_old_plan_is_passed_by_and_made_anew_next_time(void **state)
 static void test_old_plan_of_a_new_name_is_passed_by(void **state)
 {
     struct world *world = *state;
-    struct peer_conn *conn = &world->peer.conns[0];
 
-    pg_run_pool(world, "b");
-    pg_peer_forget(conn);
-    world->peer.fail_describe = "0A000";
-    world->peer.fail_where = "RevalidateCachedQuery";
-    pg_run_pool(world, "a");
-    assert_string_equal(conn->heard, "P:a D S P:a B E S ");
+    run_on_old_plan(world, "b", &world->peer.fail_describe);
+    assert_string_equal(world->peer.conns[0].heard, "P:a D S P:a B E S ");
 }
 
 static void test_forgotten_statement_fails_inside_a_transaction(void **state)
