@@ -3,7 +3,7 @@
 #define TIDEPOOL_HOST_OPERATION_H
 
 #include "host/inside.h"
-#include "pg/pg.h"
+#include "pg/request.h"
 #include "pool/line.h"
 #include "redis/redis.h"
 #include "script/bind_pool.h"

@@ -3,6 +3,7 @@
 #include "host/operation.h"
 
 #include "base/cores.h"
+#include "pg/pg.h"
 #include "pool/pool.h"
 #include "pool/stats.h"
 #include "pool/status.h"

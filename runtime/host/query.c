@@ -3,13 +3,19 @@
 
 #include "base/buf.h"
 #include "base/number.h"
+#include "pg/array.h"
+#include "pg/param.h"
+#include "pg/pg.h"
+#include "pg/request.h"
+#include "pg/rows.h"
+#include "pg/value.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 _Static_assert((int)TIDE_TEXT == (int)PG_VALUE_TEXT &&
                    (int)TIDE_ARRAY == (int)PG_VALUE_ARRAY,
-               "tidepool.h has the kinds of pg.h");
+               "tidepool.h has the kinds of pg/param.h");
 
 /* A statement's texts, behind its operation, which goes with them. */
 struct statement {

@@ -1,6 +1,9 @@
-/* array.c - pg.h: array literals, "{1,NULL,{\"a b\"}}", element by element. */
+/* array.c - see array.h. */
+#include "pg/array.h"
+
 #include "pg/type.h"
 #include "pg/value.h"
+#include "pg/value_inside.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 
 #include "pg/link.h"
 #include "pg/query.h"
-#include "pg/request.h"
+#include "pg/request_inside.h"
 #include "pg/words.h"
 
 #include <string.h>

@@ -9,7 +9,14 @@
 #ifndef TIDEPOOL_PG_COPY_H
 #define TIDEPOOL_PG_COPY_H
 
-#include "pg/pg.h"
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct pg_link;
+struct pg_rows;
 
 enum pg_copy_state {
     PG_COPY_STARTING,

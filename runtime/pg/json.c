@@ -1,7 +1,10 @@
-/* json.c - pg.h: rows as JSON, straight from libpq's memory. */
-#include "pg/value.h"
+/* json.c - see json.h. */
+#include "pg/json.h"
 
 #include "base/json.h"
+#include "pg/array.h"
+#include "pg/rows.h"
+#include "pg/value.h"
 
 #include <math.h>
 #include <string.h>

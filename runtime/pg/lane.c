@@ -2,6 +2,7 @@
 #include "pg/lane.h"
 
 #include "pg/request.h"
+#include "pg/request_inside.h"
 #include "pool/lane_queue.h"
 #include "pool/lease.h"
 #include "pool/pool.h"

@@ -10,6 +10,7 @@
 #define TIDEPOOL_PG_LANE_H
 
 #include "pg/link.h"
+#include "pg/request.h"
 #include "pool/flight.h"
 #include "pool/lane.h"
 #include "pool/lanes.h"

@@ -1,5 +1,6 @@
 /* lane_lose.c - see lane.h: what becomes of those on a lane that is lost. */
 #include "pg/lane.h"
+#include "pg/request.h"
 #include "pool/lane.h"
 #include "pool/lane_queue.h"
 #include "pool/lease.h"

@@ -2,6 +2,7 @@
 #include "pg/lane.h"
 
 #include "pg/query.h"
+#include "pg/request.h"
 #include "pg/words.h"
 #include "pool/lane.h"
 #include "pool/lane_queue.h"

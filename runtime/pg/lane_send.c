@@ -1,7 +1,9 @@
 /* lane_send.c - see lane.h: what goes onto the wire of a lane. */
 #include "pg/lane.h"
 
+#include "pg/param_inside.h"
 #include "pg/request.h"
+#include "pg/request_inside.h"
 #include "pool/lane.h"
 #include "pool/lane_queue.h"
 #include "pool/pool.h"

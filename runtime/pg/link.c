@@ -5,7 +5,7 @@
 #include "pg/lane.h"
 #include "pg/listen.h"
 #include "pg/query.h"
-#include "pg/request.h"
+#include "pg/request_inside.h"
 #include "pg/words.h"
 #include "pool/driver.h"
 

@@ -7,7 +7,12 @@
 #ifndef TIDEPOOL_PG_LISTEN_H
 #define TIDEPOOL_PG_LISTEN_H
 
-#include "pg/pg.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct pg_link;
 
 struct pg_note {
     char *channel;

@@ -8,8 +8,7 @@
 #include "net/pool_clock.h"
 #include "pg/address.h"
 #include "pg/known.h"
-#include "pg/param.h"
-#include "pg/pg.h"
+#include "pg/param_inside.h"
 #include "pg/types.h"
 #include "pool/lanes.h"
 

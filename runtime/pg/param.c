@@ -1,8 +1,10 @@
-/* param.c - see param.h. */
-#include "pg/param.h"
+/* param.c - see param_inside.h. */
+#include "pg/param_inside.h"
 
+#include "pg/param.h"
 #include "pg/type.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,30 +1,24 @@
-/* param.h - a script's parameters as libpq wants them.  Private to pg/. */
+/* param.h - a parameter of a statement, as scripts and hosts give it. */
 #ifndef TIDEPOOL_PG_PARAM_H
 #define TIDEPOOL_PG_PARAM_H
 
-#include "base/buf.h"
-#include "pg/pg.h"
+#include <stddef.h>
 
-/* Reused for every statement; all zero is an empty one. */
-struct param_list {
-    struct buf bytes;    /* the texts, each with a zero at its end */
-    const char **values; /* NULL for NULL */
-    size_t *offsets;     /* while bytes may still move */
-    unsigned room;
+enum pg_param_kind {
+    PG_PARAM_NULL,
+    PG_PARAM_TEXT,  /* in the type's text form; the server infers the type */
+    PG_PARAM_JSON,  /* JSON text of a script's table: goes to json and jsonb as
+                       it is, to an array type as an array literal, to others as
+                       text */
+    PG_PARAM_ARRAY, /* JSON text of a list: goes as an array literal, whatever
+                       the type */
+    PG_PARAM_BYTES  /* goes in bytea's hex form */
 };
 
-/*
- * Encodes params into list->values; types are the parameters' OIDs, or NULL
- * when they are not known.  ERR_BADARG: why names the parameter.
- */
-enum err param_list_fill(struct param_list *list, const struct pg_param *params,
-                         unsigned count, const uint32_t *types,
-                         struct err_text *why) MUST_CHECK;
-void param_list_free(struct param_list *list);
-
-/* Appends the JSON array (or empty object) in text as an array literal for
- * elements of this type. */
-enum err param_put_array(struct buf *out, const char *text, size_t len,
-                         uint32_t element, struct err_text *why) MUST_CHECK;
+struct pg_param {
+    enum pg_param_kind kind;
+    const char *text; /* needs no terminating zero */
+    size_t len;
+};
 
 #endif

@@ -1,6 +1,8 @@
 /* pool.c - pg.h: opening, naming and closing pools, and what leases show. */
 #include "pg/connect.h"
 #include "pg/lane.h"
+#include "pg/param_inside.h"
+#include "pg/pg.h"
 
 #include "pool/pool.h"
 

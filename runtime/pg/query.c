@@ -2,7 +2,10 @@
 #include "pg/query.h"
 
 #include "pg/link.h"
+#include "pg/param.h"
+#include "pg/param_inside.h"
 #include "pg/request.h"
+#include "pg/request_inside.h"
 #include "pg/session.h"
 #include "pg/words.h"
 #include "pool/driver.h"

@@ -1,9 +1,10 @@
-/* request.c - a request's way: the line, a link, its end; see pg.h and
- * request.h. */
+/* request.c - a request's way: the line, a link, its end; see request.h and
+ * request_inside.h. */
 #include "pg/request.h"
 
 #include "pg/lane.h"
 #include "pg/query.h"
+#include "pg/request_inside.h"
 #include "pg/words.h"
 #include "pool/lease.h"
 #include "pool/line.h"

@@ -2,8 +2,10 @@
 #include "pg/types.h"
 
 #include "pg/owner.h"
+#include "pg/rows.h"
 #include "pg/type.h"
 #include "pg/value.h"
+#include "pg/value_inside.h"
 #include "pool/status.h"
 
 #include <libpq-fe.h>

@@ -8,8 +8,12 @@
 #ifndef TIDEPOOL_PG_TYPES_H
 #define TIDEPOOL_PG_TYPES_H
 
-#include "pg/pg.h"
+#include "base/buf.h"
 
+#include <stdbool.h>
+
+struct pg_pool;
+struct pg_rows;
 struct pg_types;
 
 /* That of the pool now, one reference more; NULL when there is no memory. */

@@ -1,5 +1,7 @@
 /* bind_copy.c - COPY on a leased Postgres connection, as a Lua value. */
 #include "pg/copy.h"
+#include "pg/pg.h"
+#include "pg/rows.h"
 #include "script/failure.h"
 #include "script/hearing.h"
 #include "script/lease.h"

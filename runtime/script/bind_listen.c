@@ -1,6 +1,7 @@
 /* bind_listen.c - leased Postgres connections that hear NOTIFY, as Lua
  * values. */
 #include "pg/listen.h"
+#include "pg/pg.h"
 #include "pool/lease.h"
 #include "script/failure.h"
 #include "script/hearing.h"

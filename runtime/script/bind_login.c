@@ -1,4 +1,5 @@
 /* bind_login.c - who a pool's next connects log in as. */
+#include "pg/pg.h"
 #include "script/failure.h"
 
 #include <string.h>

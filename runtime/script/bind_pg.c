@@ -1,4 +1,6 @@
 /* bind_pg.c - Postgres pools and leases as Lua values. */
+#include "pg/pg.h"
+#include "pg/request.h"
 #include "pool/pool.h"
 #include "script/failure.h"
 #include "script/lease.h"

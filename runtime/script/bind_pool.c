@@ -1,5 +1,6 @@
 /* bind_pool.c - see bind_pool.h. */
 #include "base/cores.h"
+#include "pg/pg.h"
 #include "pool/budget_census.h"
 #include "pool/conn_state.h"
 #include "pool/event.h"

@@ -6,7 +6,11 @@
  * looked at goes from the result to JSON without a Lua string.
  */
 #include "script/bind_rows.h"
+#include "pg/array.h"
+#include "pg/json.h"
+#include "pg/rows.h"
 #include "pg/types.h"
+#include "pg/value.h"
 #include "script/json.h"
 
 static const char ROWS_TYPE[] = "tidepool.rows";

@@ -1,5 +1,6 @@
 /* msgpack_write.c - see msgpack.h: from Lua to bytes. */
 #include "base/json.h"
+#include "pg/param.h"
 #include "script/bind_rows.h"
 #include "script/json.h"
 #include "script/msgpack.h"

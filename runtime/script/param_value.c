@@ -1,5 +1,6 @@
 /* param_value.c - see param_value.h. */
 #include "script/param_value.h"
+#include "pg/param.h"
 
 static const char *const TYPES[] = { [PG_PARAM_JSON] = "tidepool.json_param",
                                      [PG_PARAM_ARRAY] = "tidepool.array",

@@ -3,7 +3,7 @@
 #ifndef TIDEPOOL_SCRIPT_PARAM_VALUE_H
 #define TIDEPOOL_SCRIPT_PARAM_VALUE_H
 
-#include "pg/pg.h"
+#include "pg/param.h"
 #include "script/vm.h"
 
 /* Whether the value at index is one; then pushes what it holds. */

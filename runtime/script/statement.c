@@ -1,7 +1,11 @@
 /* statement.c - see statement.h. */
 #include "script/statement.h"
 #include "base/number.h"
+#include "pg/param.h"
+#include "pg/request.h"
+#include "pg/rows.h"
 #include "pg/types.h"
+#include "pg/value.h"
 #include "script/bind_rows.h"
 #include "script/failure.h"
 #include "script/json.h"

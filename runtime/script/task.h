@@ -9,7 +9,8 @@
 #define TIDEPOOL_SCRIPT_TASK_H
 
 #include "net/deadline.h"
-#include "pg/pg.h"
+#include "pg/request.h"
+#include "pg/value.h"
 #include "pool/class.h"
 #include "pool/line.h"
 #include "redis/redis.h"

@@ -8,9 +8,12 @@
 #include "fuzz.h"
 
 #include "json_check.h"
+#include "pg/array.h"
 #include "pg/param.h"
+#include "pg/param_inside.h"
 #include "pg/type.h"
 #include "pg/value.h"
+#include "pg/value_inside.h"
 
 #include <string.h>
 

@@ -8,8 +8,11 @@
 #include "fuzz.h"
 
 #include "json_check.h"
+#include "pg/array.h"
+#include "pg/json.h"
 #include "pg/type.h"
 #include "pg/value.h"
+#include "pg/value_inside.h"
 
 #include <libpq-fe.h>
 #include <string.h>

@@ -1,6 +1,8 @@
 /* pg_made.c - see pg_made.h. */
 #include "pg_made.h"
 
+#include "pg/rows.h"
+#include "pg/value.h"
 #include "unit.h"
 
 #include <libpq-fe.h>

@@ -2,7 +2,11 @@
 #ifndef TIDEPOOL_UNIT_PG_MADE_H
 #define TIDEPOOL_UNIT_PG_MADE_H
 
-#include "pg/pg.h"
+#include <stddef.h>
+#include <stdint.h>
+
+struct pg_rows;
+struct pg_value;
 
 /* One column of the row; text NULL is NULL. */
 struct made {

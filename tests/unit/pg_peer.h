@@ -11,8 +11,10 @@
 #ifndef TIDEPOOL_UNIT_PG_PEER_H
 #define TIDEPOOL_UNIT_PG_PEER_H
 
+#include "base/log.h"
 #include "net/stream.h"
-#include "pg/pg.h"
+#include "pg/param.h"
+#include "pg/request.h"
 #include "pool/conn_state.h"
 
 enum { PEER_CONNS_MAX = 16, PEER_HEARD_MAX = 4096 };

@@ -1,4 +1,7 @@
 /* pg_world.c - see pg_peer.h: the client's side. */
+#include "pg/pg.h"
+#include "pg/rows.h"
+#include "pg/value.h"
 #include "pg_peer.h"
 #include "pool/lease.h"
 #include "pool/line.h"

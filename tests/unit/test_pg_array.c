@@ -2,8 +2,9 @@
 #include "unit.h"
 
 #include "base/buf.h"
-#include "pg/pg.h"
+#include "pg/array.h"
 #include "pg/type.h"
+#include "pg/value.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,6 @@
 /* test_pg_connect.c - pools that connect, or do not. */
 #include "oom.h"
+#include "pg/pg.h"
 #include "pg_peer.h"
 #include "pool/backoff.h"
 #include "pool/stats.h"

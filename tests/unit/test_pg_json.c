@@ -2,7 +2,10 @@
 #include "pg_made.h"
 #include "unit.h"
 
+#include "pg/json.h"
+#include "pg/rows.h"
 #include "pg/type.h"
+#include "pg/value.h"
 
 /* The JSON of a row with one value of this type. */
 static void put_value(struct buf *out, uint32_t type, const char *text)

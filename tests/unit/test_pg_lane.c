@@ -1,4 +1,5 @@
 /* test_pg_lane.c - statements that share a connection: sent, failed, lost. */
+#include "pg/pg.h"
 #include "pg_peer.h"
 #include "pool/pool.h"
 #include "pool/stats.h"

@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include "pg/param.h"
+#include "pg/param_inside.h"
 #include "pg/type.h"
 
 enum { TEXT = 25, INT4_ARRAY = 1007, TEXT_ARRAY = 1009, JSONB_ARRAY = 3807 };

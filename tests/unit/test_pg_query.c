@@ -1,4 +1,5 @@
 /* test_pg_query.c - statements on a link: prepared, run, refused, retried. */
+#include "pg/pg.h"
 #include "pg_peer.h"
 #include "pool/pool.h"
 #include "pool/stats.h"

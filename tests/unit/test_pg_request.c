@@ -1,4 +1,5 @@
 /* test_pg_request.c - how statements end that do not end well. */
+#include "pg/pg.h"
 #include "pg_peer.h"
 #include "pool/line.h"
 #include "pool/stats.h"

@@ -3,7 +3,9 @@
 #include "turns.h"
 #include "unit.h"
 
+#include "pg/rows.h"
 #include "pg/type.h"
+#include "pg/value.h"
 
 #include <locale.h>
 #include <math.h>
