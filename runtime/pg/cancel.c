@@ -3,6 +3,7 @@
 
 #include "pg/cancel_call.h"
 #include "pg/link.h"
+#include "pg/phase.h"
 
 #include <stdlib.h>
 

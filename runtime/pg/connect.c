@@ -4,6 +4,8 @@
  * what an attempt tells of the servers.
  */
 #include "pg/connect.h"
+#include "net/watch.h"
+#include "pg/heed.h"
 
 #include "pool/driver.h"
 #include "pool/ghost.h"

@@ -1,7 +1,11 @@
 /* copy.c - see copy.h. */
 #include "pg/copy.h"
+#include "net/watch.h"
 
+#include "pg/cancel.h"
+#include "pg/heed.h"
 #include "pg/link.h"
+#include "pg/phase.h"
 #include "pg/query.h"
 #include "pg/request_inside.h"
 #include "pg/words.h"

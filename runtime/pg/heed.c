@@ -1,4 +1,6 @@
-/* heed.c - see link.h: errors that tell of the server, not of a statement. */
+/* heed.c - see heed.h. */
+#include "pg/heed.h"
+
 #include "pg/link.h"
 #include "pool/driver.h"
 

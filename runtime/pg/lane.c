@@ -1,6 +1,8 @@
 /* lane.c - see lane.h: how requests get onto lanes and off, a lane's life. */
 #include "pg/lane.h"
 
+#include "pg/cancel.h"
+#include "pg/phase.h"
 #include "pg/request.h"
 #include "pg/request_inside.h"
 #include "pool/lane_queue.h"

@@ -1,5 +1,6 @@
 /* lane_late.c - see lane.h: a server that is late with a lane's setup, or with
  * what nobody waits for. */
+#include "pg/cancel.h"
 #include "pg/lane.h"
 #include "pool/lane.h"
 #include "pool/pool.h"

@@ -1,6 +1,8 @@
 /* lane_read.c - see lane.h: the answers on a lane, and what is learned. */
 #include "pg/lane.h"
 
+#include "pg/heed.h"
+#include "pg/phase.h"
 #include "pg/query.h"
 #include "pg/request.h"
 #include "pg/words.h"

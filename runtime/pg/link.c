@@ -1,9 +1,15 @@
-/* link.c - see link.h: reading a link, its chores, its end. */
+/* link.c - see link.h: reading a link, its end. */
+#include "pg/link.h"
+
+#include "net/watch.h"
+#include "pg/cancel.h"
 #include "pg/connect.h"
 #include "pg/copy.h"
 #include "pg/ghost.h"
+#include "pg/heed.h"
 #include "pg/lane.h"
 #include "pg/listen.h"
+#include "pg/part.h"
 #include "pg/query.h"
 #include "pg/request_inside.h"
 #include "pg/words.h"
@@ -12,27 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-
-/* clang-format off */
-static const bool legal_moves[LINK_PHASES][LINK_PHASES] = {
-    [LINK_CONNECTING] = { [LINK_QUIET] = true },
-    [LINK_QUIET]      = { [LINK_PREPARING] = true, [LINK_RUNNING] = true,
-                          [LINK_CHORE] = true, [LINK_LANE] = true,
-                          [LINK_COPY] = true, [LINK_BROKEN] = true },
-    [LINK_COPY]       = { [LINK_QUIET] = true, [LINK_BROKEN] = true },
-    [LINK_LANE]       = { [LINK_QUIET] = true, [LINK_BROKEN] = true },
-    [LINK_PREPARING]  = { [LINK_QUIET] = true, [LINK_BROKEN] = true },
-    [LINK_RUNNING]    = { [LINK_QUIET] = true, [LINK_BROKEN] = true },
-    [LINK_CHORE]      = { [LINK_QUIET] = true, [LINK_BROKEN] = true },
-    [LINK_BROKEN]     = { [LINK_BROKEN] = true },
-};
-/* clang-format on */
-
-void link_move(struct pg_link *link, enum link_phase phase)
-{
-    assert(legal_moves[link->phase][phase]);
-    link->phase = phase;
-}
 
 static bool is_dead(const struct pg_link *link)
 {
@@ -147,137 +132,17 @@ void link_settle(struct pg_link *link)
         pool_conn_cancelled(&link->conn, true, link_now(link));
 }
 
-/* ---- chores */
-
-static void on_lost_job(struct loop_job *job)
-{
-    link_lost(container_of(job, struct pg_link, job));
-}
+/* ---- what the pool asks of it while somebody has it */
 
 static void on_settle_job(struct loop_job *job)
 {
     link_settle(container_of(job, struct pg_link, job));
 }
 
-static void later(struct pg_link *link, void (*fn)(struct loop_job *job))
+static void settle_later(struct pg_link *link)
 {
-    link->job.fn = fn;
+    link->job.fn = on_settle_job;
     loop_defer(link->pg->loop, LOOP_RUN, &link->job);
-}
-
-bool link_chore(struct pg_link *link, enum link_chore chore)
-{
-    static const char *const statements[] = {
-        [CHORE_TEST] = "",
-        [CHORE_ROLLBACK] = "ROLLBACK",
-        [CHORE_DISCARD] = "DISCARD ALL",
-        [CHORE_WRITABLE] = "RESET default_transaction_read_only",
-        [CHORE_UNNAME] = "RESET application_name",
-        /* there is none: an error, which is what fails a transaction */
-        [CHORE_POISON] = "ROLLBACK TO SAVEPOINT tidepool_statement_timeout",
-    };
-
-    link->chore = chore;
-    link->is_chore_done = true;
-    if (PQsendQuery(link->pq, statements[chore]) != 1)
-        return false;
-    link_move(link, LINK_CHORE);
-    return link_flush(link);
-}
-
-static void begin_chore(struct pg_link *link, enum link_chore chore)
-{
-    if (!link_chore(link, chore))
-        later(link, on_lost_job);
-}
-
-static void chore_answer(struct pg_link *link, PGresult *answer)
-{
-    if (!ghost_answer(link, answer) &&
-        PQresultStatus(answer) == PGRES_FATAL_ERROR) {
-        link->is_chore_done = false;
-        link_error_text(link, answer, &link->text);
-    }
-    PQclear(answer);
-}
-
-/* The session is not as the next borrower expects it. */
-static bool is_changed(const struct pg_link *link)
-{
-    return link->is_touched || link->is_read_only || link->is_named;
-}
-
-static enum link_chore cleaning(const struct pg_link *link)
-{
-    if (link->is_touched)
-        return CHORE_DISCARD;
-    return link->is_named ? CHORE_UNNAME : CHORE_WRITABLE;
-}
-
-static void reset_on(struct pg_link *link)
-{
-    bool is_done = link->is_chore_done;
-
-    if (is_done && link->chore == CHORE_DISCARD) {
-        stmts_clear(&link->stmts);
-        link->is_touched = false;
-        link->is_read_only = false;
-        link->is_named = false;
-        pool_conn_bare(&link->conn);
-    }
-    if (is_done && link->chore == CHORE_UNNAME)
-        link->is_named = false;
-    if (is_done && link->chore == CHORE_WRITABLE)
-        link->is_read_only = false;
-    if (!is_done || !is_changed(link))
-        pool_conn_reset(&link->conn, is_done, link_now(link));
-    else if (!link_chore(link, cleaning(link)))
-        link_lost(link);
-}
-
-static void chore_end(struct pg_link *link)
-{
-    link_rest(link);
-    if (link->phase == LINK_BROKEN && link->chore != CHORE_POISON) {
-        link_lost(link);
-        return;
-    }
-    switch (link->chore) {
-    case CHORE_TEST:
-        pool_conn_tested(&link->conn, link->is_chore_done, link_now(link));
-        break;
-    case CHORE_ROLLBACK:
-    case CHORE_DISCARD:
-    case CHORE_UNNAME:
-    case CHORE_WRITABLE: reset_on(link); break;
-    case CHORE_POISON:
-        if (PQtransactionStatus(link->pq) == PQTRANS_INTRANS)
-            link_break(link); /* it did not work */
-        link_settle(link);
-    }
-}
-
-void link_test(struct conn *conn)
-{
-    struct pg_link *link = link_of(conn);
-
-    if (!ghost_ask(link)) {
-        begin_chore(link, CHORE_TEST);
-        return;
-    }
-    link->chore = CHORE_TEST;
-    link->is_chore_done = true;
-    link_move(link, LINK_CHORE);
-    if (!link_flush(link))
-        later(link, on_lost_job);
-}
-
-void link_reset(struct conn *conn)
-{
-    struct pg_link *link = link_of(conn);
-    bool is_idle = PQtransactionStatus(link->pq) == PQTRANS_IDLE;
-
-    begin_chore(link, is_idle ? cleaning(link) : CHORE_ROLLBACK);
 }
 
 void link_stop(struct conn *conn)
@@ -286,7 +151,7 @@ void link_stop(struct conn *conn)
 
     /* when all has come, it is a cancel on its way that keeps it busy */
     if (link->phase == LINK_QUIET || link->phase == LINK_BROKEN)
-        later(link, on_settle_job);
+        settle_later(link);
     else
         link_cancel_start(link);
 }
@@ -298,34 +163,6 @@ void link_abandon(struct conn *conn)
     if (link->request != NULL)
         request_take_back(link);
     copy_take_back(link);
-}
-
-enum conn_wire link_wire(const struct conn *conn)
-{
-    const struct pg_link *link = link_of(conn);
-
-    if (link->phase == LINK_BROKEN)
-        return CONN_BROKEN;
-    if (link->phase != LINK_QUIET || link->cancel != NULL)
-        return CONN_BUSY;
-    switch (PQtransactionStatus(link->pq)) {
-    case PQTRANS_IDLE: return is_changed(link) ? CONN_DIRTY : CONN_CLEAN;
-    case PQTRANS_INTRANS:
-    case PQTRANS_INERROR: return CONN_DIRTY;
-    default: return CONN_BROKEN;
-    }
-}
-
-bool link_keep(struct conn *conn, bool is_baseline)
-{
-    struct pg_link *link = link_of(conn);
-
-    if (link->phase != LINK_QUIET || link->cancel != NULL ||
-        PQtransactionStatus(link->pq) != PQTRANS_IDLE)
-        return false;
-    if (is_baseline)
-        link->is_touched = false;
-    return true;
 }
 
 /* ---- reading */

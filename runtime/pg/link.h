@@ -9,36 +9,15 @@
 #define TIDEPOOL_PG_LINK_H
 
 #include "net/deadline.h"
-#include "net/watch.h"
-#include "pg/cancel.h"
+#include "pg/chore.h"
 #include "pg/copy.h"
 #include "pg/owner.h"
+#include "pg/phase.h"
 #include "pg/stmt.h"
 #include "pool/conn.h"
 #include "pool/conn_state.h"
 #include "pool/driver.h"
 #include "pool/lane.h"
-
-enum link_phase {
-    LINK_CONNECTING,
-    LINK_QUIET,     /* nothing is due */
-    LINK_PREPARING, /* Parse and Describe, and Close of doomed statements */
-    LINK_RUNNING,   /* the request's statement */
-    LINK_CHORE,     /* a statement of our own */
-    LINK_LANE,      /* pipelined, see lane.h */
-    LINK_COPY,      /* see copy.h */
-    LINK_BROKEN,    /* for good */
-    LINK_PHASES
-};
-
-enum link_chore {
-    CHORE_TEST,
-    CHORE_ROLLBACK,
-    CHORE_DISCARD,
-    CHORE_WRITABLE, /* not a read lane any more */
-    CHORE_UNNAME,   /* the trace is over */
-    CHORE_POISON,   /* makes the open transaction fail */
-};
 
 struct connecting;
 struct step;
@@ -113,9 +92,6 @@ static inline uint64_t link_now(const struct pg_link *link)
     return loop_now_ns(link->pg->loop);
 }
 
-/* ---- link.c */
-
-void link_move(struct pg_link *link, enum link_phase phase);
 /* It has connected: from here on it is QUIET and read.  ERR_NOMEM. */
 enum err link_begin(struct pg_link *link) MUST_CHECK;
 /* Everything due has come: QUIET, or BROKEN when it is dead. */
@@ -129,27 +105,10 @@ void link_settle(struct pg_link *link);
 void link_break(struct pg_link *link);
 /* Does that and tells those who have it.  The link may be gone. */
 void link_lost(struct pg_link *link);
-/* Sends a statement of our own; false when the connection is dead. */
-bool link_chore(struct pg_link *link, enum link_chore chore) MUST_CHECK;
 
-/* conn_ops, but open */
-enum conn_wire link_wire(const struct conn *conn);
-void link_test(struct conn *conn);
-void link_reset(struct conn *conn);
+/* conn_ops; the others are in chore.h */
 void link_stop(struct conn *conn);
-bool link_keep(struct conn *conn, bool is_baseline);
 void link_abandon(struct conn *conn);
 void link_close(struct conn *conn, enum close_reason reason);
-
-/* ---- heed.c */
-
-/* Retires what the pool has open when the error tells that the server goes, or
- * must not be written to any more.  text has its SQLSTATE. */
-void link_heed(struct pg_link *link, const struct err_text *text,
-               bool is_fatal);
-
-/* ---- part.c: the last step of link_close() */
-
-void link_part(struct pg_link *link);
 
 #endif

@@ -1,9 +1,12 @@
 /*
- * part.c - see link.h: the last of a link.  PQfinish() closes the socket before
+ * part.c - see part.h: the last of a link.  PQfinish() closes the socket before
  * the server's process has left pg_stat_activity, so a connection opened at
  * once in its place could be one more than max_connections there.  A copy of
  * the socket says when that process has gone, which takes about a millisecond.
  */
+#include "pg/part.h"
+
+#include "net/watch.h"
 #include "net/work.h"
 #include "pg/link.h"
 #include "pool/driver.h"

@@ -1,4 +1,5 @@
 /* pool.c - pg.h: opening, naming and closing pools, and what leases show. */
+#include "pg/chore.h"
 #include "pg/connect.h"
 #include "pg/lane.h"
 #include "pg/param_inside.h"

@@ -1,9 +1,11 @@
 /* query.c - see query.h. */
 #include "pg/query.h"
 
+#include "pg/cancel.h"
 #include "pg/link.h"
 #include "pg/param.h"
 #include "pg/param_inside.h"
+#include "pg/phase.h"
 #include "pg/request.h"
 #include "pg/request_inside.h"
 #include "pg/session.h"

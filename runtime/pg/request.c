@@ -2,7 +2,11 @@
  * request_inside.h. */
 #include "pg/request.h"
 
+#include "pg/cancel.h"
+#include "pg/chore.h"
+#include "pg/heed.h"
 #include "pg/lane.h"
+#include "pg/phase.h"
 #include "pg/query.h"
 #include "pg/request_inside.h"
 #include "pg/words.h"

@@ -4,6 +4,7 @@
 #include "pg_peer.h"
 #include "turns.h"
 
+#include "pg/cancel.h"
 #include "pg/cancel_call.h"
 #include "pg/link.h"
 
