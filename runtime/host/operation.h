@@ -5,7 +5,7 @@
 #include "host/inside.h"
 #include "pg/request.h"
 #include "pool/line.h"
-#include "redis/redis.h"
+#include "redis/request.h"
 #include "script/bind_pool.h"
 
 /* One of the host's own, on runtime->pools until its last connection is gone;

@@ -7,6 +7,7 @@
 #include "pool/pool.h"
 #include "pool/stats.h"
 #include "pool/status.h"
+#include "redis/redis.h"
 
 #include <stdio.h>
 #include <stdlib.h>

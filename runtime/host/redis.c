@@ -1,5 +1,9 @@
 /* redis.c - see tidepool.h: Redis commands from C, and their replies. */
+#include "redis/redis.h"
 #include "host/operation.h"
+#include "redis/lease.h"
+#include "redis/reply.h"
+#include "redis/request.h"
 
 #include <stdlib.h>
 #include <string.h>

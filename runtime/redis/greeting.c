@@ -1,5 +1,7 @@
 /* greeting.c - see greeting.h. */
 #include "redis/greeting.h"
+#include "redis/reply.h"
+#include "redis/request_inside.h"
 
 #include <stdio.h>
 #include <string.h>

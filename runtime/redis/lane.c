@@ -15,6 +15,7 @@
 #include "pool/pool.h"
 #include "pool/why.h"
 #include "redis/internal.h"
+#include "redis/request_inside.h"
 
 /* Commands due on a lane from which on it is busy, and takes no more: the rest
  * waits in the queue, where a deadline costs the server nothing. */

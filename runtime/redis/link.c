@@ -5,6 +5,8 @@
 #include "pool/driver.h"
 #include "redis/greeting.h"
 #include "redis/internal.h"
+#include "redis/reply.h"
+#include "redis/request_inside.h"
 
 /* Of one reply: 128 MiB of pointers, before the elements themselves. */
 enum { ELEMENTS_MAX = 16 * 1024 * 1024 };

@@ -10,6 +10,8 @@
 #include "pool/status.h"
 #include "pool/why.h"
 #include "redis/internal.h"
+#include "redis/redis.h"
+#include "redis/request_inside.h"
 
 /* ---- ending requests */
 

@@ -7,6 +7,7 @@
 
 #include "pool/lease.h"
 #include "redis/internal.h"
+#include "redis/request_inside.h"
 
 enum { ROOM_FIRST = 16 };
 

@@ -8,7 +8,13 @@
 #ifndef TIDEPOOL_REDIS_PUBSUB_H
 #define TIDEPOOL_REDIS_PUBSUB_H
 
-#include "redis/redis.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct redis_link;
+struct redis_reply;
 
 struct redisReply; /* hiredis */
 

@@ -1,9 +1,9 @@
-/* reply.c - see redis.h: reading a reply that hiredis made. */
+/* reply.c - see reply.h: reading a reply that hiredis made. */
+#include "redis/reply.h"
+
 #include <assert.h>
 
 #include <hiredis/hiredis.h>
-
-#include "redis/redis.h"
 
 static const redisReply *show(const struct redis_reply *reply)
 {

@@ -1,5 +1,5 @@
-/* request.c - see redis.h and request.h: commands become bytes, and what comes
- * back becomes their replies. */
+/* request.c - see request.h and request_inside.h: commands become bytes, and
+ * what comes back becomes their replies. */
 #include "redis/request.h"
 
 #include <stdlib.h>
@@ -8,6 +8,8 @@
 #include <hiredis/hiredis.h>
 
 #include "redis/command.h"
+#include "redis/reply.h"
+#include "redis/request_inside.h"
 
 /* A struct redis_reply is never made: its pointers are hiredis' under another
  * name, so that the floors above need no hiredis. */

@@ -8,6 +8,7 @@
 #include "pool/driver.h"
 #include "pool/lane_queue.h"
 #include "redis/internal.h"
+#include "redis/request_inside.h"
 
 /* What is fed to hiredis at once: it moves the rest of its buffer forward at
  * every kilobyte that it has read. */

@@ -1,5 +1,6 @@
 /* bind_login.c - who a pool's next connects log in as. */
 #include "pg/pg.h"
+#include "redis/redis.h"
 #include "script/failure.h"
 
 #include <string.h>

@@ -7,6 +7,7 @@
 #include "pool/pool.h"
 #include "pool/stats.h"
 #include "pool/status.h"
+#include "redis/redis.h"
 #include "script/bind_events.h"
 #include "script/bind_policy.h"
 #include "script/bind_trace.h"

@@ -1,6 +1,7 @@
 /* bind_pubsub.c - leased Redis connections that hear what is published, as Lua
  * values. */
 #include "pool/lease.h"
+#include "redis/lease.h"
 #include "redis/pubsub.h"
 #include "script/failure.h"
 #include "script/hearing.h"

@@ -1,4 +1,8 @@
 /* bind_redis.c - Redis pools as Lua values. */
+#include "redis/lease.h"
+#include "redis/redis.h"
+#include "redis/reply.h"
+#include "redis/request.h"
 #include "script/failure.h"
 #include "script/lease.h"
 #include "script/nested.h"

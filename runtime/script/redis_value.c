@@ -2,6 +2,7 @@
 #include "script/redis_value.h"
 
 #include "base/number.h"
+#include "redis/reply.h"
 #include "script/failure.h"
 
 #include <string.h>

@@ -3,8 +3,9 @@
 #ifndef TIDEPOOL_SCRIPT_REDIS_VALUE_H
 #define TIDEPOOL_SCRIPT_REDIS_VALUE_H
 
-#include "redis/redis.h"
 #include "script/bind_pool.h"
+
+struct redis_reply;
 
 enum { REDIS_WORDS_MAX = 250 };
 

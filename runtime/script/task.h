@@ -13,7 +13,7 @@
 #include "pg/value.h"
 #include "pool/class.h"
 #include "pool/line.h"
-#include "redis/redis.h"
+#include "redis/request.h"
 #include "script/vm.h"
 
 struct script_request;

@@ -8,6 +8,7 @@
  */
 #include "fuzz.h"
 
+#include "redis/request.h"
 #include "redis_peer.h"
 #include "turns.h"
 #include "unit.h"

@@ -6,7 +6,7 @@
 #include "fuzz.h"
 
 #include "redis/reader.h"
-#include "redis/redis.h"
+#include "redis/reply.h"
 #include "script/redis_value.h"
 
 #include <hiredis/hiredis.h>

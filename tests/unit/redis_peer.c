@@ -2,6 +2,8 @@
 #include "redis_peer.h"
 
 #include "pool/status.h"
+#include "redis/redis.h"
+#include "redis/reply.h"
 #include "turns.h"
 #include "unit.h"
 

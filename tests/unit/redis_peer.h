@@ -5,7 +5,7 @@
 
 #include "net/stream.h"
 #include "pool/status.h"
-#include "redis/redis.h"
+#include "redis/request.h"
 
 enum { PEER_CONNS_MAX = 8, PEER_HEARD_MAX = 16 * 1024 };
 

@@ -1,6 +1,7 @@
 /* test_redis_lane.c - shared connections against a scripted peer: order,
  * tombstones, losses, stalls. */
 #include "pool/stats.h"
+#include "redis/redis.h"
 #include "redis_peer.h"
 #include "turns.h"
 #include "unit.h"

@@ -2,6 +2,8 @@
  * blocking commands, and of who asked for one. */
 #include "pool/lease.h"
 #include "pool/stats.h"
+#include "redis/lease.h"
+#include "redis/redis.h"
 #include "redis_peer.h"
 #include "turns.h"
 #include "unit.h"

@@ -1,6 +1,7 @@
 /* test_redis_oom.c - every request ends once, whichever allocation fails on its
  * way: connecting, sending, reading. */
 #include "oom.h"
+#include "redis/redis.h"
 #include "redis_peer.h"
 #include "turns.h"
 #include "unit.h"

@@ -4,6 +4,7 @@
 #include "pool/pool.h"
 #include "pool/stats.h"
 #include "pool/status.h"
+#include "redis/redis.h"
 #include "redis_peer.h"
 #include "turns.h"
 #include "unit.h"

@@ -4,7 +4,9 @@
 #include <hiredis/hiredis.h>
 
 #include "oom.h"
+#include "redis/reply.h"
 #include "redis/request.h"
+#include "redis/request_inside.h"
 
 enum { WORDS_MAX = 16 };
 
