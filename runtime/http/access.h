@@ -2,7 +2,11 @@
 #ifndef TIDEPOOL_HTTP_ACCESS_H
 #define TIDEPOOL_HTTP_ACCESS_H
 
-#include "http/http.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct http_request;
+struct http_server;
 
 /* One request that was answered, or whose client left before. */
 struct http_access {

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "http/limits.h"
 #include "http/strict.h"
 
 /* A chunk's size and what extensions may follow it. */

@@ -12,6 +12,7 @@
 #include <http_parser.h>
 #endif
 
+#include "http/limits.h"
 #include "http/strict.h"
 
 enum {

@@ -6,7 +6,14 @@
 #ifndef TIDEPOOL_HTTP_PARSE_H
 #define TIDEPOOL_HTTP_PARSE_H
 
-#include "http/http.h"
+#include "base/buf.h"
+#include "http/header.h"
+#include "http/refusal.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct http_limits;
 
 enum http_stage {
     HTTP_STAGE_HEAD,

@@ -5,6 +5,9 @@
 #include <time.h>
 
 #include "http/conn.h"
+#include "http/reply.h"
+#include "http/status.h"
+#include "http/strict.h"
 
 /* Room for any length, before it is known; what is left over is blank. */
 enum { LENGTH_ROOM = 20 };

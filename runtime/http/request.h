@@ -1,11 +1,48 @@
 /*
- * request.h - bodies of requests piece by piece, for handlers that read them
- * while they come.
+ * request.h - a request, and its body piece by piece, for handlers that read it
+ * while it comes.  It is the server's, and lent from on_request until
+ * http_reply().
  */
 #ifndef TIDEPOOL_HTTP_REQUEST_H
 #define TIDEPOOL_HTTP_REQUEST_H
 
-#include "http/http.h"
+#include "base/err.h"
+#include "http/header.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct http_server;
+
+/* Read it between on_request and http_reply(); ud is the handler's. */
+struct http_request {
+    struct http_text method; /* "GET" */
+    struct http_text target; /* as sent: "/a/b?c=d" */
+    struct http_text path;   /* "/a/b", not decoded */
+    struct http_text query;  /* "c=d", without '?', may be empty */
+    const struct http_header *headers;
+    size_t n_headers;
+    struct http_text body; /* empty when it is streamed */
+    bool is_streamed;      /* read the body by http_request_read() */
+    size_t read_at;        /* how much of one that is not was read by it */
+    const char *remote;    /* "127.0.0.1:40312" */
+    int is_head;
+    uint64_t started_ns; /* loop time at which it was handed out */
+    void *ud;
+    /* Set by the handler: the client went away before the reply.  http_reply()
+     * is still due and then writes nothing. */
+    void (*on_gone)(struct http_request *request);
+    /* The server drains: a reply without an end of its own ends now. */
+    void (*on_draining)(struct http_request *request);
+    /* Of a reply that is sent piece by piece: the kernel has taken it all. */
+    void (*on_drained)(struct http_request *request);
+    /* After HTTP_READ_WAIT: http_request_read() may have more to say. */
+    void (*on_body)(struct http_request *request);
+};
+
+/* A header's value by lower-case name, or NULL. */
+const struct http_text *http_request_header(const struct http_request *request,
+                                            const char *name);
 
 /* What becomes of a body: asked for once the head is there. */
 struct http_body_rule {

@@ -1,4 +1,6 @@
-/* server.c - see http.h: listening, limits, draining, closing. */
+/* server.c - see server.h: listening, limits, draining, closing. */
+#include "http/server.h"
+#include "http/limits.h"
 #include "http/room.h"
 
 #include <stdio.h>

@@ -4,8 +4,10 @@
 #define TIDEPOOL_HTTP_SERVER_INSIDE_H
 
 #include "http/access.h"
-#include "http/http.h"
+#include "http/limits.h"
 #include "http/request.h"
+#include "http/server.h"
+#include "net/stream.h"
 
 struct http_server {
     struct loop *loop;

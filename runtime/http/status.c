@@ -1,5 +1,5 @@
-/* status.c - the reason phrases of RFC 9110 and its company. */
-#include "http/http.h"
+/* status.c - see status.h. */
+#include "http/status.h"
 
 const char *http_status_text(int status)
 {

@@ -1,6 +1,7 @@
 /* access_log.c - see access_log.h. */
 #include "script/access_log.h"
 
+#include "http/request.h"
 #include "script/bind_request.h"
 
 #include <string.h>

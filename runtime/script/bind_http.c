@@ -1,5 +1,8 @@
 /* bind_http.c - HTTP servers as Lua values. */
+#include "http/limits.h"
 #include "http/request.h"
+#include "http/server.h"
+#include "net/listen_socket.h"
 #include "script/access_log.h"
 #include "script/bind_request.h"
 #include "script/bind_tls.h"

@@ -1,4 +1,5 @@
 /* bind_origin.c - ids and traces of requests, for Lua. */
+#include "http/header.h"
 #include "script/bind_request.h"
 #include "script/fields.h"
 

@@ -1,6 +1,8 @@
 /* bind_request.c - see bind_request.h: requests and replies as Lua values. */
 #include "script/bind_request.h"
 
+#include "http/request.h"
+#include "http/strict.h"
 #include "script/bind_rows.h"
 #include "script/limits.h"
 #include "script/task.h"

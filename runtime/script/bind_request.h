@@ -3,7 +3,7 @@
 #ifndef TIDEPOOL_SCRIPT_BIND_REQUEST_H
 #define TIDEPOOL_SCRIPT_BIND_REQUEST_H
 
-#include "http/http.h"
+#include "http/reply.h"
 #include "script/task.h"
 
 enum { REPLY_HEADERS_MAX = 64 };

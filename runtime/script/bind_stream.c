@@ -1,4 +1,6 @@
 /* bind_stream.c - see bind_request.h: replies that are sent piece by piece. */
+#include "http/reply.h"
+#include "http/request.h"
 #include "script/bind_request.h"
 
 #include <string.h>

@@ -1,6 +1,7 @@
 /* origin.c - see origin.h. */
 #include "script/origin.h"
 
+#include "http/header.h"
 #include "script/bind_request.h"
 
 #include <stdlib.h>

@@ -7,6 +7,7 @@
 #include "fuzz.h"
 
 #include "base/buf.h"
+#include "http/limits.h"
 #include "http/parse.h"
 
 #include <string.h>

@@ -8,8 +8,12 @@
  */
 #include "fuzz.h"
 
+#include "http/reply.h"
 #include "http/request.h"
+#include "http/server.h"
+#include "http/strict.h"
 #include "http_client.h"
+#include "net/stream.h"
 
 static struct rig rig;
 

@@ -6,7 +6,7 @@
 #include "fuzz.h"
 
 #include "base/trace_context.h"
-#include "http/http.h"
+#include "http/header.h"
 #include "script/origin.h"
 
 #include <string.h>

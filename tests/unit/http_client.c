@@ -1,5 +1,10 @@
 /* http_client.c - see http_client.h. */
 #include "http_client.h"
+#include "http/limits.h"
+#include "http/reply.h"
+#include "http/request.h"
+#include "http/server.h"
+#include "net/stream.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

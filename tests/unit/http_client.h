@@ -2,7 +2,8 @@
 #ifndef TIDEPOOL_UNIT_HTTP_CLIENT_H
 #define TIDEPOOL_UNIT_HTTP_CLIENT_H
 
-#include "http/http.h"
+#include "base/buf.h"
+#include "http/limits.h"
 #include "turns.h"
 #include "unit.h"
 

@@ -2,6 +2,10 @@
  */
 #include "http_client.h"
 
+#include "http/reply.h"
+#include "http/request.h"
+#include "http/server.h"
+#include "net/stream.h"
 #include "oom.h"
 
 #include <stdio.h>

@@ -2,6 +2,7 @@
 #include "http_client.h"
 
 #include "http/load.h"
+#include "http/server.h"
 #include "net/stream.h"
 #include "oom.h"
 

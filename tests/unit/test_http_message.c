@@ -1,4 +1,9 @@
 /* test_http_message.c - requests as they are handed out, replies as sent. */
+#include "http/reply.h"
+#include "http/request.h"
+#include "http/server.h"
+#include "http/status.h"
+#include "http/strict.h"
 #include "http_client.h"
 
 #include <stdio.h>

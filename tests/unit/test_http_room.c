@@ -1,6 +1,10 @@
 /* test_http_room.c - a server that is full: of connections, of descriptors, of
  * what waits in buffers. */
+#include "http/reply.h"
+#include "http/request.h"
+#include "http/server.h"
 #include "http_client.h"
+#include "net/stream.h"
 
 #include <sys/resource.h>
 #include <unistd.h>

@@ -1,5 +1,9 @@
 /* test_http_server.c - the order of replies, connections kept and closed. */
+#include "http/reply.h"
+#include "http/request.h"
+#include "http/server.h"
 #include "http_client.h"
+#include "net/stream.h"
 
 static const char get[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 

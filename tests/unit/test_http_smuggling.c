@@ -1,8 +1,12 @@
 /* test_http_smuggling.c - requests that two readers could understand
  * differently, and those that are no requests, are refused and end their
  * connection; of others begins and ends each where the standard says. */
+#include "http/reply.h"
+#include "http/request.h"
+#include "http/server.h"
 #include "http_client.h"
 #include "http_shapes.h"
+#include "net/stream.h"
 
 /* A request that must never be handled. */
 #define SMUGGLED "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"

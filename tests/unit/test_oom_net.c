@@ -5,8 +5,10 @@
 #include "makers.h"
 #include "turns.h"
 
-#include "http/http.h"
+#include "http/limits.h"
 #include "http/load.h"
+#include "http/request.h"
+#include "http/server.h"
 #include "net/budget_port.h"
 #include "net/inside.h"
 #include "net/pool_clock.h"

@@ -1,7 +1,7 @@
 /* test_script_origin.c - ids, keys and traces of requests. */
 #include "unit.h"
 
-#include "http/http.h"
+#include "http/header.h"
 #include "oom.h"
 #include "script/origin.h"
 
