@@ -1,6 +1,7 @@
 /* call.c - see tidepool.h: handlers called by name, each in a task. */
 #include "host/operation.h"
 
+#include "script/err.h"
 #include "script/limits.h"
 #include "script/task.h"
 

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "net/work.h"
+#include "script/err.h"
 #include "script/task.h"
 #include "script/watchdog.h"
 

@@ -3,6 +3,7 @@
 #include "script/bind_request.h"
 
 #include "http/request.h"
+#include "script/err.h"
 
 /* Leaves nil, err, which a handler that raises it answers with status. */
 static int return_status(lua_State *L, enum err err, const char *text,

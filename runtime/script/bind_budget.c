@@ -1,7 +1,10 @@
 /* bind_budget.c - one max_connections for all workers, as a Lua value. */
 #include "net/budget_port.h"
 #include "pool/budget_census.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/fields.h"
+#include "script/userdata.h"
 #include "script/vm.h"
 
 static const char BUDGET_TYPE[] = "tidepool.budget";

@@ -3,6 +3,8 @@
  * for.  They have no value of their own in Lua, so that they cost no garbage
  * and their coroutines are used again at once; the parent numbers them.
  */
+#include "script/core.h"
+#include "script/err.h"
 #include "script/task.h"
 
 #include <string.h>

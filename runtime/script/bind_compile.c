@@ -4,6 +4,8 @@
 
 #include "base/buf.h"
 #include "net/work.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/task.h"
 
 #include <stdio.h>

@@ -1,5 +1,7 @@
 /* bind_confine.c - what the process gives up, as functions of Lua. */
 #include "net/confine.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/fields.h"
 #include "script/vm.h"
 

@@ -2,10 +2,13 @@
 #include "pg/copy.h"
 #include "pg/pg.h"
 #include "pg/rows.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/failure.h"
 #include "script/hearing.h"
 #include "script/lease.h"
 #include "script/statement.h"
+#include "script/userdata.h"
 
 #include <string.h>
 

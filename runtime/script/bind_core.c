@@ -4,7 +4,10 @@
 #include "net/deadline.h"
 #include "net/secret.h"
 #include "net/signals.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/task.h"
+#include "script/userdata.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,8 @@
 /* bind_ending.c - functions that run when the request, or the program, ends in
  * which they were given: for what would outlive it otherwise. */
+#include "script/core.h"
 #include "script/task.h"
+#include "script/userdata.h"
 
 #include <stdlib.h>
 #include <string.h>

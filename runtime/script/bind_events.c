@@ -4,8 +4,10 @@
 #include "pool/conn.h"
 #include "pool/conn_state.h"
 #include "pool/event.h"
+#include "script/core.h"
 #include "script/fields.h"
 #include "script/hearing.h"
+#include "script/userdata.h"
 
 #include <stdio.h>
 #include <stdlib.h>

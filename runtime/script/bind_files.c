@@ -1,4 +1,6 @@
 /* bind_files.c - the few file calls that Lua's io and os do not have. */
+#include "script/core.h"
+#include "script/err.h"
 #include "script/vm.h"
 
 #include <dirent.h>

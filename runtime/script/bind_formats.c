@@ -1,4 +1,5 @@
 /* bind_formats.c - values as JSON and as MessagePack, for Lua. */
+#include "script/core.h"
 #include "script/json.h"
 #include "script/msgpack.h"
 

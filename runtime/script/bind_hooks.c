@@ -10,6 +10,7 @@
 #include "pool/conn.h"
 #include "pool/conn_state.h"
 #include "pool/hook.h"
+#include "script/core.h"
 #include "script/lease.h"
 
 #include <stdio.h>

@@ -6,8 +6,11 @@
 #include "script/access_log.h"
 #include "script/bind_request.h"
 #include "script/bind_tls.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/fields.h"
 #include "script/task.h"
+#include "script/userdata.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,7 +5,10 @@
  * Writes run on the thread pool, one at a time; the task that asked is parked.
  */
 #include "net/work.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/task.h"
+#include "script/userdata.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,6 @@
 /* bind_limits.c - budgets of scripts: set, counted, lifted for a task. */
+#include "script/core.h"
+#include "script/err.h"
 #include "script/fields.h"
 #include "script/limits.h"
 #include "script/stuck.h"

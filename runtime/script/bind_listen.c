@@ -3,9 +3,11 @@
 #include "pg/listen.h"
 #include "pg/pg.h"
 #include "pool/lease.h"
+#include "script/core.h"
 #include "script/failure.h"
 #include "script/hearing.h"
 #include "script/lease.h"
+#include "script/userdata.h"
 
 #include <string.h>
 

@@ -2,8 +2,11 @@
  * that there is. */
 #include "http/load.h"
 #include "script/bind_tls.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/fields.h"
 #include "script/task.h"
+#include "script/userdata.h"
 
 #include <string.h>
 

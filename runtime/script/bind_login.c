@@ -1,6 +1,8 @@
 /* bind_login.c - who a pool's next connects log in as. */
 #include "pg/pg.h"
 #include "redis/redis.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/failure.h"
 
 #include <string.h>

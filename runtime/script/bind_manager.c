@@ -1,6 +1,8 @@
 /* bind_manager.c - what it takes to answer a service manager: variables that
  * are for this process alone, its clock, datagrams. */
 #include "net/datagram.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/vm.h"
 
 #include <math.h>

@@ -1,6 +1,7 @@
 /* bind_origin.c - ids and traces of requests, for Lua. */
 #include "http/header.h"
 #include "script/bind_request.h"
+#include "script/core.h"
 #include "script/fields.h"
 
 #include <string.h>

@@ -2,6 +2,8 @@
 #include "pg/pg.h"
 #include "pg/request.h"
 #include "pool/pool.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/failure.h"
 #include "script/lease.h"
 #include "script/nested.h"

@@ -8,9 +8,12 @@
 
 #include "policy/pilot.h"
 #include "pool/pool.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/fields.h"
 #include "script/lua_modules.h"
 #include "script/policy_args.h"
+#include "script/userdata.h"
 
 #include <math.h>
 #include <string.h>

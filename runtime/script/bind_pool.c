@@ -11,8 +11,11 @@
 #include "script/bind_events.h"
 #include "script/bind_policy.h"
 #include "script/bind_trace.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/failure.h"
 #include "script/fields.h"
+#include "script/userdata.h"
 
 #include <stdio.h>
 #include <string.h>

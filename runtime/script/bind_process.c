@@ -1,6 +1,9 @@
 /* bind_process.c - child processes as Lua values. */
 #include "net/process.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/task.h"
+#include "script/userdata.h"
 
 #include <signal.h>
 #include <stdlib.h>

@@ -3,10 +3,12 @@
 #include "pool/lease.h"
 #include "redis/lease.h"
 #include "redis/pubsub.h"
+#include "script/core.h"
 #include "script/failure.h"
 #include "script/hearing.h"
 #include "script/lease.h"
 #include "script/redis_value.h"
+#include "script/userdata.h"
 
 #include <string.h>
 

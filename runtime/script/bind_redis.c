@@ -3,6 +3,8 @@
 #include "redis/redis.h"
 #include "redis/reply.h"
 #include "redis/request.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/failure.h"
 #include "script/lease.h"
 #include "script/nested.h"

@@ -4,8 +4,11 @@
 #include "http/request.h"
 #include "http/strict.h"
 #include "script/bind_rows.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/limits.h"
 #include "script/task.h"
+#include "script/userdata.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -11,7 +11,9 @@
 #include "pg/rows.h"
 #include "pg/types.h"
 #include "pg/value.h"
+#include "script/core.h"
 #include "script/json.h"
+#include "script/userdata.h"
 
 static const char ROWS_TYPE[] = "tidepool.rows";
 

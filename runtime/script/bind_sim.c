@@ -1,5 +1,7 @@
 /* bind_sim.c - the simulator for `tidepool simulate`. */
 #include "script/bind_trace.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/fields.h"
 #include "script/policy_args.h"
 #include "sim/sim.h"

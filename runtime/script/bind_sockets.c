@@ -1,5 +1,8 @@
 /* bind_sockets.c - sockets that listen for other processes, as Lua values. */
 #include "net/listen_socket.h"
+#include "script/core.h"
+#include "script/err.h"
+#include "script/userdata.h"
 #include "script/vm.h"
 
 #include <string.h>

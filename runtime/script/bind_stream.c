@@ -2,6 +2,7 @@
 #include "http/reply.h"
 #include "http/request.h"
 #include "script/bind_request.h"
+#include "script/err.h"
 
 #include <string.h>
 

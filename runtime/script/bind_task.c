@@ -1,7 +1,10 @@
 /* bind_task.c - tasks as Lua values: sleep, spawn, wait, cancel. */
 #include "pool/class.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/fields.h"
 #include "script/task.h"
+#include "script/userdata.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,10 @@
 /* bind_terminal.c - the terminal as a Lua value: its size, its keys, a screen
  * of its own, and all as it was afterwards. */
 #include "net/watch.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/task.h"
+#include "script/userdata.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,10 @@
 /* bind_tls.c - see bind_tls.h. */
 #include "script/bind_tls.h"
 
+#include "script/core.h"
+#include "script/err.h"
 #include "script/fields.h"
+#include "script/userdata.h"
 
 static const char TLS_TYPE[] = "tidepool.tls";
 

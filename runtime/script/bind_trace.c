@@ -3,7 +3,10 @@
 
 #include "base/hist.h"
 #include "pool/flight.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/fields.h"
+#include "script/userdata.h"
 #include "sim/replay.h"
 #include "trace/dump.h"
 #include "trace/recorder.h"

@@ -1,7 +1,9 @@
 /* bind_waiter.c - a task waits until other Lua lets it go on; and who is whose
  * child, for those who look whether tasks wait for one another. */
+#include "script/core.h"
 #include "script/fields.h"
 #include "script/task.h"
+#include "script/userdata.h"
 
 static const char WAITER_TYPE[] = "tidepool.waiter";
 

@@ -1,5 +1,9 @@
-/* err.c - error objects: the one form in which scripts see a failure. */
+/* err.c - see err.h. */
+#include "script/err.h"
+
+#include "script/core.h"
 #include "script/fields.h"
+#include "script/userdata.h"
 #include "script/vm.h"
 
 #include <stdarg.h>

@@ -1,9 +1,10 @@
 /* failure.c - see failure.h. */
 #include "script/failure.h"
-
 #include "pool/conn_state.h"
 #include "pool/stats.h"
 #include "pool/why.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/lease.h"
 
 #include <string.h>

@@ -1,8 +1,9 @@
 /* guest.c - see guest.h. */
 #include "script/guest.h"
-
+#include "script/err.h"
 #include "script/state.h"
 #include "script/task.h"
+#include "script/userdata.h"
 
 #include <luajit.h>
 #include <pthread.h>

@@ -4,8 +4,11 @@
 #include "pool/lease.h"
 #include "pool/line.h"
 #include "script/bind_hooks.h"
+#include "script/core.h"
+#include "script/err.h"
 #include "script/failure.h"
 #include "script/nested.h"
+#include "script/userdata.h"
 
 #include <string.h>
 

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "script/task.h"
+#include "script/vm.h"
 #include "script/watchdog.h"
 
 /* A whole collection of a large heap takes hundreds of milliseconds. */

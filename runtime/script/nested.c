@@ -10,6 +10,7 @@
 
 #include "pool/lease.h"
 #include "pool/pool.h"
+#include "script/err.h"
 #include "script/failure.h"
 #include "script/lease.h"
 

@@ -1,6 +1,8 @@
 /* param_value.c - see param_value.h. */
 #include "script/param_value.h"
 #include "pg/param.h"
+#include "script/core.h"
+#include "script/userdata.h"
 
 static const char *const TYPES[] = { [PG_PARAM_JSON] = "tidepool.json_param",
                                      [PG_PARAM_ARRAY] = "tidepool.array",

@@ -3,6 +3,7 @@
 
 #include "base/number.h"
 #include "redis/reply.h"
+#include "script/err.h"
 #include "script/failure.h"
 
 #include <string.h>

@@ -1,6 +1,7 @@
 /* state.c - see state.h. */
 #include "script/state.h"
 
+#include "script/core.h"
 #include "script/lua_modules.h"
 #include "script/watchdog.h"
 

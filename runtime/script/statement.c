@@ -7,6 +7,7 @@
 #include "pg/types.h"
 #include "pg/value.h"
 #include "script/bind_rows.h"
+#include "script/err.h"
 #include "script/failure.h"
 #include "script/json.h"
 #include "script/param_value.h"

@@ -2,6 +2,7 @@
 #include "script/task.h"
 
 #include "script/coroutine.h"
+#include "script/err.h"
 #include "script/guest.h"
 #include "script/limits.h"
 #include "script/origin.h"

@@ -11,9 +11,11 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "net/loop.h"
+#include "script/limits.h"
 #include "script/memory.h"
 #include "script/origin.h"
 #include "script/strings.h"
+#include "script/vm_options.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -25,32 +27,6 @@ struct vm;
 struct watchdog;
 
 enum log_form { LOG_FORM_LOGFMT, LOG_FORM_JSON };
-
-/* What the owner of a runtime decides; see tidepool.h. */
-struct vm_options {
-    void *uv_loop; /* borrowed, or NULL */
-    void (*write_log)(void *ud, const char *line, size_t len); /* or NULL */
-    void *ud;
-    lua_Alloc allocate; /* of the Lua state; NULL: its own */
-    void *allocate_ud;
-    struct loop_clock clock;
-    int (*random)(void *ud, void *out, size_t len); /* NULL: the kernel's */
-    void *random_ud;
-};
-
-/* See limits.h. */
-struct script_limits {
-    uint64_t heap_max; /* bytes; 0: no limit */
-    unsigned max_tasks;
-    bool is_tight;         /* the heap is nearly full, whatever was collected */
-    unsigned tight_looks;  /* in a row */
-    uint64_t collected_ns; /* when all was collected last */
-    uint64_t collections;
-    uint64_t ended; /* tasks, for the heap, when it was looked at last */
-    uint64_t refused_heap;
-    uint64_t refused_tasks;
-    int on_suspect_ref; /* LUA_NOREF: nobody is to be told, or was */
-};
 
 struct vm {
     lua_State *L;        /* the main thread; of a guest one of its own */
@@ -127,84 +103,11 @@ void vm_register(lua_State *L, struct vm *vm, const luaL_Reg *functions);
 void vm_extend(lua_State *L, struct vm *vm, const char *name,
                const luaL_Reg *functions);
 
-/* ---- types of userdata: each a metatable, found by the address of the name,
- * which takes no string look-up and no second type can claim */
-
-/* Makes a metatable, which scripts cannot get at, and a table of methods, its
- * __index unless the functions hold one; leaves the methods on the stack. */
-void vm_metatable(lua_State *L, struct vm *vm, const char *type,
-                  const luaL_Reg *functions);
-void vm_push_metatable(lua_State *L, const char *type);
-void vm_push_methods(lua_State *L, const char *type);
-/* Of the value on top. */
-void vm_set_type(lua_State *L, const char *type);
-bool vm_is_type(lua_State *L, int index, const char *type);
-/* The userdata at index; raises when it is not of that type. */
-void *vm_check_type(lua_State *L, int index, const char *type);
-/* Raises, at the script's line, for the value at index, which is not of it. */
-_Noreturn void vm_refuse_type(lua_State *L, int index, const char *type);
-
 /* Tells the collector of memory that only a userdata keeps, so that it runs
  * before many such results pile up. */
 void vm_external_memory(struct vm *vm, size_t bytes);
 
 /* "app.lua:12" of the function at level of L's stack, or "?". */
 void vm_site(lua_State *L, int level, char *out, size_t size);
-
-/* ---- error objects: err.code, message, sqlstate, retryable, waited, status */
-
-/* Pushes one.  text may be NULL: then the sentence of err. */
-void push_err(lua_State *L, enum err err, const struct err_text *text);
-bool is_err(lua_State *L, int index);
-/* Leaves nil, err: how every call reports a failure of the world. */
-int return_err(lua_State *L, enum err err, const struct err_text *text);
-int return_text(lua_State *L, enum err err, const char *format, ...)
-    PRINTF_LIKE(3, 4);
-
-/* Raises a message at the line of the script, however deep our own modules have
- * called from there. */
-_Noreturn void raise_at_script(lua_State *L, const char *format, ...)
-    PRINTF_LIKE(2, 3);
-
-/* ---- the parts of tidepool.core, each adds its functions to the table on top
- * of the stack */
-void bind_err(lua_State *L, struct vm *vm);
-void bind_task(lua_State *L, struct vm *vm);
-void bind_children(lua_State *L, struct vm *vm);
-void bind_ending(lua_State *L, struct vm *vm);
-void bind_waiter(lua_State *L, struct vm *vm);
-void bind_pool(lua_State *L, struct vm *vm);
-void bind_login(lua_State *L, struct vm *vm);   /* after bind_pool() */
-void bind_lease(lua_State *L, struct vm *vm);   /* after bind_pool() */
-void bind_hooks(lua_State *L, struct vm *vm);   /* after bind_lease() */
-void bind_failure(lua_State *L, struct vm *vm); /* the same */
-void bind_rows(lua_State *L, struct vm *vm);
-void bind_param_value(lua_State *L, struct vm *vm);
-void bind_formats(lua_State *L, struct vm *vm);
-void bind_pg(lua_State *L, struct vm *vm);
-void bind_redis(lua_State *L, struct vm *vm);
-void bind_pubsub(lua_State *L, struct vm *vm); /* after bind_lease() */
-void bind_listen(lua_State *L, struct vm *vm); /* the same */
-void bind_copy(lua_State *L, struct vm *vm);   /* the same */
-void bind_policy(lua_State *L, struct vm *vm); /* after bind_pool() */
-void bind_sim(lua_State *L, struct vm *vm);
-void bind_trace(lua_State *L, struct vm *vm);
-void bind_events(lua_State *L, struct vm *vm);
-void bind_http(lua_State *L, struct vm *vm);
-void bind_request(lua_State *L, struct vm *vm);
-void bind_origin(lua_State *L, struct vm *vm); /* after bind_request() */
-void bind_sockets(lua_State *L, struct vm *vm);
-void bind_files(lua_State *L, struct vm *vm);
-void bind_journal(lua_State *L, struct vm *vm);
-void bind_process(lua_State *L, struct vm *vm);
-void bind_manager(lua_State *L, struct vm *vm);
-void bind_budget(lua_State *L, struct vm *vm);
-void bind_tls(lua_State *L, struct vm *vm);
-void bind_load(lua_State *L, struct vm *vm);
-void bind_terminal(lua_State *L, struct vm *vm);
-void bind_limits(lua_State *L, struct vm *vm);
-void bind_confine(lua_State *L, struct vm *vm);
-void bind_core(lua_State *L, struct vm *vm);
-void bind_compile(lua_State *L, struct vm *vm);
 
 #endif
