@@ -4,6 +4,7 @@
 
 #include "http/request.h"
 #include "script/err.h"
+#include "script/park.h"
 
 /* Leaves nil, err, which a handler that raises it answers with status. */
 static int return_status(lua_State *L, enum err err, const char *text,

@@ -5,6 +5,7 @@
  */
 #include "script/core.h"
 #include "script/err.h"
+#include "script/park.h"
 #include "script/task.h"
 
 #include <string.h>

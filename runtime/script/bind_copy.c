@@ -6,7 +6,9 @@
 #include "script/err.h"
 #include "script/failure.h"
 #include "script/hearing.h"
+#include "script/hold.h"
 #include "script/lease.h"
+#include "script/park.h"
 #include "script/statement.h"
 #include "script/userdata.h"
 

@@ -1,6 +1,7 @@
 /* bind_ending.c - functions that run when the request, or the program, ends in
  * which they were given: for what would outlive it otherwise. */
 #include "script/core.h"
+#include "script/hold.h"
 #include "script/task.h"
 #include "script/userdata.h"
 

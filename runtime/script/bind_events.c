@@ -7,6 +7,7 @@
 #include "script/core.h"
 #include "script/fields.h"
 #include "script/hearing.h"
+#include "script/park.h"
 #include "script/userdata.h"
 
 #include <stdio.h>

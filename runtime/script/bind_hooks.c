@@ -11,6 +11,7 @@
 #include "pool/conn_state.h"
 #include "pool/hook.h"
 #include "script/core.h"
+#include "script/hold.h"
 #include "script/lease.h"
 
 #include <stdio.h>

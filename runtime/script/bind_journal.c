@@ -7,6 +7,7 @@
 #include "net/work.h"
 #include "script/core.h"
 #include "script/err.h"
+#include "script/park.h"
 #include "script/task.h"
 #include "script/userdata.h"
 

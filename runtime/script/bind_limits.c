@@ -3,6 +3,7 @@
 #include "script/err.h"
 #include "script/fields.h"
 #include "script/limits.h"
+#include "script/park.h"
 #include "script/stuck.h"
 #include "script/task.h"
 #include "script/watchdog.h"

@@ -6,7 +6,9 @@
 #include "script/core.h"
 #include "script/failure.h"
 #include "script/hearing.h"
+#include "script/hold.h"
 #include "script/lease.h"
+#include "script/park.h"
 #include "script/userdata.h"
 
 #include <string.h>

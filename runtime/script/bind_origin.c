@@ -3,6 +3,7 @@
 #include "script/bind_request.h"
 #include "script/core.h"
 #include "script/fields.h"
+#include "script/park.h"
 
 #include <string.h>
 

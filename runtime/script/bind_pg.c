@@ -7,6 +7,7 @@
 #include "script/failure.h"
 #include "script/lease.h"
 #include "script/nested.h"
+#include "script/park.h"
 #include "script/statement.h"
 
 #include <stdio.h>

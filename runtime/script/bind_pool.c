@@ -15,6 +15,7 @@
 #include "script/err.h"
 #include "script/failure.h"
 #include "script/fields.h"
+#include "script/park.h"
 #include "script/userdata.h"
 
 #include <stdio.h>

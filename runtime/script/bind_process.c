@@ -2,6 +2,7 @@
 #include "net/process.h"
 #include "script/core.h"
 #include "script/err.h"
+#include "script/park.h"
 #include "script/task.h"
 #include "script/userdata.h"
 

@@ -6,7 +6,9 @@
 #include "script/core.h"
 #include "script/failure.h"
 #include "script/hearing.h"
+#include "script/hold.h"
 #include "script/lease.h"
+#include "script/park.h"
 #include "script/redis_value.h"
 #include "script/userdata.h"
 

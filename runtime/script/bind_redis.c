@@ -8,6 +8,7 @@
 #include "script/failure.h"
 #include "script/lease.h"
 #include "script/nested.h"
+#include "script/park.h"
 #include "script/redis_value.h"
 
 /* Adds the command whose words are the values from first to the top. */

@@ -13,6 +13,7 @@
 #include "pg/value.h"
 #include "script/core.h"
 #include "script/json.h"
+#include "script/row_form.h"
 #include "script/userdata.h"
 
 static const char ROWS_TYPE[] = "tidepool.rows";

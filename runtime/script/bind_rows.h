@@ -2,6 +2,7 @@
 #ifndef TIDEPOOL_SCRIPT_BIND_ROWS_H
 #define TIDEPOOL_SCRIPT_BIND_ROWS_H
 
+#include "script/row_form.h"
 #include "script/task.h"
 
 /* Pushes a rows userdata that owns result, and form's reference to types:

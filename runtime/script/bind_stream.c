@@ -3,6 +3,7 @@
 #include "http/request.h"
 #include "script/bind_request.h"
 #include "script/err.h"
+#include "script/park.h"
 
 #include <string.h>
 

@@ -3,6 +3,7 @@
 #include "script/core.h"
 #include "script/err.h"
 #include "script/fields.h"
+#include "script/park.h"
 #include "script/task.h"
 #include "script/userdata.h"
 

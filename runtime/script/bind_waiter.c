@@ -2,6 +2,7 @@
  * child, for those who look whether tasks wait for one another. */
 #include "script/core.h"
 #include "script/fields.h"
+#include "script/park.h"
 #include "script/task.h"
 #include "script/userdata.h"
 

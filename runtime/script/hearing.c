@@ -2,6 +2,7 @@
 #include "script/hearing.h"
 
 #include "script/failure.h"
+#include "script/park.h"
 
 static int push(lua_State *L, struct hearing *hearing)
 {

@@ -7,7 +7,9 @@
 #include "script/core.h"
 #include "script/err.h"
 #include "script/failure.h"
+#include "script/hold.h"
 #include "script/nested.h"
+#include "script/park.h"
 #include "script/userdata.h"
 
 #include <string.h>

@@ -3,6 +3,7 @@
 #define TIDEPOOL_SCRIPT_LEASE_H
 
 #include "script/bind_pool.h"
+#include "script/hold.h"
 
 struct hook_run;
 

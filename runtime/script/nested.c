@@ -12,6 +12,7 @@
 #include "pool/pool.h"
 #include "script/err.h"
 #include "script/failure.h"
+#include "script/hold.h"
 #include "script/lease.h"
 
 struct asker {

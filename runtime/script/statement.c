@@ -11,6 +11,8 @@
 #include "script/failure.h"
 #include "script/json.h"
 #include "script/param_value.h"
+#include "script/park.h"
+#include "script/row_form.h"
 
 #include <stdio.h>
 #include <stdlib.h>

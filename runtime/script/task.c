@@ -4,8 +4,10 @@
 #include "script/coroutine.h"
 #include "script/err.h"
 #include "script/guest.h"
+#include "script/hold.h"
 #include "script/limits.h"
 #include "script/origin.h"
+#include "script/park.h"
 #include "script/watchdog.h"
 
 #include <assert.h>
@@ -49,7 +51,7 @@ static void task_init(struct task *task, struct task *parent)
     vm->tasks_started++;
 }
 
-static void make_ready(struct task *task)
+void task_make_ready(struct task *task)
 {
     struct vm *vm = task->vm;
 
@@ -67,19 +69,8 @@ struct task *task_spawn(struct vm *vm, lua_State *from, int n_args,
 
     task_init(task, parent);
     lua_xmove(from, task->L, n_args + 1);
-    make_ready(task);
+    task_make_ready(task);
     return task;
-}
-
-static void drop_holds(struct task *task)
-{
-    struct list_node *node;
-
-    while ((node = list_pop_front(&task->holds)) != NULL) {
-        struct hold *hold = container_of(node, struct hold, node);
-        hold->task = NULL;
-        hold->drop(hold);
-    }
 }
 
 static struct task *child_at(struct list_node *node)
@@ -170,7 +161,7 @@ static void task_end(struct task *task, int status)
     list_remove(&task->vm->live, &task->live_node);
     if (status != 0 && lua_gettop(task->L) == 0)
         lua_pushnil(task->L);
-    drop_holds(task);
+    holds_drop(task);
     leave_children(task);
     if (task->on_end != NULL)
         task->on_end(task, task->on_end_ud);
@@ -262,109 +253,11 @@ static void run_ready(struct loop_job *job)
         loop_defer(vm->loop, LOOP_RUN, &vm->run);
 }
 
-struct task *task_check(lua_State *L)
-{
-    struct vm *vm = vm_of(L);
-    struct task *task = vm->current;
-
-    if (vm->guest != NULL)
-        guest_check_wait(L, vm->guest);
-    if (task == NULL)
-        raise_at_script(L,
-                        "this call waits, so it needs a task: call it from a "
-                        "handler, a program or tide.spawn");
-    if (task->cancelled) {
-        push_err(L, ERR_CANCELLED, NULL);
-        lua_error(L);
-    }
-    if (!lua_isyieldable(L))
-        raise_at_script(L,
-                        "this call waits, and LuaJIT cannot wait inside of "
-                        "table.sort's comparator, string.gsub's callback, a "
-                        "finaliser or another C function: fetch what is needed "
-                        "before, and use it there");
-    return task;
-}
-
 void task_site(lua_State *L, const struct task *task, int level, char *out)
 {
     vm_site(L, level, out, TASK_LABEL_MAX);
     if (strcmp(out, "?") == 0)
         memcpy(out, task->label, TASK_LABEL_MAX);
-}
-
-int task_park(lua_State *L, struct task *task,
-              void (*cancel)(struct task *task))
-{
-    assert(task->state == TASK_RUNNING && cancel != NULL);
-    task->state = TASK_PARKED;
-    task->cancel = cancel;
-    lua_settop(L, 0);
-    push_park(L, task->vm);
-    return lua_yield(L, 1);
-}
-
-static void on_wait_over(struct deadline *deadline)
-{
-    struct task *task = container_of(deadline, struct task, deadline);
-
-    task_results(task);
-    task_wake(task);
-}
-
-void task_wake_after(struct task *task, uint64_t ns)
-{
-    task->deadline.fn = on_wait_over;
-    deadline_start(task->vm->loop, &task->deadline,
-                   loop_now_ns(task->vm->loop) + ns);
-}
-
-uint64_t check_seconds(lua_State *L, int index)
-{
-    double seconds = luaL_checknumber(L, index);
-
-    luaL_argcheck(L, seconds >= 0 && seconds < 1e9, index,
-                  "seconds, from 0 on, expected");
-    return (uint64_t)(seconds * 1e9);
-}
-
-static void cancel_wait_for_child(struct task *task)
-{
-    deadline_stop(task->vm->loop, &task->deadline);
-}
-
-int task_park_for_child(lua_State *L, struct task *task,
-                        void (*on_child)(struct task *parent,
-                                         struct task *child))
-{
-    task->on_child = on_child;
-    return task_park(L, task, cancel_wait_for_child);
-}
-
-lua_State *task_results(struct task *task)
-{
-    assert(task->state == TASK_PARKED);
-    task->vm->memory.is_telling = true;
-    lua_settop(task->L, 0);
-    lua_checkstack(task->L, COROUTINE_ROOM);
-    return task->L;
-}
-
-void task_wake(struct task *task)
-{
-    assert(task->state == TASK_PARKED);
-    task->cancel = NULL;
-    task->on_child = NULL;
-    task->awaits = NULL;
-    task->vm->memory.is_telling = false;
-    make_ready(task);
-}
-
-void task_wake_raise(struct task *task)
-{
-    push_park(task->L, task->vm);
-    lua_insert(task->L, -2);
-    task_wake(task);
 }
 
 void task_cancel(struct task *task)
@@ -379,22 +272,6 @@ void task_cancel(struct task *task)
     task->cancel(task);
     push_err(task_results(task), ERR_CANCELLED, NULL);
     task_wake_raise(task);
-}
-
-void hold_add(struct task *task, struct hold *hold,
-              void (*drop)(struct hold *hold))
-{
-    hold->task = task;
-    hold->drop = drop;
-    list_push_back(&task->holds, &hold->node);
-}
-
-void hold_remove(struct hold *hold)
-{
-    if (hold->task == NULL)
-        return;
-    list_remove(&hold->task->holds, &hold->node);
-    hold->task = NULL;
 }
 
 /* ---- the scheduler's own */

@@ -10,10 +10,10 @@
 
 #include "net/deadline.h"
 #include "pg/request.h"
-#include "pg/value.h"
 #include "pool/class.h"
 #include "pool/line.h"
 #include "redis/request.h"
+#include "script/row_form.h"
 #include "script/vm.h"
 
 struct script_request;
@@ -21,20 +21,6 @@ struct script_request;
 enum task_state { TASK_READY, TASK_RUNNING, TASK_PARKED, TASK_DONE };
 
 enum { TASK_LABEL_MAX = 80 };
-
-/* Something a task must give back; embedded in what it is. */
-struct hold {
-    struct list_node node;           /* on task->holds */
-    struct task *task;               /* NULL when nobody's */
-    void (*drop)(struct hold *hold); /* the task ended; unlinked already */
-};
-
-/* How rows become Lua values. */
-struct row_form {
-    enum pg_int8 int8;
-    bool has_nulls;         /* NULL is tide.null, not an absent key */
-    struct pg_types *types; /* a reference, where columns need it; or NULL */
-};
 
 /* Owned by the vm. */
 struct task {
@@ -100,43 +86,12 @@ struct task {
 struct task *task_spawn(struct vm *vm, lua_State *from, int n_args,
                         struct task *parent);
 
-/* The running task, for a call that will park; raises (level 2 is the script's
- * line) when there is none, when it was cancelled, or when LuaJIT cannot yield
- * here. */
-struct task *task_check(lua_State *L);
-
 /* Where the running task is, "app.lua:42"; after a tail call, which leaves no
  * line, the task's label.  out has TASK_LABEL_MAX bytes. */
 void task_site(lua_State *L, const struct task *task, int level, char *out);
 
-/* Parks the running task: `return task_park(L, task, cancel);` */
-int task_park(lua_State *L, struct task *task,
-              void (*cancel)(struct task *task));
-
-/*
- * Ends the operation of a parked task: gives the stack to push the results
- * on, at most 16 values; then task_wake() resumes it in this turn.
- */
-lua_State *task_results(struct task *task);
-void task_wake(struct task *task);
-/* The same for an error that the call raises at its caller's line: pops the
- * error from task_results(). */
-void task_wake_raise(struct task *task);
-
 /* The call that it is parked in raises `cancelled`, and every later one too. */
 void task_cancel(struct task *task);
-
-/* Ends the park that follows without results after so long, unless its cancel
- * or whoever ends it sooner stops task->deadline. */
-void task_wake_after(struct task *task, uint64_t ns);
-/* A length of time as scripts give it, in seconds: in ns. */
-uint64_t check_seconds(lua_State *L, int index);
-
-/* task_park() until a child has ended for which on_child wakes the parent: it
- * is called for each that ends and then is on parent->ended. */
-int task_park_for_child(lua_State *L, struct task *task,
-                        void (*on_child)(struct task *parent,
-                                         struct task *child));
 
 /* Pushes whether an ended task succeeded, then its results or its error; says
  * how many values that are. */
@@ -151,19 +106,11 @@ struct task *task_of_handle(lua_State *L, int index);
 /* A userdata that referred to it is gone. */
 void task_unref(struct task *task);
 
+/* It is READY from now on: it runs in this turn, or in the next. */
+void task_make_ready(struct task *task);
+
 void tasks_init(struct vm *vm);
 /* Frees what is kept for later: after the state is closed. */
 void tasks_free(struct vm *vm);
-
-/* Holds: made by the running task, given back by its end at the latest. */
-void hold_add(struct task *task, struct hold *hold,
-              void (*drop)(struct hold *hold));
-void hold_remove(struct hold *hold); /* accepts one that nobody holds */
-
-/* The value that marks a yield of ours, and a result that is to be raised. */
-static inline void push_park(lua_State *L, struct vm *vm)
-{
-    lua_pushlightuserdata(L, vm);
-}
 
 #endif
