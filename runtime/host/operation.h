@@ -4,7 +4,6 @@
 
 #include "host/inside.h"
 #include "pg/request.h"
-#include "pool/line.h"
 #include "redis/request.h"
 #include "script/bind_pool.h"
 

@@ -7,7 +7,7 @@
 #ifndef TIDEPOOL_PG_CHORE_H
 #define TIDEPOOL_PG_CHORE_H
 
-#include "pool/conn.h"
+#include "pool/driver.h"
 
 #include <libpq-fe.h>
 

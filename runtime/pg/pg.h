@@ -5,8 +5,6 @@
 #ifndef TIDEPOOL_PG_PG_H
 #define TIDEPOOL_PG_PG_H
 
-#include "pool/lane_queue.h"
-#include "pool/line.h"
 #include "pool/settings.h"
 
 struct budget_port;

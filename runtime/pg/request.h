@@ -6,7 +6,8 @@
 #define TIDEPOOL_PG_REQUEST_H
 
 #include "net/deadline.h"
-#include "pool/lanes.h"
+#include "pool/lane_queue.h"
+#include "pool/line.h"
 
 struct known;
 struct pg_link;

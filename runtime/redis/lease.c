@@ -4,8 +4,8 @@
 #include "pool/lease.h"
 #include "pool/line.h"
 #include "pool/pool.h"
-#include "redis/lease.h"
 #include "redis/internal.h"
+#include "redis/lease.h"
 #include "redis/request_inside.h"
 
 static enum err run(struct redis_request *request, struct conn *conn)

@@ -390,8 +390,3 @@ struct pool *redis_pool_pool(struct redis_pool *redis)
 {
     return redis->clock.pool;
 }
-
-const char *redis_pool_name(const struct redis_pool *redis)
-{
-    return redis->name;
-}

@@ -11,8 +11,6 @@
 #ifndef TIDEPOOL_REDIS_REDIS_H
 #define TIDEPOOL_REDIS_REDIS_H
 
-#include "pool/lane_queue.h"
-#include "pool/line.h"
 #include "pool/settings.h"
 
 struct budget_port;
@@ -41,7 +39,6 @@ enum err redis_pool_open(struct redis_pool **out, struct loop *loop,
                          const struct redis_config *config,
                          struct err_text *why) MUST_CHECK;
 struct pool *redis_pool_pool(struct redis_pool *redis);
-const char *redis_pool_name(const struct redis_pool *redis);
 /* For the next connects, instead of the url's; user NULL: the url's.
  * ERR_NOMEM. */
 enum err redis_pool_login(struct redis_pool *redis, const char *user,

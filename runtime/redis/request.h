@@ -7,7 +7,8 @@
 
 #include "base/buf.h"
 #include "net/deadline.h"
-#include "pool/lanes.h"
+#include "pool/lane_queue.h"
+#include "pool/line.h"
 
 struct redis_link;
 struct redis_pool;

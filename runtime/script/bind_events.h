@@ -2,7 +2,7 @@
 #ifndef TIDEPOOL_SCRIPT_BIND_EVENTS_H
 #define TIDEPOOL_SCRIPT_BIND_EVENTS_H
 
-#include "script/bind_pool.h"
+#include "pool/event.h"
 
 /* A pool_observe_fn; ud is the struct script_pool.  Keeps a copy when somebody
  * has asked for it. */

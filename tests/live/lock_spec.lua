@@ -196,7 +196,9 @@ describe("tide.lock", function()
 
   it("is another one in Postgres than in Redis", function()
     local inner = tide.lock("job", { redis = cache, timeout = 5 }, function()
-      return tide.lock("job", { postgres = db, timeout = 5 }, function() return "both" end)
+      return tide.lock("job", { postgres = db, timeout = 5 }, function()
+        return "both"
+      end)
     end)
     assert.are.equal("both", inner)
   end)
