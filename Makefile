@@ -396,6 +396,7 @@ fuzz-replay: $(BUILD)/tests/fuzz/replay
 C_SOURCES := $(LIB_SOURCES) $(MAIN_SOURCES)
 C_HEADERS := $(wildcard runtime/*.h runtime/*/*.h)
 C_TESTS := $(wildcard tests/*/*.[ch] examples/*/*.[ch] examples/*/*.[ch]pp)
+BUGS := $(wildcard tests/*/bugs/*.patch)
 MANUAL_TOOL := $(wildcard lua/manual/*.lua)
 LUA_ALL := $(LUA_SOURCES) $(MANUAL_TOOL) \
 	$(shell find examples tests -name '*.lua' 2>/dev/null | sort)
@@ -418,6 +419,10 @@ lint:
 	$(call say,MAP,'runtime/README.md names every file')
 	@awk -v modules='$(LUA_SOURCES)' -f tests/lint/requires.awk $(LUA_ALL)
 	$(call say,NEEDS,'every module that is required is there')
+	@for bug in $(BUGS); do \
+		patch --dry-run -F0 -s -p1 <$$bug >/dev/null || { echo "$$bug does not fit"; exit 1; }; \
+	done
+	$(call say,BUGS,'those that tests must find can be put in')
 	@printf '%s\n' $(C_HEADERS) | $(EACH) $(ALONE)
 	$(call say,HEADER,'each compiles alone')
 	@clang-format --dry-run -Werror $(C_SOURCES) $(C_HEADERS) $(C_TESTS)
