@@ -80,11 +80,12 @@ uint64_t host_due_ns(const tide_runtime *runtime, uint64_t timeout_ms);
 void host_pools_close(tide_runtime *runtime);
 void host_pools_free(tide_runtime *runtime);
 
-int host_posts_open(tide_runtime *runtime);
+/* NULL: no memory. */
+struct host_posts *host_posts_new(tide_runtime *runtime);
 /* From now on tide_post() is refused; those before it are in their lines. */
 void host_posts_refuse(tide_runtime *runtime);
-/* When no call runs. */
-void host_posts_close(tide_runtime *runtime);
+/* When no call runs; NULL is let be. */
+void host_posts_free(struct host_posts *posts);
 
 /* Copies one that may be of another size than ours; says whether it is any. */
 bool host_take_request(tide_request *own, const tide_request *request);

@@ -337,15 +337,15 @@ int tide_collect(tide_runtime *runtime, tide_result *out, size_t max,
 
 /* ---- life */
 
-int host_posts_open(tide_runtime *runtime)
+struct host_posts *host_posts_new(tide_runtime *runtime)
 {
     struct host_posts *posts = calloc(1, sizeof(*posts));
 
     if (posts == NULL)
-        return TIDE_NOMEM;
+        return NULL;
     if (wake_open(&posts->wake, runtime->vm->loop, on_wake, posts) != ERR_OK) {
         free(posts);
-        return TIDE_NOMEM;
+        return NULL;
     }
     posts->runtime = runtime;
     posts->max = runtime->max_posts > 0 ? runtime->max_posts : MAX_POSTS;
@@ -353,8 +353,7 @@ int host_posts_open(tide_runtime *runtime)
     list_init(&posts->inbox);
     heap_init(&posts->done, comes_before);
     list_init(&posts->told);
-    runtime->posts = posts;
-    return TIDE_OK;
+    return posts;
 }
 
 void host_posts_refuse(tide_runtime *runtime)
@@ -367,10 +366,8 @@ void host_posts_refuse(tide_runtime *runtime)
     take_all(runtime->posts); /* those that came before it count */
 }
 
-void host_posts_close(tide_runtime *runtime)
+void host_posts_free(struct host_posts *posts)
 {
-    struct host_posts *posts = runtime->posts;
-
     if (posts == NULL)
         return;
     wake_close(posts->wake);

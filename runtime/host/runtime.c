@@ -298,7 +298,7 @@ int tide_close(tide_runtime *runtime)
     loop_drop_clock(runtime->vm->loop);
     wind_up(runtime);
     host_calls_abandon(runtime);
-    host_posts_close(runtime);
+    host_posts_free(runtime->posts);
     host_pools_free(runtime);
     vm_free(runtime->vm);
     free(runtime);

@@ -160,20 +160,26 @@ int tide_load(tide_runtime *runtime, const char *path, const char *text)
     struct host_function function = { .runtime = runtime,
                                       .name = "load",
                                       .args = { path, text } };
+    struct host_posts *posts;
     int code = host_enter(runtime);
 
     if (code != TIDE_OK)
         return code;
     if (path == NULL)
         return host_fail(runtime, TIDE_BADARG, "a path expected");
+    posts = host_posts_new(runtime); /* a script that is loaded has them */
+    if (posts == NULL)
+        return TIDE_NOMEM;
     if (!runtime->has_script)
         work_prepare(runtime->vm->loop);
     code = run_to_its_end(runtime, &function);
-    if (code == TIDE_OK)
-        code = host_posts_open(runtime);
-    if (code == TIDE_OK)
-        runtime->has_script = true;
-    return code;
+    if (code != TIDE_OK) {
+        host_posts_free(posts);
+        return code;
+    }
+    runtime->posts = posts;
+    runtime->has_script = true;
+    return TIDE_OK;
 }
 
 int tide_reload(tide_runtime *runtime, const char *text)
