@@ -302,17 +302,23 @@ asan-programs:
 
 programs: all $(UNIT_PROGRAMS) $(SIM) $(BUILD)/tests/fuzz/replay embed-programs
 
-asan: export ASAN_OPTIONS = detect_leaks=1:abort_on_error=0
-asan: export UBSAN_OPTIONS = print_stacktrace=1
-asan: export TEST_JIT = off
-asan: export TEST_SLOWNESS = 3
-asan:
+asan asan-others asan-live: export ASAN_OPTIONS = detect_leaks=1:abort_on_error=0
+asan asan-others asan-live: export UBSAN_OPTIONS = print_stacktrace=1
+asan asan-others asan-live: export TEST_JIT = off
+asan asan-others asan-live: export TEST_SLOWNESS = 3
+asan: asan-programs
+	+@$(MAKE) --no-print-directory asan-others
+	+@$(MAKE) --no-print-directory asan-live
+
+asan-others:
 	+$(ASAN_MAKE) unit
 	+$(ASAN_MAKE) sim-share
 	+$(ASAN_MAKE) fuzz-replay
-	+$(ASAN_MAKE) live SPECS='$(ASAN_SPECS)'
 	@BUILD=$(ASAN_BUILD) prove --failures tests/cli/drain.t tests/cli/https.t
 	+$(ASAN_MAKE) embed
+
+asan-live:
+	+$(ASAN_MAKE) live SPECS='$(ASAN_SPECS)'
 
 # ---- threads under TSan, and memory under valgrind: by hand, not in make test
 
@@ -448,7 +454,7 @@ run:
 test:
 	@.ci/deps test
 	@MAKE='$(MAKE)' bash tests/parts.sh 'unit sim-share live faults-share oom' \
-		'cli-beside embed' 'asan-programs fuzz-share lint' 'cli-alone asan'
+		'cli-beside embed' 'asan-programs lint' 'cli-alone asan-others' 'asan-live' 'fuzz-share'
 
 # ---- what is put on a machine
 
@@ -518,5 +524,5 @@ deb:
 clean:
 	rm -rf build build-*
 
-.PHONY: all unit sim sim-share live faults faults-share cli cli-alone cli-beside oom embed embed-programs tsan valgrind bench bench-programs soak asan asan-programs programs \
+.PHONY: all unit sim sim-share live faults faults-share cli cli-alone cli-beside oom embed embed-programs tsan valgrind bench bench-programs soak asan asan-others asan-live asan-programs programs \
 	fuzz fuzz-programs fuzz-share fuzz-regress fuzz-replay lint types run test install uninstall deb clean

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # parts.sh - runs the parts of `make test`, and says how long each took.
 #
-#   parts.sh "PART..." ["WAITING..." "ASIDE..." "PART..."]
+#   parts.sh "PART..." ["WAITING..." "ASIDE..." ["PART..."]]...
 #
-# WAITING are parts that mostly wait, for servers and clocks.  ASIDE, which only
-# compute, run beside these where nobody else wants a core; they are awaited afterwards,
-# and what they said is shown.  The others have the machine to themselves.  Exit status 1:
-# a part failed, and those after it were not run.
+# WAITING are parts that mostly wait, for servers and clocks, or do not mind when things
+# take longer.  ASIDE, which only compute, run beside these where nobody else wants a
+# core; they are awaited afterwards, and what they said is shown.  The others have the
+# machine to themselves.  Exit status 1: a part failed, and those after it were not run.
 set -u
 
 log=$(mktemp)
@@ -47,11 +47,14 @@ await_aside() {
 }
 
 run "$1" || exit 1
-test $# -gt 1 || exit 0
-begin_aside "$3"
-run "$2" || exit 1
-echo "== the rest of $3"
-start=$SECONDS
-await_aside || exit 1
-echo "== the rest took $((SECONDS - start)) s"
-run "$4"
+shift
+while [ $# -gt 0 ]; do
+  begin_aside "$2"
+  run "$1" || exit 1
+  echo "== the rest of $2"
+  start=$SECONDS
+  await_aside || exit 1
+  echo "== the rest took $((SECONDS - start)) s"
+  run "${3-}" || exit 1
+  shift $(($# < 3 ? $# : 3))
+done
