@@ -2,8 +2,12 @@
 #include "pg/handshake.h"
 
 #include <assert.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "net/work.h"
 #include "pg/words.h"
@@ -11,6 +15,8 @@
 
 /* What a server says while it lets in is a warning or two. */
 enum { NOTICES_MAX = 4, PARAMS_MAX = 16 };
+/* For what it says to one that has gone. */
+enum { HEAR_OUT_MS = 100, HEAR_OUT_READS = 16 };
 
 struct notice {
     enum log_level level;
@@ -122,11 +128,33 @@ static void on_run(void *ud)
         handshake->status = PQconnectPoll(handshake->pq);
 }
 
+/* What the server says yet is heard: else it would log that it could not. */
+static void hear_out(int fd)
+{
+    struct pollfd item = { .fd = fd, .events = POLLIN };
+    char bytes[1024];
+    ssize_t got = 1;
+
+    shutdown(fd, SHUT_WR);
+    for (int i = 0; i < HEAR_OUT_READS && got > 0; i++)
+        got = poll(&item, 1, HEAR_OUT_MS) == 1
+                  ? recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT)
+                  : 0;
+    close(fd);
+}
+
+/* In a thread, if there is one: of a link that is gone. */
 static void on_finish(void *ud)
 {
     struct handshake *handshake = ud;
+    PGconn *pq = handshake->pq;
+    int fd = -1;
 
-    PQfinish(handshake->pq);
+    if (pq != NULL && PQsocket(pq) >= 0 && PQstatus(pq) != CONNECTION_STARTED)
+        fd = fcntl(PQsocket(pq), F_DUPFD_CLOEXEC, 0);
+    PQfinish(pq);
+    if (fd >= 0)
+        hear_out(fd);
 }
 
 static void handshake_free(void *ud)
