@@ -2,7 +2,6 @@
 #include "pg/handshake.h"
 
 #include <assert.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,13 +9,13 @@
 #include <unistd.h>
 
 #include "net/work.h"
+#include "pg/part.h"
 #include "pg/words.h"
 #include "pool/ghost.h"
 
 /* What a server says while it lets in is a warning or two. */
 enum { NOTICES_MAX = 4, PARAMS_MAX = 16 };
-/* For what it says to one that has gone. */
-enum { HEAR_OUT_MS = 100, HEAR_OUT_READS = 16 };
+enum { HEAR_OUT_READS = 4 }; /* of what it says to one that has gone */
 
 struct notice {
     enum log_level level;
@@ -132,12 +131,12 @@ static void on_run(void *ud)
 static void hear_out(int fd)
 {
     struct pollfd item = { .fd = fd, .events = POLLIN };
-    char bytes[1024];
+    char bytes[4096];
     ssize_t got = 1;
 
     shutdown(fd, SHUT_WR);
     for (int i = 0; i < HEAR_OUT_READS && got > 0; i++)
-        got = poll(&item, 1, HEAR_OUT_MS) == 1
+        got = poll(&item, 1, PART_PATIENCE_MS) == 1
                   ? recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT)
                   : 0;
     close(fd);
@@ -147,12 +146,9 @@ static void hear_out(int fd)
 static void on_finish(void *ud)
 {
     struct handshake *handshake = ud;
-    PGconn *pq = handshake->pq;
-    int fd = -1;
+    int fd = part_copy_socket(handshake->pq);
 
-    if (pq != NULL && PQsocket(pq) >= 0 && PQstatus(pq) != CONNECTION_STARTED)
-        fd = fcntl(PQsocket(pq), F_DUPFD_CLOEXEC, 0);
-    PQfinish(pq);
+    PQfinish(handshake->pq);
     if (fd >= 0)
         hear_out(fd);
 }

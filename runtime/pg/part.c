@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 /* A server that does not answer, or has more to say than anybody reads. */
-static const uint64_t PATIENCE_NS = 1000000000;
+static const uint64_t PATIENCE_NS = PART_PATIENCE_MS * 1000000ULL;
 enum { DISCARD_MAX = 1024 * 1024, READ_SIZE = 16 * 1024 };
 
 static void end(struct pg_link *link, bool is_sure)
@@ -67,12 +67,11 @@ static void on_patience_over(struct deadline *deadline)
     end(container_of(deadline, struct pg_link, deadline), false);
 }
 
-/* -1: the server has nothing that could be waited for. */
-static int copy_socket(const struct pg_link *link)
+int part_copy_socket(const PGconn *pq)
 {
-    int fd = link->pq != NULL ? PQsocket(link->pq) : -1;
+    int fd = pq != NULL ? PQsocket(pq) : -1;
 
-    if (fd < 0 || PQstatus(link->pq) == CONNECTION_STARTED)
+    if (fd < 0 || PQstatus(pq) == CONNECTION_STARTED)
         return -1;
     return fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
@@ -116,7 +115,7 @@ static void on_finished(void *ud)
 
 void link_part(struct pg_link *link)
 {
-    link->last_fd = copy_socket(link);
+    link->last_fd = part_copy_socket(link->pq);
     link->watch = NULL;
     /* with TLS it has root certificates to free */
     if (link->pq != NULL && PQsslInUse(link->pq) &&
