@@ -278,9 +278,6 @@ subtest "a worker that is replaced" => sub {
 
 # Its pools open connections when the end comes.
 subtest "connects that are given up in the middle" => sub {
-    # Known: where things take several times as long, as with sanitizers, Postgres may
-    # find a socket closed that it still writes to, in one of some thirty processes.
-    plan skip_all => "slow" if ($ENV{TEST_SLOWNESS} || 1) > 1;
     for my $round (1 .. 5) {
         my $process = service(0, "--set", "database.pool.min_connections=16",
             "--set", "database.pool.connect_rate=0");
