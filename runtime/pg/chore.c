@@ -11,12 +11,6 @@ static void on_lost_job(struct loop_job *job)
     link_lost(container_of(job, struct pg_link, job));
 }
 
-static void lose_later(struct pg_link *link)
-{
-    link->job.fn = on_lost_job;
-    loop_defer(link->pg->loop, LOOP_RUN, &link->job);
-}
-
 bool link_chore(struct pg_link *link, enum link_chore chore)
 {
     static const char *const statements[] = {
@@ -40,7 +34,7 @@ bool link_chore(struct pg_link *link, enum link_chore chore)
 static void begin_chore(struct pg_link *link, enum link_chore chore)
 {
     if (!link_chore(link, chore))
-        lose_later(link);
+        link_later(link, on_lost_job);
 }
 
 void chore_answer(struct pg_link *link, PGresult *answer)
@@ -121,7 +115,7 @@ void link_test(struct conn *conn)
     link->is_chore_done = true;
     link_move(link, LINK_CHORE);
     if (!link_flush(link))
-        lose_later(link);
+        link_later(link, on_lost_job);
 }
 
 void link_reset(struct conn *conn)

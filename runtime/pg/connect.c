@@ -392,8 +392,7 @@ struct conn *connect_open(void *driver)
     }
     link->pg = pg;
     link->connecting = connecting;
-    link->job.fn = begin;
     stmts_init(&link->stmts, rand_next(&pg->rand));
-    loop_defer(pg->loop, LOOP_RUN, &link->job);
+    link_later(link, begin);
     return &link->conn;
 }

@@ -243,8 +243,7 @@ static void on_lost(struct loop_job *job)
 void lane_give_up(struct pg_link *link)
 {
     link->lane.is_held = true;
-    link->job.fn = on_lost;
-    loop_defer(link->pg->loop, LOOP_RUN, &link->job);
+    link_later(link, on_lost);
 }
 
 static void begin(struct lanes *lanes, struct conn *conn, enum lane_kind kind)

@@ -382,8 +382,7 @@ static bool leaves_rest(struct pg_link *link, bool may_leave)
     if (!may_leave || link->lane.is_held || !loop_is_over(link->pg->loop) ||
         link->steps_head == link->steps_tail)
         return false;
-    link->job.fn = on_more;
-    loop_defer(link->pg->loop, LOOP_RUN, &link->job);
+    link_later(link, on_more);
     return true;
 }
 

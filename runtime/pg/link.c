@@ -134,15 +134,15 @@ void link_settle(struct pg_link *link)
 
 /* ---- what the pool asks of it while somebody has it */
 
+void link_later(struct pg_link *link, void (*fn)(struct loop_job *job))
+{
+    link->job.fn = fn;
+    loop_defer(link->pg->loop, LOOP_RUN, &link->job);
+}
+
 static void on_settle_job(struct loop_job *job)
 {
     link_settle(container_of(job, struct pg_link, job));
-}
-
-static void settle_later(struct pg_link *link)
-{
-    link->job.fn = on_settle_job;
-    loop_defer(link->pg->loop, LOOP_RUN, &link->job);
 }
 
 void link_stop(struct conn *conn)
@@ -151,7 +151,7 @@ void link_stop(struct conn *conn)
 
     /* when all has come, it is a cancel on its way that keeps it busy */
     if (link->phase == LINK_QUIET || link->phase == LINK_BROKEN)
-        settle_later(link);
+        link_later(link, on_settle_job);
     else
         link_cancel_start(link);
 }

@@ -92,6 +92,8 @@ static inline uint64_t link_now(const struct pg_link *link)
     return loop_now_ns(link->pg->loop);
 }
 
+/* Calls fn with link->job, not from inside of this call. */
+void link_later(struct pg_link *link, void (*fn)(struct loop_job *job));
 /* It has connected: from here on it is QUIET and read.  ERR_NOMEM. */
 enum err link_begin(struct pg_link *link) MUST_CHECK;
 /* Everything due has come: QUIET, or BROKEN when it is dead. */
