@@ -216,16 +216,8 @@ static bool send_run(struct pg_link *link, struct pg_request *request)
 /* Closes a statement at the server, with a Sync of its own. */
 static bool send_close(struct pg_link *link, struct stmt *stmt)
 {
-#ifdef LIBPQ_HAS_CLOSE_PREPARED
-    bool is_sent = PQsendClosePrepared(link->pq, stmt->name) == 1;
-#else
-    char sql[STMT_NAME_MAX + 16];
-    bool is_sent;
+    bool is_sent = stmt_send_close(stmt, link->pq);
 
-    snprintf(sql, sizeof(sql), "DEALLOCATE %s", stmt->name);
-    is_sent =
-        PQsendQueryParams(link->pq, sql, 0, NULL, NULL, NULL, NULL, 0) == 1;
-#endif
     push(link, STEP_CLOSE)->stmt = stmt;
     return is_sent && send_sync(link);
 }

@@ -120,19 +120,6 @@ static enum err run_known(struct pg_link *link, struct stmt *stmt)
     return err;
 }
 
-/* Closes a statement at the server, as part of a group. */
-static bool send_close(struct pg_link *link, const struct stmt *stmt)
-{
-#ifdef LIBPQ_HAS_CLOSE_PREPARED
-    return PQsendClosePrepared(link->pq, stmt->name) == 1;
-#else
-    char sql[STMT_NAME_MAX + 16];
-
-    snprintf(sql, sizeof(sql), "DEALLOCATE %s", stmt->name);
-    return PQsendQueryParams(link->pq, sql, 0, NULL, NULL, NULL, NULL, 0) == 1;
-#endif
-}
-
 /* Doomed statements are closed in the same round trip; not inside a
  * transaction, which would fail if one were gone already. */
 static bool send_group(struct pg_link *link, const struct stmt *stmt)
@@ -146,7 +133,8 @@ static bool send_group(struct pg_link *link, const struct stmt *stmt)
         return false;
     if (is_idle) {
         list_each (node, &link->stmts.doomed) {
-            if (!send_close(link, container_of(node, struct stmt, order)))
+            if (!stmt_send_close(container_of(node, struct stmt, order),
+                                 link->pq))
                 return false;
             link->closes++;
         }

@@ -79,6 +79,18 @@ enum err stmt_describe(struct stmt *stmt, const PGresult *description)
     return ERR_OK;
 }
 
+bool stmt_send_close(const struct stmt *stmt, PGconn *pq)
+{
+#ifdef LIBPQ_HAS_CLOSE_PREPARED
+    return PQsendClosePrepared(pq, stmt->name) == 1;
+#else
+    char sql[STMT_NAME_MAX + 16];
+
+    snprintf(sql, sizeof(sql), "DEALLOCATE %s", stmt->name);
+    return PQsendQueryParams(pq, sql, 0, NULL, NULL, NULL, NULL, 0) == 1;
+#endif
+}
+
 enum err stmts_add(struct stmts *stmts, struct stmt *stmt)
 {
     enum err err = map_put(&stmts->map, &stmt->node);

@@ -45,6 +45,9 @@ void stmt_free(struct stmt *stmt); /* accepts NULL; not one in the cache */
 /* Takes over what the server said of the parameters. */
 enum err stmt_describe(struct stmt *stmt,
                        const PGresult *description) MUST_CHECK;
+/* Closes it at the server, as part of a pipeline; libpq sends it when flushed.
+ */
+bool stmt_send_close(const struct stmt *stmt, PGconn *pq);
 
 /* The cache owns stmt now.  ERR_NOMEM: the caller still does. */
 enum err stmts_add(struct stmts *stmts, struct stmt *stmt) MUST_CHECK;
