@@ -142,10 +142,8 @@ static int start_task(lua_State *L)
     const tide_request *request = start->request;
     struct host_call *call = start->call;
 
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "tidepool.host");
-    lua_call(L, 1, 1);
-    lua_getfield(L, -1, call->function != NULL ? call->function : "call");
+    host_push(L, "tidepool.host",
+              call->function != NULL ? call->function : "call");
     lua_pushstring(L, request->name);
     lua_pushlstring(L, request->len > 0 ? request->payload : "", request->len);
     lua_pushstring(L, format_names[request->format]);

@@ -76,6 +76,10 @@ void host_calls_abandon(tide_runtime *runtime);
  * see. */
 uint64_t host_due_ns(const tide_runtime *runtime, uint64_t timeout_ms);
 
+/* A function of a Lua module, on top of that module.  Under memory_protect().
+ */
+void host_push(lua_State *L, const char *module, const char *name);
+
 /* Before and after the loop's last turns: what the host has of pools ends. */
 void host_pools_close(tide_runtime *runtime);
 void host_pools_free(tide_runtime *runtime);

@@ -129,10 +129,7 @@ static int find_box(lua_State *L)
     struct lookup *lookup = lua_touserdata(L, 1);
     struct script_pool *box;
 
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "tidepool");
-    lua_call(L, 1, 1);
-    lua_getfield(L, -1, "_find_pool");
+    host_push(L, "tidepool", "_find_pool");
     lua_pushstring(L, pool_kind_name((enum pool_kind)lookup->kind));
     lua_pushstring(L, lookup->name);
     lua_call(L, 2, 1);

@@ -41,12 +41,17 @@ static void take_failure(struct host_function *function, lua_State *L,
                     text != NULL ? text : "no reason was given");
 }
 
-static void push_function(lua_State *L, const struct host_function *function)
+void host_push(lua_State *L, const char *module, const char *name)
 {
     lua_getglobal(L, "require");
-    lua_pushliteral(L, "tidepool.host");
+    lua_pushstring(L, module);
     lua_call(L, 1, 1);
-    lua_getfield(L, -1, function->name);
+    lua_getfield(L, -1, name);
+}
+
+static void push_function(lua_State *L, const struct host_function *function)
+{
+    host_push(L, "tidepool.host", function->name);
     lua_pushstring(L, function->args[0]);
     lua_pushstring(L, function->args[1]);
 }
